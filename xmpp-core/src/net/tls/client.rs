@@ -1,0 +1,203 @@
+//! TLS as the initiator.
+
+use std::sync::Arc;
+
+use rustls::client::Resumption;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
+use tokio_rustls::TlsConnector;
+
+use super::verify::{DomainVerifier, Trust};
+use super::{BUFFER_LIMIT, CertificateKey, CertificateProblem, TLS13, TlsError, problem, provider};
+use crate::net::transport::{Raw, SecureClient, Transport};
+use crate::net::{Service, ascii_domain};
+
+/// Sessions that can be resumed with an abbreviated handshake.
+const RESUMABLE_SESSIONS: usize = 32;
+
+/// How an initiator does TLS: whom it trusts and, if need be, as whom it appears. Cheap to clone.
+///
+/// The peer must prove to be the domain that was asked for (RFC 6120 §13.7.2), by DNS-ID, SRV-ID or XmppAddr; never the
+/// host that the DNS led to, never by common name. TLS 1.2 (with the extended master secret) and 1.3 only, no early data.
+/// There is no setting that accepts every certificate: a closed network adds its own root, or pins keys.
+///
+/// ```no_run
+/// # use xmpp_core::net::{ClientTls, TlsError};
+/// # fn main() -> Result<(), TlsError> {
+/// let public = ClientTls::new()?;
+/// let private = ClientTls::builder().only_roots().add_root_pem(b"-----BEGIN CERTIFICATE-----...")?.build()?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct ClientTls {
+    connector: Connector,
+    verifier: Arc<DomainVerifier>,
+}
+
+#[derive(Clone)]
+struct Connector(TlsConnector);
+
+impl std::fmt::Debug for Connector {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("TlsConnector")
+    }
+}
+
+/// Settings for a [`ClientTls`].
+#[derive(Debug)]
+pub struct ClientTlsBuilder {
+    roots: RootCertStore,
+    platform_roots: bool,
+    pins: Vec<[u8; 32]>,
+    service: Service,
+    identity: Option<CertificateKey>,
+    versions: &'static [&'static SupportedProtocolVersion],
+}
+
+impl ClientTls {
+    /// A client's TLS with the platform's trusted authorities.
+    pub fn new() -> Result<ClientTls, TlsError> {
+        ClientTls::builder().build()
+    }
+
+    /// Starts with the platform's trusted authorities, for [`Service::Client`].
+    pub fn builder() -> ClientTlsBuilder {
+        ClientTlsBuilder {
+            roots: RootCertStore::empty(),
+            platform_roots: true,
+            pins: Vec::new(),
+            service: Service::Client,
+            identity: None,
+            versions: rustls::ALL_VERSIONS,
+        }
+    }
+
+    /// The service that this is for.
+    pub fn service(&self) -> Service {
+        self.verifier.service
+    }
+
+    pub(crate) async fn connect(&self, raw: Raw, domain: &str, direct: bool) -> Result<Transport, TlsError> {
+        let name = server_name(domain)?;
+        let limit = |connection: &mut rustls::ClientConnection| connection.set_buffer_limit(Some(BUFFER_LIMIT));
+        let connecting = if direct {
+            let alpn = vec![self.service().name().as_bytes().to_vec()];
+            self.connector.0.with_alpn(alpn).connect_with(name, raw, limit)
+        } else {
+            self.connector.0.connect_with(name, raw, limit)
+        };
+        let stream = connecting.await.map_err(TlsError::from_io)?;
+        Ok(Transport::ClientTls(Box::new(SecureClient { stream })))
+    }
+
+    pub(crate) fn verify(&self, chain: &[CertificateDer<'_>], domain: &str) -> Result<(), TlsError> {
+        let (own, intermediates) = chain.split_first().ok_or(CertificateProblem::Missing)?;
+        match self.verifier.verify(own, intermediates, &server_name(domain)?, UnixTime::now()) {
+            Ok(()) => Ok(()),
+            Err(rustls::Error::InvalidCertificate(reason)) => Err(problem(&reason).into()),
+            Err(other) => Err(CertificateProblem::Other(other.to_string()).into()),
+        }
+    }
+}
+
+fn server_name(domain: &str) -> Result<ServerName<'static>, TlsError> {
+    let invalid = || TlsError::InvalidDomain(domain.to_owned());
+    ServerName::try_from(ascii_domain(domain).ok_or_else(invalid)?).map_err(|_| invalid())
+}
+
+impl ClientTlsBuilder {
+    /// The service to ask for: it decides the ALPN identifier and the SRV-ID that count.
+    #[must_use]
+    pub fn service(mut self, service: Service) -> ClientTlsBuilder {
+        self.service = service;
+        self
+    }
+
+    /// Trusts these authorities (PEM, one or more certificates) beside the platform's.
+    pub fn add_root_pem(mut self, pem: &[u8]) -> Result<ClientTlsBuilder, TlsError> {
+        let before = self.roots.len();
+        for certificate in CertificateDer::pem_slice_iter(pem) {
+            let certificate = certificate.map_err(TlsError::configuration)?;
+            self.roots.add(certificate).map_err(TlsError::configuration)?;
+        }
+        if self.roots.len() == before {
+            return Err(TlsError::Configuration("no certificate in the PEM text of the root".to_owned()));
+        }
+        Ok(self)
+    }
+
+    /// Trusts only the authorities that were added, not the platform's.
+    #[must_use]
+    pub fn only_roots(mut self) -> ClientTlsBuilder {
+        self.platform_roots = false;
+        self
+    }
+
+    /// Accepts this key or certificate, given as the SHA-256 hash of its `SubjectPublicKeyInfo` or of all of it (DER),
+    /// whatever it says about its name, time and issuer. With a pin, the pinned ones are the only ones accepted. For
+    /// closed networks.
+    #[must_use]
+    pub fn pin_sha256(mut self, hash: [u8; 32]) -> ClientTlsBuilder {
+        self.pins.push(hash);
+        self
+    }
+
+    /// Shows this certificate to a peer that asks for one: a server to another server, or SASL EXTERNAL (XEP-0178).
+    #[must_use]
+    pub fn identity(mut self, identity: CertificateKey) -> ClientTlsBuilder {
+        self.identity = Some(identity);
+        self
+    }
+
+    /// Refuses TLS 1.2.
+    #[must_use]
+    pub fn only_tls13(mut self) -> ClientTlsBuilder {
+        self.versions = TLS13;
+        self
+    }
+
+    #[cfg(test)]
+    pub(super) fn only_tls12(mut self) -> ClientTlsBuilder {
+        static TLS12: [&SupportedProtocolVersion; 1] = [&rustls::version::TLS12];
+        self.versions = &TLS12;
+        self
+    }
+
+    /// Reads the platform's authorities, if they count, and fixes the settings. Reads files: call it once.
+    pub fn build(self) -> Result<ClientTls, TlsError> {
+        let provider = provider();
+        let trust = if self.pins.is_empty() {
+            let mut roots = self.roots;
+            if self.platform_roots {
+                roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+            }
+            if roots.is_empty() {
+                return Err(TlsError::Configuration(
+                    "no trusted authorities: the platform has none, and none were added".to_owned(),
+                ));
+            }
+            Trust::Authorities(roots)
+        } else {
+            Trust::Pins(self.pins)
+        };
+        let algorithms = provider.signature_verification_algorithms;
+        let verifier = Arc::new(DomainVerifier { trust, service: self.service, algorithms });
+        let builder = ClientConfig::builder_with_provider(provider)
+            .with_protocol_versions(self.versions)
+            .map_err(TlsError::configuration)?
+            .dangerous()
+            .with_custom_certificate_verifier(verifier.clone());
+        let mut config = match self.identity {
+            Some(CertificateKey { chain, key }) => {
+                builder.with_client_auth_cert(chain, key).map_err(TlsError::configuration)?
+            }
+            None => builder.with_no_client_auth(),
+        };
+        // Without it, keying material exported from TLS 1.2 doesn't identify the connection (RFC 9266 §3).
+        config.require_ems = true;
+        config.resumption = Resumption::in_memory_sessions(RESUMABLE_SESSIONS);
+        Ok(ClientTls { connector: Connector(TlsConnector::from(Arc::new(config))), verifier })
+    }
+}

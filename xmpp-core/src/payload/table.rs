@@ -1,0 +1,125 @@
+//! Every shared payload type once, with samples: what the round-trip tests run on and the fuzzer starts from.
+
+use super::*;
+use crate::xml::{Stanza, ns};
+
+/// Reads an element as one type and writes it again; `None` if it is another element.
+pub type RoundTrip = fn(ElementRef<'_>) -> Option<Result<Stanza, PayloadError>>;
+
+fn round_trip<T: Payload>(el: ElementRef<'_>) -> Option<Result<Stanza, PayloadError>> {
+    T::matches(el).then(|| {
+        T::read(el).map(|value| {
+            let mut w = Writer::new(ns::CLIENT);
+            value.write(&mut w);
+            w.into_stanza()
+        })
+    })
+}
+
+/// All shared payload types. Where one element has two, for request and answer, the answer comes first.
+pub const TYPES: &[(&str, RoundTrip)] = &[
+    ("Bound", round_trip::<bind::Bound>),
+    ("Bind", round_trip::<bind::Bind>),
+    ("Caps", round_trip::<caps::Caps>),
+    ("ChatState", round_trip::<chat_state::ChatState>),
+    ("Delay", round_trip::<delay::Delay>),
+    ("DiscoInfo", round_trip::<disco::DiscoInfo>),
+    ("DiscoInfoQuery", round_trip::<disco::DiscoInfoQuery>),
+    ("DiscoItems", round_trip::<disco::DiscoItems>),
+    ("DiscoItemsQuery", round_trip::<disco::DiscoItemsQuery>),
+    ("DataForm", round_trip::<form::DataForm>),
+    ("Forwarded", round_trip::<forward::Forwarded>),
+    ("Hash", round_trip::<hash::Hash>),
+    ("HashUsed", round_trip::<hash::HashUsed>),
+    ("Hint", round_trip::<hints::Hint>),
+    ("LastActivity", round_trip::<last::LastActivity>),
+    ("LastQuery", round_trip::<last::LastQuery>),
+    ("Ping", round_trip::<ping::Ping>),
+    ("ReceiptRequest", round_trip::<receipts::ReceiptRequest>),
+    ("Received", round_trip::<receipts::Received>),
+    ("ResultSet", round_trip::<rsm::ResultSet>),
+    ("StanzaId", round_trip::<stanza_id::StanzaId>),
+    ("OriginId", round_trip::<stanza_id::OriginId>),
+    ("EntityTime", round_trip::<time::EntityTime>),
+    ("TimeQuery", round_trip::<time::TimeQuery>),
+    ("Version", round_trip::<version::Version>),
+    ("VersionQuery", round_trip::<version::VersionQuery>),
+];
+
+/// Elements that come back as they are, with their type.
+pub const SAMPLES: &[(&str, &str)] = &[
+    ("Bind", "<bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/>"),
+    ("Bind", "<bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'><resource>desk &amp; chair</resource></bind>"),
+    ("Bound", "<bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'><jid>ann@a.example/desk 🙌</jid></bind>"),
+    (
+        "Caps",
+        "<c xmlns='http://jabber.org/protocol/caps' hash='sha-1' node='https://c.example' ver='q07IKJEyjvHSyhy//CH0CxmKi8w='/>",
+    ),
+    ("Caps", "<c xmlns='http://jabber.org/protocol/caps' node='https://c.example' ver='0.9' ext='a b'/>"),
+    ("ChatState", "<composing xmlns='http://jabber.org/protocol/chatstates'/>"),
+    ("ChatState", "<gone xmlns='http://jabber.org/protocol/chatstates'/>"),
+    ("Delay", "<delay xmlns='urn:xmpp:delay' from='a.example' stamp='2024-02-29T23:59:59.120Z'>Offline</delay>"),
+    ("Delay", "<delay xmlns='urn:xmpp:delay' stamp='0001-01-01T00:00:00Z'/>"),
+    ("DiscoInfoQuery", "<query xmlns='http://jabber.org/protocol/disco#info' node='n#1'/>"),
+    (
+        "DiscoInfo",
+        "<query xmlns='http://jabber.org/protocol/disco#info'><identity category='client' type='pc' xml:lang='el' \
+         name='Ψ 0.11'/><identity category='client' type='pc'/><feature var='urn:xmpp:ping'/><feature \
+         var='&lt;&apos;>'/><x xmlns='jabber:x:data' type='result'><field var='FORM_TYPE' \
+         type='hidden'><value>urn:xmpp:dataforms:softwareinfo</value></field></x></query>",
+    ),
+    (
+        "DiscoItemsQuery",
+        "<query xmlns='http://jabber.org/protocol/disco#items'><set xmlns='http://jabber.org/protocol/rsm'><max>20</max></set></query>",
+    ),
+    (
+        "DiscoItems",
+        "<query xmlns='http://jabber.org/protocol/disco#items' node=''><item jid='r.a.example' name='Rooms'/><item \
+         jid='ann@a.example' node='urn:xmpp:microblog:0'/></query>",
+    ),
+    (
+        "DataForm",
+        "<x xmlns='jabber:x:data' type='form'><title>T</title><instructions>one</instructions>\
+         <instructions>two</instructions><field var='FORM_TYPE' type='hidden'><value>urn:example:f</value></field>\
+         <field type='fixed'><value>Part 1</value></field><field var='m' type='list-multi' label='Which?'>\
+         <desc>Choose</desc><required/><value>a</value><value/><option label='A'><value>a</value></option>\
+         <option><value>b</value></option></field><field var='o' type='urn:example:odd'><validate \
+         xmlns='http://jabber.org/protocol/xdata-validate' datatype='xs:int'><basic/></validate></field><page \
+         xmlns='http://jabber.org/protocol/xdata-layout' label='P'><fieldref var='m'/></page></x>",
+    ),
+    (
+        "DataForm",
+        "<x xmlns='jabber:x:data' type='result'><reported><field var='a' type='jid-single' label='A'/></reported>\
+         <item><field var='a'><value>ann@a.example</value></field></item><item><field var='a'><value>b</value></field>\
+         </item></x>",
+    ),
+    ("DataForm", "<x xmlns='jabber:x:data' type='cancel'/>"),
+    (
+        "Forwarded",
+        "<forwarded xmlns='urn:xmpp:forward:0'><delay xmlns='urn:xmpp:delay' stamp='2010-07-10T23:08:25Z'/><message \
+         xmlns='jabber:client' from='ann@a.example/x' to='ben@b.example' xml:lang='en' type='chat'><body>a &lt; b\n</body><x \
+         xmlns='urn:example:x' xmlns:y='urn:example:y' y:z='1'><y:w/></x></message></forwarded>",
+    ),
+    ("Hash", "<hash xmlns='urn:xmpp:hashes:2' algo='sha-256'>2XarmwTlNxDAMkvymloX3S5+VbylNrJt/l5QyPa+YoU=</hash>"),
+    ("HashUsed", "<hash-used xmlns='urn:xmpp:hashes:2' algo='sha3-256'/>"),
+    ("Hint", "<no-permanent-store xmlns='urn:xmpp:hints'/>"),
+    ("Hint", "<store xmlns='urn:xmpp:hints'/>"),
+    ("LastQuery", "<query xmlns='jabber:iq:last'/>"),
+    ("LastActivity", "<query xmlns='jabber:iq:last' seconds='903'>Gone &amp; away</query>"),
+    ("LastActivity", "<query xmlns='jabber:iq:last' seconds='18446744073709551615'/>"),
+    ("Ping", "<ping xmlns='urn:xmpp:ping'/>"),
+    ("ReceiptRequest", "<request xmlns='urn:xmpp:receipts'/>"),
+    ("Received", "<received xmlns='urn:xmpp:receipts' id='bi29sg183b4v'/>"),
+    ("ResultSet", "<set xmlns='http://jabber.org/protocol/rsm'><before/><max>10</max></set>"),
+    ("ResultSet", "<set xmlns='http://jabber.org/protocol/rsm'><index>371</index><max>10</max></set>"),
+    (
+        "ResultSet",
+        "<set xmlns='http://jabber.org/protocol/rsm'><first index='0'>a</first><last>j</last><count>800</count></set>",
+    ),
+    ("StanzaId", "<stanza-id xmlns='urn:xmpp:sid:0' id='28482-98726' by='room@r.a.example'/>"),
+    ("OriginId", "<origin-id xmlns='urn:xmpp:sid:0' id='de305d54'/>"),
+    ("TimeQuery", "<time xmlns='urn:xmpp:time'/>"),
+    ("EntityTime", "<time xmlns='urn:xmpp:time'><tzo>-06:00</tzo><utc>2006-12-19T17:58:35Z</utc></time>"),
+    ("VersionQuery", "<query xmlns='jabber:iq:version'/>"),
+    ("Version", "<query xmlns='jabber:iq:version'><name>Ex</name><version>0.7</version><os>Any</os></query>"),
+];

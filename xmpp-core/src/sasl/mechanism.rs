@@ -1,0 +1,121 @@
+//! The mechanisms by name and strength.
+
+use std::fmt;
+
+/// The hash function of a SCRAM mechanism.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Hash {
+    /// SHA-1 (RFC 5802).
+    Sha1,
+    /// SHA-256 (RFC 7677).
+    Sha256,
+    /// SHA-512.
+    Sha512,
+}
+
+impl Hash {
+    /// All, the strongest first.
+    pub const ALL: [Hash; 3] = [Hash::Sha512, Hash::Sha256, Hash::Sha1];
+
+    /// The length of a digest in bytes.
+    pub const fn length(self) -> usize {
+        match self {
+            Hash::Sha1 => 20,
+            Hash::Sha256 => 32,
+            Hash::Sha512 => 64,
+        }
+    }
+}
+
+/// A SASL mechanism that is built in. The order is by strength, the weakest first: any mechanism with channel binding is
+/// above all SCRAM without it, because only binding stops somebody in the middle.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum Mechanism {
+    /// ANONYMOUS (RFC 4505).
+    Anonymous,
+    /// PLAIN (RFC 4616).
+    Plain,
+    /// SCRAM-SHA-1 (RFC 5802).
+    ScramSha1,
+    /// SCRAM-SHA-256 (RFC 7677).
+    ScramSha256,
+    /// SCRAM-SHA-512.
+    ScramSha512,
+    /// SCRAM-SHA-1 with channel binding.
+    ScramSha1Plus,
+    /// SCRAM-SHA-256 with channel binding.
+    ScramSha256Plus,
+    /// SCRAM-SHA-512 with channel binding.
+    ScramSha512Plus,
+    /// EXTERNAL (RFC 4422 appendix A): the TLS certificate.
+    External,
+}
+
+impl Mechanism {
+    /// All, the strongest first, which is the order in which a server lists them (RFC 6120 §6.3.4: EXTERNAL first).
+    pub const ALL: [Mechanism; 9] = [
+        Mechanism::External,
+        Mechanism::ScramSha512Plus,
+        Mechanism::ScramSha256Plus,
+        Mechanism::ScramSha1Plus,
+        Mechanism::ScramSha512,
+        Mechanism::ScramSha256,
+        Mechanism::ScramSha1,
+        Mechanism::Plain,
+        Mechanism::Anonymous,
+    ];
+
+    /// The name registered with IANA.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Mechanism::Anonymous => "ANONYMOUS",
+            Mechanism::Plain => "PLAIN",
+            Mechanism::ScramSha1 => "SCRAM-SHA-1",
+            Mechanism::ScramSha256 => "SCRAM-SHA-256",
+            Mechanism::ScramSha512 => "SCRAM-SHA-512",
+            Mechanism::ScramSha1Plus => "SCRAM-SHA-1-PLUS",
+            Mechanism::ScramSha256Plus => "SCRAM-SHA-256-PLUS",
+            Mechanism::ScramSha512Plus => "SCRAM-SHA-512-PLUS",
+            Mechanism::External => "EXTERNAL",
+        }
+    }
+
+    /// The mechanism of that name. Names are upper case (RFC 4422 §3.1).
+    pub fn from_name(name: &str) -> Option<Mechanism> {
+        Self::ALL.into_iter().find(|mechanism| mechanism.name() == name)
+    }
+
+    /// The SCRAM mechanism with this hash.
+    pub const fn scram(hash: Hash, plus: bool) -> Mechanism {
+        match (hash, plus) {
+            (Hash::Sha1, false) => Mechanism::ScramSha1,
+            (Hash::Sha256, false) => Mechanism::ScramSha256,
+            (Hash::Sha512, false) => Mechanism::ScramSha512,
+            (Hash::Sha1, true) => Mechanism::ScramSha1Plus,
+            (Hash::Sha256, true) => Mechanism::ScramSha256Plus,
+            (Hash::Sha512, true) => Mechanism::ScramSha512Plus,
+        }
+    }
+
+    /// The hash, if this is SCRAM.
+    pub const fn hash(self) -> Option<Hash> {
+        match self {
+            Mechanism::ScramSha1 | Mechanism::ScramSha1Plus => Some(Hash::Sha1),
+            Mechanism::ScramSha256 | Mechanism::ScramSha256Plus => Some(Hash::Sha256),
+            Mechanism::ScramSha512 | Mechanism::ScramSha512Plus => Some(Hash::Sha512),
+            Mechanism::Anonymous | Mechanism::Plain | Mechanism::External => None,
+        }
+    }
+
+    /// Whether it binds to the channel.
+    pub const fn is_plus(self) -> bool {
+        matches!(self, Mechanism::ScramSha1Plus | Mechanism::ScramSha256Plus | Mechanism::ScramSha512Plus)
+    }
+}
+
+impl fmt::Display for Mechanism {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}

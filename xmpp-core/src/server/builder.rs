@@ -1,0 +1,297 @@
+//! Composing a server.
+
+use super::{
+    Accounts, Domain, Envelope, Inner, Limits, Observed, Resource, RouteError, Server, Stage, Station, WeakServer,
+    accounts::DynAccounts, directory::Directory, listener::Newcomers, observe::Counters, route,
+    throttle::LoginThrottle,
+};
+use crate::{
+    extension::{self, Registrar, Software},
+    jid::{Jid, JidError},
+    net::ServerTls,
+    sasl::{Hash, Mechanism},
+};
+use std::{
+    ops::{Deref, DerefMut},
+    sync::{Arc, OnceLock},
+};
+use tokio::sync::{Semaphore, mpsc};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+/// Why a server could not be made.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ServerError {
+    /// A domain is not one.
+    #[error("{domain} is not a domain: {error}")]
+    Domain {
+        /// What was given.
+        domain: String,
+        /// What is wrong with it.
+        error: JidError,
+    },
+    /// The route cannot be put in order.
+    #[error(transparent)]
+    Route(#[from] RouteError),
+    /// Nobody could log in.
+    #[error("no accounts were given, and no domain admits anonymous users")]
+    NoAccounts,
+}
+
+/// Something that a server is extended with: a function or closure over a [`ServerRegistrar`], or over the plain
+/// [`Registrar`] that clients have too. `M` only tells the two apart.
+pub trait Extension<M> {
+    /// Registers what the extension handles.
+    fn register(self, registrar: &mut ServerRegistrar);
+}
+
+/// Marks extensions of servers.
+#[derive(Debug)]
+pub struct ForServer;
+/// Marks extensions of either end.
+#[derive(Debug)]
+pub struct ForBoth;
+
+impl<F: FnOnce(&mut ServerRegistrar)> Extension<ForServer> for F {
+    fn register(self, registrar: &mut ServerRegistrar) {
+        self(registrar);
+    }
+}
+
+impl<F: FnOnce(&mut Registrar)> Extension<ForBoth> for F {
+    fn register(self, registrar: &mut ServerRegistrar) {
+        self(registrar);
+    }
+}
+
+/// Where a server's extension registers: everything a [`Registrar`] takes, and stations of the route.
+#[derive(Default)]
+pub struct ServerRegistrar {
+    registrar: Registrar,
+    stations: Vec<Station>,
+    session_end: Vec<super::SessionEnd>,
+    observers: Vec<mpsc::Sender<Observed>>,
+    server: Arc<OnceLock<WeakServer>>,
+}
+
+impl std::fmt::Debug for ServerRegistrar {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ServerRegistrar").field("stations", &self.stations).finish_non_exhaustive()
+    }
+}
+
+impl Deref for ServerRegistrar {
+    type Target = Registrar;
+    fn deref(&self) -> &Registrar {
+        &self.registrar
+    }
+}
+
+impl DerefMut for ServerRegistrar {
+    fn deref_mut(&mut self) -> &mut Registrar {
+        &mut self.registrar
+    }
+}
+
+impl ServerRegistrar {
+    /// Adds a station to the route.
+    pub fn station(&mut self, station: Station) {
+        self.stations.push(station);
+    }
+
+    /// Calls `f` when a session has ended, with what it last said of its presence. It must not block.
+    pub fn on_session_end(&mut self, f: impl Fn(&Server, &Resource) + Send + Sync + 'static) {
+        self.session_end.push(Box::new(f));
+    }
+
+    /// Sends what happens into a queue of `capacity` events.
+    pub fn observe(&mut self, capacity: usize) -> mpsc::Receiver<Observed> {
+        let (sender, receiver) = mpsc::channel(capacity.max(1));
+        self.observers.push(sender);
+        receiver
+    }
+
+    /// The server being made, for handlers that are called once it runs.
+    pub fn server(&self) -> ServerCell {
+        ServerCell(Arc::clone(&self.server))
+    }
+}
+
+/// The server an extension belongs to, from the moment it runs.
+#[derive(Clone, Debug)]
+pub struct ServerCell(Arc<OnceLock<WeakServer>>);
+
+impl ServerCell {
+    /// The server, while it runs.
+    pub fn get(&self) -> Option<Server> {
+        self.0.get()?.upgrade()
+    }
+}
+
+/// Composes a [`Server`].
+pub struct ServerBuilder {
+    domains: Vec<(String, bool)>,
+    accounts: Option<Arc<dyn DynAccounts>>,
+    tls: Option<ServerTls>,
+    plaintext: bool,
+    limits: Limits,
+    software: Option<Software>,
+    secret: Option<[u8; 32]>,
+    registrar: ServerRegistrar,
+}
+
+impl std::fmt::Debug for ServerBuilder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ServerBuilder").field("domains", &self.domains).finish_non_exhaustive()
+    }
+}
+
+impl ServerBuilder {
+    pub(super) fn new(domain: &str) -> ServerBuilder {
+        ServerBuilder {
+            domains: vec![(domain.to_owned(), false)],
+            accounts: None,
+            tls: None,
+            plaintext: false,
+            limits: Limits::default(),
+            software: Some(Software::default()),
+            secret: None,
+            registrar: ServerRegistrar::default(),
+        }
+    }
+
+    /// Serves another domain, with the same accounts table.
+    #[must_use]
+    pub fn domain(mut self, domain: &str) -> Self {
+        self.domains.push((domain.to_owned(), false));
+        self
+    }
+
+    /// Serves a domain whose users need no account: SASL ANONYMOUS (RFC 4505), an address of the server's making.
+    #[must_use]
+    pub fn anonymous_domain(mut self, domain: &str) -> Self {
+        self.domains.push((domain.to_owned(), true));
+        self
+    }
+
+    /// Who may log in.
+    #[must_use]
+    pub fn accounts(mut self, accounts: impl Accounts) -> Self {
+        self.accounts = Some(Arc::new(accounts));
+        self
+    }
+
+    /// Certificates, for STARTTLS and direct TLS. Without them only connections inside the process, and those that
+    /// [`allow_plaintext`](Self::allow_plaintext) permits, can log in.
+    #[must_use]
+    pub fn tls(mut self, tls: ServerTls) -> Self {
+        self.tls = Some(tls);
+        self
+    }
+
+    /// Lets clients log in over TCP without TLS, with SCRAM alone. For tests, and for networks that are encrypted
+    /// by other means.
+    #[must_use]
+    pub fn allow_plaintext(mut self) -> Self {
+        self.plaintext = true;
+        self
+    }
+
+    /// Other bounds.
+    #[must_use]
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// What to say to who asks for the software's version (XEP-0092); `None` says nothing.
+    #[must_use]
+    pub fn software(mut self, software: Option<Software>) -> Self {
+        self.software = software;
+        self
+    }
+
+    /// What the salts of users who do not exist are made of (RFC 5802 §9). Unless it is random and kept as long as the
+    /// accounts, such a user can be told from one who exists by a salt that changes with a restart; without this
+    /// call it is made at each start.
+    #[must_use]
+    pub fn secret(mut self, secret: [u8; 32]) -> Self {
+        self.secret = Some(secret);
+        self
+    }
+
+    /// Adds an extension.
+    #[must_use]
+    pub fn with<M>(mut self, extension: impl Extension<M>) -> Self {
+        extension.register(&mut self.registrar);
+        self
+    }
+
+    /// The server, not listening yet. Must be called inside a tokio runtime.
+    pub fn build(self) -> Result<Server, ServerError> {
+        let ServerBuilder { domains, accounts, tls, plaintext, limits, software, secret, mut registrar } = self;
+        if accounts.is_none() && !domains.iter().any(|(_, anonymous)| *anonymous) {
+            return Err(ServerError::NoAccounts);
+        }
+        let hashes = accounts.as_ref().map(|accounts| accounts.hashes().to_vec()).unwrap_or_default();
+        let domains = domains.into_iter().map(|(name, anonymous)| domain(name, anonymous, &hashes));
+        let domains = domains.collect::<Result<Vec<_>, _>>()?;
+
+        extension::core_services(&mut registrar.registrar, software);
+        let mut stations = Server::own_stations();
+        stations.append(&mut registrar.stations);
+        let route = route::sort(stations)?;
+        let outgoing = route.iter().position(|station| station.stage() >= Stage::Outgoing).unwrap_or(route.len());
+        let mut core = registrar.registrar;
+        extension::register_disco(&mut core);
+
+        let inner = Inner {
+            domains,
+            accounts,
+            tls,
+            plaintext,
+            directory: Directory::new(),
+            route,
+            outgoing,
+            registrar: core,
+            session_end: registrar.session_end,
+            stats: Counters::new(registrar.observers),
+            throttle: LoginThrottle::default(),
+            connections: Arc::new(Semaphore::new(limits.connections)),
+            newcomers: Newcomers::default(),
+            tick: 0.into(),
+            stop: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+            secret: secret.unwrap_or_else(crate::random::bytes),
+            limits,
+        };
+        let server = Server(Arc::new(inner));
+        let _ = registrar.server.set(server.downgrade());
+        server.start_keeper();
+        Ok(server)
+    }
+}
+
+fn domain(name: String, anonymous: bool, hashes: &[Hash]) -> Result<Domain, ServerError> {
+    let jid = Jid::new(&name).map_err(|error| ServerError::Domain { domain: name.clone(), error })?;
+    if jid.local().is_some() || jid.resource().is_some() {
+        return Err(ServerError::Domain { domain: name, error: JidError::BadDomain });
+    }
+    let mechanisms = if anonymous {
+        vec![Mechanism::Anonymous]
+    } else {
+        let scram = Hash::ALL.iter().filter(|hash| hashes.contains(hash));
+        let scram = scram.flat_map(|&hash| [Mechanism::scram(hash, true), Mechanism::scram(hash, false)]);
+        scram.chain([Mechanism::Plain]).collect()
+    };
+    Ok(Domain { name: jid.as_str().to_owned(), mechanisms })
+}
+
+impl Envelope {
+    /// A stanza that no client of ours sent.
+    pub(super) fn local(stanza: crate::xml::Stanza, from: Jid) -> Option<Envelope> {
+        let kind = super::router::stanza_kind(stanza.root()).ok()?;
+        let to = stanza.root().attr("to").and_then(|to| Jid::lenient(&to).ok());
+        Some(Envelope { stanza, kind, from, to, sender: None })
+    }
+}

@@ -1,0 +1,285 @@
+//! The driver of a bound session: reads, routes, writes. One future a connection, written out by hand because its
+//! size is what an idle session costs.
+
+use super::{
+    Server, buffers,
+    router::Pending,
+    session::{Blocked, Outgoing, Session},
+    throttle::Bucket,
+};
+use crate::{
+    net::Transport,
+    stream::{Header, StreamCondition, StreamError},
+    xml::{Event, Scanner, Stanza, XmlLimits, ns},
+};
+use std::{
+    future::Future,
+    io,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+/// A bound session and its socket.
+pub(crate) struct Connection {
+    server: Server,
+    session: Arc<Session>,
+    transport: Transport,
+    scanner: Scanner,
+    /// Read and not yet scanned.
+    input: Option<Box<Input>>,
+    /// What is routed at the moment and has to wait.
+    pending: Option<Box<Pending>>,
+    /// Taken from the outbox, written up to `written`.
+    writing: Vec<u8>,
+    written: usize,
+    bucket: Bucket,
+    hearing: Hearing,
+    /// Our end tag is written, or about to be.
+    closing: bool,
+}
+
+/// Bytes read, with what has been scanned of them.
+pub(crate) struct Input {
+    pub(crate) buffer: Box<[u8]>,
+    pub(crate) start: usize,
+    pub(crate) end: usize,
+}
+
+/// Reads in a row before others have their turn.
+const TURN: u32 = 4;
+
+/// What becomes of what the peer sends.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Hearing {
+    /// It is routed.
+    Open,
+    /// It is read and thrown away: a stream error was sent. Not to read would reset the connection and lose the error.
+    Deaf,
+    /// The peer's end tag has come.
+    Ended,
+}
+
+impl Connection {
+    pub(crate) fn new(
+        server: Server,
+        session: Arc<Session>,
+        transport: Transport,
+        scanner: Scanner,
+        input: Option<Input>,
+    ) -> Connection {
+        let bucket = Bucket::new(server.limits().bytes_per_second, server.limits().burst_bytes);
+        Connection {
+            server,
+            session,
+            transport,
+            scanner,
+            input: input.map(Box::new),
+            pending: None,
+            writing: Vec::new(),
+            written: 0,
+            bucket,
+            hearing: Hearing::Open,
+            closing: false,
+        }
+    }
+
+    /// Writes all there is to write. Ready when our side of the stream is closed, or with an error.
+    fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        loop {
+            while let Some(rest) = self.writing.get(self.written..).filter(|rest| !rest.is_empty()) {
+                let Poll::Ready(count) = Pin::new(&mut self.transport).poll_write(cx, rest)? else {
+                    return self.blocked(cx);
+                };
+                if count == 0 {
+                    return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+                }
+                self.written += count;
+            }
+            if Pin::new(&mut self.transport).poll_flush(cx)?.is_pending() {
+                return self.blocked(cx);
+            }
+            buffers::give_write(std::mem::take(&mut self.writing));
+            self.written = 0;
+            match ready!(self.session.poll_outgoing(cx)) {
+                Outgoing::Bytes(bytes) => self.writing = bytes,
+                Outgoing::Close { bytes, error } => {
+                    self.writing = bytes;
+                    self.begin_closing(error);
+                }
+                Outgoing::Ended => {
+                    if self.hearing == Hearing::Deaf {
+                        // Nothing follows an error: the peer need not wait for the connection to end.
+                        let _ = Pin::new(&mut self.transport).poll_shutdown(cx);
+                    }
+                    return Poll::Ready(Ok(()));
+                }
+                Outgoing::Killed => return Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
+            }
+        }
+    }
+
+    /// The socket takes nothing. The end of the stream has its time limit even then.
+    fn blocked(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.session.poll_blocked(cx) {
+            Blocked::Open => {}
+            Blocked::Closing { error } => self.begin_closing(error),
+            Blocked::Killed => return Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
+        }
+        Poll::Pending
+    }
+
+    fn begin_closing(&mut self, error: bool) {
+        if std::mem::replace(&mut self.closing, true) {
+            return;
+        }
+        if error && self.hearing == Hearing::Open {
+            self.hearing = Hearing::Deaf;
+        }
+        self.server.kill_later(&self.session);
+    }
+
+    /// Reads, scans and routes. Ready when the peer has ended its stream, or with an error.
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut turn = TURN;
+        loop {
+            if let Some(pending) = &mut self.pending {
+                ready!(pending.poll(cx, &self.server));
+                self.pending = None;
+            }
+            if let Some(input) = self.input.take() {
+                self.scan(input);
+                continue;
+            }
+            if self.hearing == Hearing::Ended {
+                return Poll::Ready(Ok(()));
+            }
+            ready!(self.bucket.poll_allowed(cx));
+            if turn == 0 {
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            turn -= 1;
+            let mut buffer = buffers::take_read();
+            let mut read = ReadBuf::new(&mut buffer);
+            let polled = Pin::new(&mut self.transport).poll_read(cx, &mut read);
+            let count = read.filled().len();
+            match polled {
+                Poll::Ready(Ok(())) if count > 0 => {
+                    self.session.heard_at(self.server.tick());
+                    self.bucket.spend(count);
+                    self.input = Some(Box::new(Input { buffer, start: 0, end: count }));
+                    continue;
+                }
+                _ => buffers::give_read(buffer),
+            }
+            ready!(polled)?;
+            return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
+        }
+    }
+
+    /// Routes a stanza, and keeps its memory for the next one if nobody else did.
+    fn route(&mut self, stanza: Stanza) -> Result<Option<Box<Pending>>, StreamError> {
+        let handle = stanza.clone();
+        let routed = self.server.receive(&self.session, stanza);
+        self.scanner.recycle(handle);
+        routed
+    }
+
+    /// Scans the input until a route has to wait or the input is used up.
+    fn scan(&mut self, mut input: Box<Input>) {
+        let mut rest = input.buffer.get(input.start..input.end).unwrap_or_default();
+        while self.hearing == Hearing::Open {
+            let error = match self.scanner.scan(&mut rest) {
+                Ok(None) => break,
+                Ok(Some(Event::Stanza(stanza))) if StreamError::matches(stanza.root()) => {
+                    // RFC 6120 §4.9.1.1: it ends the stream, and an error is not answered with another.
+                    self.hearing = Hearing::Deaf;
+                    self.session.close(None);
+                    break;
+                }
+                Ok(Some(Event::Stanza(stanza))) => match self.route(stanza) {
+                    Ok(None) => continue,
+                    Ok(pending) => {
+                        self.pending = pending;
+                        input.start = input.end - rest.len();
+                        self.input = Some(input);
+                        return;
+                    }
+                    Err(error) => error,
+                },
+                Ok(Some(Event::Close)) => {
+                    self.hearing = Hearing::Ended;
+                    self.session.close(None);
+                    break;
+                }
+                Ok(Some(Event::Open(_))) => StreamError::new(StreamCondition::BadFormat),
+                Err(error) => error.into(),
+            };
+            tracing::debug!(jid = %self.session.jid(), %error, "a client broke the rules of the stream");
+            self.hearing = Hearing::Deaf;
+            self.session.close(Some(&error));
+        }
+        buffers::give_read(input.buffer);
+    }
+
+    /// The session has ended: it leaves the directory, and what was never written finds another way.
+    fn end(&mut self) {
+        let queued = self.session.retire();
+        self.server.session_ended(&self.session);
+        if let Some(pending) = self.pending.take() {
+            self.server.detach(pending);
+        }
+        let unsent = unsent(&self.writing, self.written).into_iter().chain(unsent(&queued, 0));
+        unsent.for_each(|stanza| self.server.undelivered(self.session.jid(), stanza));
+    }
+}
+
+impl Future for Connection {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = self.get_mut();
+        // Reading first: the answers to what came are then written in one go.
+        let read = this.poll_read(cx);
+        let written = this.poll_write(cx);
+        let broken = matches!(read, Poll::Ready(Err(_))) || matches!(written, Poll::Ready(Err(_)));
+        let over = broken || (read.is_ready() && written.is_ready());
+        if !over {
+            return Poll::Pending;
+        }
+        // TLS's close_notify, if there is room for it; the peer has nothing to wait for any more.
+        let _ = Pin::new(&mut this.transport).poll_shutdown(cx);
+        this.end();
+        Poll::Ready(())
+    }
+}
+
+impl Drop for Connection {
+    /// A runtime that shuts down drops its tasks in the middle.
+    fn drop(&mut self) {
+        self.server.session_ended(&self.session);
+    }
+}
+
+/// The stanzas in `bytes` that end behind `written`: a stanza that the peer has only half of is lost to it.
+fn unsent(bytes: &[u8], written: usize) -> Vec<Stanza> {
+    if bytes.len() == written {
+        return Vec::new();
+    }
+    let mut limits = XmlLimits::authenticated();
+    limits.stanza_bytes = u32::MAX >> 8;
+    let mut scanner = Scanner::new(limits);
+    let mut header = Vec::new();
+    Header { content_ns: ns::CLIENT, ..Header::default() }.write(&mut header);
+    let _ = scanner.scan(&mut header.as_slice());
+    let mut rest = bytes;
+    let mut stanzas = Vec::new();
+    while let Ok(Some(Event::Stanza(stanza))) = scanner.scan(&mut rest) {
+        if bytes.len() - rest.len() > written && stanza.root().ns() == ns::CLIENT {
+            stanzas.push(stanza);
+        }
+    }
+    stanzas
+}

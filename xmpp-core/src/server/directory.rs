@@ -1,0 +1,204 @@
+//! Where sessions live: which resources of which account are connected.
+//!
+//! This is one of the two seams towards several machines (the other is the bus): code outside reaches sessions by
+//! address alone and learns of them as [`Resource`]s.
+
+use super::session::Session;
+use crate::{jid::Jid, xml::Stanza};
+use std::{
+    borrow::Borrow,
+    collections::{HashMap, hash_map::Entry},
+    hash::{BuildHasher, Hash, Hasher, RandomState},
+    sync::{Arc, Mutex, MutexGuard},
+};
+
+const SHARDS: usize = 64;
+
+/// A connected resource, as a snapshot.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Resource {
+    /// Its full address.
+    pub jid: Jid,
+    /// Its priority, if it is available (RFC 6121 §4.7.2.3).
+    pub priority: Option<i8>,
+    /// The presence it last broadcast, with its address as `from`.
+    pub presence: Option<Stanza>,
+}
+
+/// A full address that hashes and compares as its bare part: the table's key shares the session's own text.
+struct Account(Jid);
+
+impl Borrow<str> for Account {
+    fn borrow(&self) -> &str {
+        self.0.bare_str()
+    }
+}
+impl Hash for Account {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.bare_str().hash(state);
+    }
+}
+impl PartialEq for Account {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.bare_str() == other.0.bare_str()
+    }
+}
+impl Eq for Account {}
+
+/// Most accounts have one session: it costs no vector.
+struct Sessions {
+    first: Arc<Session>,
+    others: Vec<Arc<Session>>,
+}
+
+impl Sessions {
+    fn iter(&self) -> impl Iterator<Item = &Arc<Session>> {
+        std::iter::once(&self.first).chain(&self.others)
+    }
+}
+
+type Shard = HashMap<Account, Sessions>;
+
+/// The table of sessions, sharded by bare address.
+pub(crate) struct Directory {
+    shards: Box<[Mutex<Shard>]>,
+    hasher: RandomState,
+}
+
+/// Why a session was not entered.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct TooManySessions;
+
+impl Directory {
+    pub(crate) fn new() -> Directory {
+        Directory { shards: (0..SHARDS).map(|_| Mutex::default()).collect(), hasher: RandomState::new() }
+    }
+
+    /// Enters a session. A session with the same resource is taken out and returned: the newer replaces the older
+    /// (RFC 6120 §7.7.2.2).
+    pub(crate) fn insert(&self, session: &Arc<Session>, limit: usize) -> Result<Option<Arc<Session>>, TooManySessions> {
+        let mut shard = self.shard(session.jid().bare_str());
+        match shard.entry(Account(session.jid().clone())) {
+            Entry::Vacant(vacant) => {
+                vacant.insert(Sessions { first: Arc::clone(session), others: Vec::new() });
+                Ok(None)
+            }
+            Entry::Occupied(mut occupied) => {
+                let sessions = occupied.get_mut();
+                let all = std::iter::once(&mut sessions.first).chain(&mut sessions.others);
+                for old in all {
+                    if old.jid() == session.jid() {
+                        return Ok(Some(std::mem::replace(old, Arc::clone(session))));
+                    }
+                }
+                if sessions.others.len() + 1 >= limit {
+                    return Err(TooManySessions);
+                }
+                sessions.others.push(Arc::clone(session));
+                Ok(None)
+            }
+        }
+    }
+
+    /// Takes a session out, if it is still the one entered under its address; whether it was.
+    pub(crate) fn remove(&self, session: &Arc<Session>) -> bool {
+        let mut shard = self.shard(session.jid().bare_str());
+        let Some(sessions) = shard.get_mut(session.jid().bare_str()) else { return false };
+        if let Some(index) = sessions.others.iter().position(|other| Arc::ptr_eq(other, session)) {
+            sessions.others.remove(index);
+            return true;
+        }
+        if !Arc::ptr_eq(&sessions.first, session) {
+            return false;
+        }
+        match sessions.others.pop() {
+            Some(other) => sessions.first = other,
+            None => {
+                shard.remove(session.jid().bare_str());
+            }
+        }
+        true
+    }
+
+    /// The session with this full address.
+    pub(crate) fn find(&self, bare: &str, resource: &str) -> Option<Arc<Session>> {
+        let shard = self.shard(bare);
+        shard.get(bare)?.iter().find(|session| session.jid().resource() == Some(resource)).cloned()
+    }
+
+    /// All sessions of an account.
+    pub(crate) fn sessions(&self, bare: &str) -> Vec<Arc<Session>> {
+        let shard = self.shard(bare);
+        shard.get(bare).map(|sessions| sessions.iter().cloned().collect()).unwrap_or_default()
+    }
+
+    /// Calls `f` with every session, a shard at a time, without holding a lock meanwhile.
+    pub(crate) fn for_each(&self, mut f: impl FnMut(&Arc<Session>)) {
+        for shard in &self.shards {
+            let sessions: Vec<_> = lock(shard).values().flat_map(Sessions::iter).cloned().collect();
+            sessions.iter().for_each(&mut f);
+        }
+    }
+
+    /// How many sessions there are.
+    pub(crate) fn count(&self) -> usize {
+        self.shards
+            .iter()
+            .map(|shard| lock(shard).values().map(|sessions| 1 + sessions.others.len()).sum::<usize>())
+            .sum()
+    }
+
+    fn shard(&self, bare: &str) -> MutexGuard<'_, Shard> {
+        let index = self.hasher.hash_one(bare) as usize % SHARDS;
+        lock(&self.shards[index])
+    }
+}
+
+fn lock(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {
+    shard.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn session(jid: &str) -> Arc<Session> {
+        Arc::new(Session::new(Jid::new(jid).unwrap(), 0))
+    }
+
+    #[test]
+    fn rfc6120_7_7_2_2_the_newer_session_replaces_the_older() {
+        let directory = Directory::new();
+        let (old, new) = (session("a@localhost/x"), session("a@localhost/x"));
+        assert!(directory.insert(&old, 8).unwrap().is_none());
+        assert!(Arc::ptr_eq(&directory.insert(&new, 8).unwrap().unwrap(), &old));
+        assert!(!directory.remove(&old));
+        assert!(Arc::ptr_eq(&directory.find("a@localhost", "x").unwrap(), &new));
+        assert!(directory.remove(&new));
+        assert_eq!(directory.count(), 0);
+    }
+
+    #[test]
+    fn sessions_of_an_account_are_bounded() {
+        let directory = Directory::new();
+        let (one, two, three) = (session("a@localhost/1"), session("a@localhost/2"), session("a@localhost/3"));
+        assert!(directory.insert(&one, 2).is_ok());
+        assert!(directory.insert(&two, 2).is_ok());
+        assert_eq!(directory.insert(&three, 2).unwrap_err(), TooManySessions);
+        assert!(directory.insert(&session("a@localhost/1"), 2).unwrap().is_some());
+    }
+
+    #[test]
+    fn removing_the_first_keeps_the_others() {
+        let directory = Directory::new();
+        let all = [session("a@localhost/1"), session("a@localhost/2"), session("a@localhost/3")];
+        for one in &all {
+            directory.insert(one, 8).unwrap();
+        }
+        assert!(directory.remove(&all[0]));
+        assert_eq!(directory.sessions("a@localhost").len(), 2);
+        assert!(directory.find("a@localhost", "2").is_some() && directory.find("a@localhost", "3").is_some());
+    }
+}

@@ -1,0 +1,59 @@
+//! Bounds on what clients may make a server spend.
+
+use crate::xml::XmlLimits;
+use std::time::Duration;
+
+/// A server's bounds. The defaults are safe for the open Internet.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Limits {
+    /// What the scanner accepts before authentication.
+    pub unauthenticated: XmlLimits,
+    /// What the scanner accepts after authentication.
+    pub authenticated: XmlLimits,
+    /// Time for each phase of the negotiation: stream header, TLS, authentication, binding.
+    pub phase: Duration,
+    /// Connections that have not authenticated yet, from one address.
+    pub unauthenticated_per_ip: usize,
+    /// Connections in all.
+    pub connections: usize,
+    /// Failed authentications on one stream before it is closed (RFC 6120 §6.4.5 recommends 2 to 5).
+    pub auth_attempts: u32,
+    /// Failed resource bindings on one stream before it is closed (RFC 6120 §7.7.2.3 recommends 5 to 10).
+    pub bind_attempts: u32,
+    /// Sessions of one account.
+    pub sessions_per_account: usize,
+    /// Bytes waiting to be written to one session before it is closed with `policy-violation`.
+    pub outbox_bytes: usize,
+    /// Sustained bytes a second read from one session; above it reading pauses.
+    pub bytes_per_second: u32,
+    /// Bytes that may come at once above the sustained rate.
+    pub burst_bytes: u32,
+    /// Silence from a client after which white space is sent to find out whether it is there (RFC 6120 §4.6.1).
+    pub keepalive: Duration,
+    /// Time a closing stream waits for the peer's end tag (RFC 6120 §4.4).
+    pub closing: Duration,
+    /// Time one stage of the route, or one iq handler, may take.
+    pub handler: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            unauthenticated: XmlLimits::unauthenticated(),
+            authenticated: XmlLimits::authenticated(),
+            phase: Duration::from_secs(30),
+            unauthenticated_per_ip: 100,
+            connections: 100_000,
+            auth_attempts: 4,
+            bind_attempts: 8,
+            sessions_per_account: 32,
+            outbox_bytes: 4 << 20,
+            bytes_per_second: 1 << 20,
+            burst_bytes: 4 << 20,
+            keepalive: Duration::from_secs(300),
+            closing: Duration::from_secs(5),
+            handler: Duration::from_secs(30),
+        }
+    }
+}

@@ -1,0 +1,188 @@
+//! Accepting connections, and the server's own clock.
+
+use super::{Server, StreamCondition, StreamError, throttle::network};
+use crate::net::{Service, Transport};
+use std::{
+    collections::HashMap,
+    io,
+    net::{IpAddr, SocketAddr},
+    sync::{Arc, Mutex, atomic::Ordering},
+    time::Duration,
+};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::OwnedSemaphorePermit,
+};
+
+/// How a connection came in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Entry {
+    /// TCP; TLS by STARTTLS.
+    StartTls,
+    /// TLS from the first byte (XEP-0368).
+    DirectTls,
+    /// A pipe inside the process.
+    Memory,
+}
+
+/// Connections that have not authenticated yet, by address.
+#[derive(Default)]
+pub(crate) struct Newcomers {
+    by_ip: Arc<Mutex<HashMap<IpAddr, usize>>>,
+}
+
+/// A place among the newcomers of an address; given back on drop.
+pub(crate) struct Place {
+    ip: IpAddr,
+    by_ip: Arc<Mutex<HashMap<IpAddr, usize>>>,
+}
+
+impl Newcomers {
+    /// A place, unless the address has `limit` already.
+    pub(crate) fn enter(&self, ip: IpAddr, limit: usize) -> Option<Place> {
+        let mut by_ip = self.by_ip.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let ip = network(ip);
+        if limit == 0 {
+            return None;
+        }
+        let count = by_ip.entry(ip).or_default();
+        if *count >= limit {
+            return None;
+        }
+        *count += 1;
+        Some(Place { ip, by_ip: Arc::clone(&self.by_ip) })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut by_ip = self.by_ip.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        if let Some(count) = by_ip.get_mut(&self.ip) {
+            *count -= 1;
+            if *count == 0 {
+                by_ip.remove(&self.ip);
+            }
+        }
+    }
+}
+
+impl Server {
+    /// Listens for clients that use STARTTLS (RFC 6120 §5), usually on port 5222. Returns the address bound.
+    pub async fn listen(&self, address: SocketAddr) -> io::Result<SocketAddr> {
+        self.listen_for(address, Entry::StartTls).await
+    }
+
+    /// Listens for clients that begin with TLS (XEP-0368), usually on port 5223. Returns the address bound.
+    ///
+    /// # Errors
+    /// Besides those of binding, `InvalidInput` when the server was given no certificate.
+    pub async fn listen_tls(&self, address: SocketAddr) -> io::Result<SocketAddr> {
+        if self.inner().tls.is_none() {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "direct TLS needs a certificate"));
+        }
+        self.listen_for(address, Entry::DirectTls).await
+    }
+
+    async fn listen_for(&self, address: SocketAddr, entry: Entry) -> io::Result<SocketAddr> {
+        let listener = TcpListener::bind(address).await?;
+        let bound = listener.local_addr()?;
+        let (server, stop) = (self.clone(), self.inner().stop.clone());
+        self.inner().tasks.spawn(async move {
+            let _ = stop.run_until_cancelled(server.accept_loop(listener, entry)).await;
+        });
+        tracing::info!(address = %bound, ?entry, "listening");
+        Ok(bound)
+    }
+
+    async fn accept_loop(&self, listener: TcpListener, entry: Entry) {
+        loop {
+            // A full house does not accept: the rest wait in the kernel's queue, which is bounded too.
+            let Ok(permit) = Arc::clone(&self.inner().connections).acquire_owned().await else { return };
+            match listener.accept().await {
+                Ok((stream, peer)) => self.accept_tcp(stream, peer, entry, permit),
+                Err(error) => {
+                    // Out of descriptors: spinning would not bring any back (ABUSE A100).
+                    tracing::warn!(%error, "cannot accept a connection");
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+            }
+        }
+    }
+
+    fn accept_tcp(&self, stream: TcpStream, peer: SocketAddr, entry: Entry, permit: OwnedSemaphorePermit) {
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "set_nodelay");
+        }
+        self.accept(Transport::Plain(stream), peer.ip(), entry, Some(permit));
+    }
+
+    /// Runs a connection, if its address may have another.
+    pub(super) fn accept(&self, transport: Transport, ip: IpAddr, entry: Entry, permit: Option<OwnedSemaphorePermit>) {
+        self.inner().stats.accepted.fetch_add(1, Ordering::Relaxed);
+        // What is in the process is no newcomer from anywhere.
+        let place = if entry == Entry::Memory {
+            None
+        } else {
+            let place = self.inner().newcomers.enter(ip, self.inner().limits.unauthenticated_per_ip);
+            if place.is_none() {
+                tracing::debug!(%ip, "too many unauthenticated connections");
+                return;
+            }
+            place
+        };
+        let server = self.clone();
+        // The negotiation is large and short: it has a box of its own, which is gone when the session begins.
+        self.inner().tasks.spawn(async move {
+            let connection = Box::pin(server.negotiate(transport, ip, entry, place)).await;
+            drop(server);
+            if let Some(connection) = connection {
+                connection.await;
+            }
+            drop(permit);
+        });
+    }
+
+    /// Advances the tick and looks after silent sessions, as long as the server is there.
+    pub(super) fn start_keeper(&self) {
+        let (weak, stop) = (self.downgrade(), self.inner().stop.clone());
+        let keeper = async move {
+            let mut seconds = tokio::time::interval(Duration::from_secs(1));
+            seconds.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+            loop {
+                seconds.tick().await;
+                let Some(server) = weak.upgrade() else { return };
+                let tick = server.inner().tick.fetch_add(1, Ordering::Relaxed) + 1;
+                if tick.is_multiple_of(server.keepalive_every()) {
+                    server.keep_alive(tick);
+                }
+            }
+        };
+        tokio::spawn(async move {
+            let _ = stop.run_until_cancelled(keeper).await;
+        });
+    }
+
+    /// How often all sessions are looked at: a few times in the keepalive interval.
+    fn keepalive_every(&self) -> u32 {
+        u32::try_from(self.inner().limits.keepalive.as_secs() / 4).unwrap_or(u32::MAX).max(1)
+    }
+
+    /// White space to who has been silent (RFC 6120 §4.6.1): if nobody is there, the write fails, and an outbox that
+    /// cannot be emptied at all ends the session.
+    fn keep_alive(&self, tick: u32) {
+        let limits = &self.inner().limits;
+        let silence = u32::try_from(limits.keepalive.as_secs()).unwrap_or(u32::MAX);
+        self.inner().directory.for_each(|session| {
+            let silent = tick.saturating_sub(session.silent_since());
+            if silent >= silence.saturating_mul(2) && session.is_stuck() {
+                session.close(Some(&StreamError::new(StreamCondition::ConnectionTimeout)));
+                session.kill();
+            } else if silent >= silence {
+                session.push(limits.outbox_bytes, |out| out.push(b' '));
+            }
+        });
+    }
+}
+
+/// The service that a listener of clients stands for.
+pub(super) const SERVICE: Service = Service::Client;

@@ -1,0 +1,271 @@
+//! An XMPP server to embed: listeners, sessions, a router with named stages, and extensions.
+//!
+//! ```no_run
+//! use xmpp_core::{jid::BareJid, net::{ServerTls, tls::CertificateKey}, server::{MemoryAccounts, Server}};
+//!
+//! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+//! let accounts = MemoryAccounts::new();
+//! accounts.set_password(BareJid::new("juliet@localhost")?, "r0m30");
+//! let tls = ServerTls::single(CertificateKey::from_pem_files("localhost.crt", "localhost.key")?)?;
+//! let server = Server::builder("localhost").accounts(accounts).tls(tls).build()?;
+//! server.listen("127.0.0.1:5222".parse()?).await?;
+//! server.stopped().await;
+//! # Ok(()) }
+//! ```
+
+mod accounts;
+mod buffers;
+mod builder;
+mod connection;
+mod directory;
+mod limits;
+mod listener;
+mod negotiate;
+mod observe;
+mod route;
+mod router;
+mod session;
+mod throttle;
+
+pub use accounts::{Accounts, AccountsError, DEFAULT_ITERATIONS, MemoryAccounts, conformance, hash_password};
+pub use builder::{Extension, ForBoth, ForServer, ServerBuilder, ServerCell, ServerError, ServerRegistrar};
+pub use directory::Resource;
+pub use limits::Limits;
+pub use observe::{Observed, Stats};
+pub use route::{Decision, Envelope, Interceptor, Kinds, RouteError, Stage, Station, Verdict};
+
+use crate::{
+    extension::Registrar,
+    jid::Jid,
+    net::{ServerTls, Transport},
+    sasl::Mechanism,
+    stream::{StreamCondition, StreamError},
+    xml::Stanza,
+};
+use accounts::DynAccounts;
+use directory::Directory;
+use session::Session;
+use std::{
+    net::IpAddr,
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
+use throttle::LoginThrottle;
+use tokio::sync::Semaphore;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+/// A running server. Cheap to clone; all clones are the same server.
+#[derive(Clone)]
+pub struct Server(Arc<Inner>);
+
+impl std::fmt::Debug for Server {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Server").field("domains", &self.0.domains).finish_non_exhaustive()
+    }
+}
+
+/// A server that does not keep it running: for extensions, which the server itself holds.
+#[derive(Clone, Default)]
+pub struct WeakServer(Weak<Inner>);
+
+impl std::fmt::Debug for WeakServer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("WeakServer")
+    }
+}
+
+impl WeakServer {
+    /// The server, while it is there.
+    pub fn upgrade(&self) -> Option<Server> {
+        self.0.upgrade().map(Server)
+    }
+}
+
+type SessionEnd = Box<dyn Fn(&Server, &Resource) + Send + Sync>;
+
+pub(crate) struct Inner {
+    domains: Vec<Domain>,
+    accounts: Option<Arc<dyn DynAccounts>>,
+    tls: Option<ServerTls>,
+    plaintext: bool,
+    limits: Limits,
+    directory: Directory,
+    route: Vec<Station>,
+    /// Where stanzas of the server's own enter the route.
+    outgoing: usize,
+    registrar: Registrar,
+    session_end: Vec<SessionEnd>,
+    stats: observe::Counters,
+    throttle: LoginThrottle,
+    /// Connections that may still be accepted.
+    connections: Arc<Semaphore>,
+    newcomers: listener::Newcomers,
+    /// Seconds since the server started, as the keeper last noted.
+    tick: AtomicU32,
+    stop: CancellationToken,
+    tasks: TaskTracker,
+    /// For the answers to users who do not exist.
+    secret: [u8; 32],
+}
+
+/// A domain that is served.
+#[derive(Debug)]
+struct Domain {
+    name: String,
+    mechanisms: Vec<Mechanism>,
+}
+
+impl Server {
+    /// A server for `domain`; more can be added.
+    pub fn builder(domain: &str) -> ServerBuilder {
+        ServerBuilder::new(domain)
+    }
+
+    pub(crate) fn inner(&self) -> &Inner {
+        &self.0
+    }
+
+    /// For extensions that need the server later.
+    pub fn downgrade(&self) -> WeakServer {
+        WeakServer(Arc::downgrade(&self.0))
+    }
+
+    /// The bounds in force.
+    pub fn limits(&self) -> &Limits {
+        &self.0.limits
+    }
+
+    /// Whether `domain` is served here.
+    pub fn hosts(&self, domain: &str) -> bool {
+        self.0.domains.iter().any(|one| one.name == domain)
+    }
+
+    /// The domains served here.
+    pub fn domains(&self) -> impl Iterator<Item = &str> {
+        self.0.domains.iter().map(|domain| domain.name.as_str())
+    }
+
+    /// How many sessions are bound.
+    pub fn sessions(&self) -> usize {
+        self.0.directory.count()
+    }
+
+    /// What has been counted since the start.
+    pub fn stats(&self) -> Stats {
+        self.0.stats.snapshot()
+    }
+
+    /// The stations of the route, in order, as `Stage: name`.
+    pub fn route_names(&self) -> Vec<String> {
+        self.0.route.iter().map(|station| format!("{station:?}")).collect()
+    }
+
+    /// Whether an account exists and may receive messages.
+    pub async fn account_exists(&self, account: &crate::jid::BareJid) -> Result<bool, AccountsError> {
+        match &self.0.accounts {
+            Some(accounts) => accounts.exists(account).await,
+            None => Ok(false),
+        }
+    }
+
+    /// A client connection inside the process: no port, no TLS, everything else as over TCP.
+    pub fn connect_memory(&self) -> Transport {
+        let (client, server) = Transport::pair(64 * 1024);
+        self.accept(server, IpAddr::from([127, 0, 0, 1]), listener::Entry::Memory, None);
+        client
+    }
+
+    /// Ends the session with this full address with a stream error; whether there was one.
+    pub fn disconnect(&self, jid: &Jid, error: &StreamError) -> bool {
+        let session = jid.resource().and_then(|resource| self.0.directory.find(jid.bare_str(), resource));
+        session.is_some_and(|session| {
+            session.close(Some(error));
+            true
+        })
+    }
+
+    /// Stops: no new connections, every stream ends with `system-shutdown` (RFC 6120 §4.9.3.20), and what is still
+    /// there after `grace` is cut. Returns when all is over.
+    pub async fn shutdown(&self, grace: Duration) {
+        self.0.stop.cancel();
+        self.0.tasks.close();
+        let error = StreamError::new(StreamCondition::SystemShutdown);
+        self.0.directory.for_each(|session| session.close(Some(&error)));
+        if tokio::time::timeout(grace, self.0.tasks.wait()).await.is_err() {
+            self.0.directory.for_each(|session| session.kill());
+            let _ = tokio::time::timeout(Duration::from_secs(1), self.0.tasks.wait()).await;
+        }
+    }
+
+    /// Resolves when the server has been told to stop.
+    pub async fn stopped(&self) {
+        self.0.stop.cancelled().await;
+    }
+
+    pub(crate) fn tick(&self) -> u32 {
+        self.0.tick.load(Ordering::Relaxed)
+    }
+
+    /// Enters a session; one with the same address is ended with `conflict` (RFC 6120 §7.7.2.2).
+    fn session_started(&self, session: &Arc<Session>) -> Result<(), directory::TooManySessions> {
+        let replaced = self.0.directory.insert(session, self.0.limits.sessions_per_account)?;
+        if let Some(old) = replaced {
+            self.farewell(&old);
+            old.close(Some(&StreamError::new(StreamCondition::Conflict).with_text("replaced by a new session")));
+        }
+        if self.0.stop.is_cancelled() {
+            session.close(Some(&StreamError::new(StreamCondition::SystemShutdown)));
+        }
+        self.0.stats.observe(|| Observed::SessionStarted(session.jid().clone()));
+        Ok(())
+    }
+
+    /// A session's driver has left. Called once or more.
+    fn session_ended(&self, session: &Arc<Session>) {
+        if self.0.directory.remove(session) {
+            self.farewell(session);
+        }
+    }
+
+    fn farewell(&self, session: &Session) {
+        let now = std::mem::take(&mut *session.availability());
+        let resource = Resource { jid: session.jid().clone(), priority: now.priority, presence: now.presence };
+        for hook in &self.0.session_end {
+            // A fault in one must not take the others along, nor the connection that replaces this one.
+            if std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| hook(self, &resource))).is_err() {
+                tracing::error!("what an extension does at a session's end panicked");
+            }
+        }
+        self.0.stats.observe(|| Observed::SessionEnded(session.jid().clone()));
+    }
+
+    /// Gives a closing stream its time.
+    fn kill_later(&self, session: &Arc<Session>) {
+        let (session, time) = (Arc::downgrade(session), self.0.limits.closing);
+        tokio::spawn(async move {
+            tokio::time::sleep(time).await;
+            if let Some(session) = session.upgrade() {
+                session.kill();
+            }
+        });
+    }
+
+    /// Lets a route end without its sender.
+    fn detach(&self, pending: Box<router::Pending>) {
+        self.0.tasks.spawn(router::Detached(self.clone(), pending));
+    }
+
+    /// A stanza that was in the outbox of `recipient` and could not be written.
+    fn undelivered(&self, recipient: &Jid, stanza: Stanza) {
+        let Some(from) = stanza.root().attr("from").and_then(|from| Jid::lenient(&from).ok()) else { return };
+        let Some(mut envelope) = Envelope::local(stanza, from) else { return };
+        envelope.to = Some(recipient.clone());
+        let position = self.0.route.iter().position(|station| station.stage() >= Stage::Undelivered);
+        if let Some(pending) = self.run(envelope, position.unwrap_or(self.0.route.len())) {
+            self.detach(pending);
+        }
+    }
+}

@@ -1,0 +1,333 @@
+//! The driver of a negotiation: feeds the [`Acceptor`] and carries out its tasks, each phase within its time.
+
+use super::{
+    AccountsError, Server, StreamCondition, StreamError, buffers,
+    connection::{Connection, Input},
+    listener::{Entry, Place, SERVICE},
+    session::Session,
+};
+use crate::{
+    jid::{BareJid, FullJid},
+    net::Transport,
+    stanza::StanzaError,
+    stream::{Acceptor, AcceptorConfig, Task},
+    xml::Scanner,
+};
+use std::{
+    io,
+    net::IpAddr,
+    sync::{Arc, atomic::Ordering},
+};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    time::{Instant, timeout, timeout_at},
+};
+
+struct Negotiation<'a> {
+    server: &'a Server,
+    ip: IpAddr,
+    transport: Option<Transport>,
+    acceptor: Acceptor,
+    scanner: Scanner,
+    input: Input,
+    /// Queued, to be sent with what follows.
+    output: Vec<u8>,
+    session: Option<Arc<Session>>,
+}
+
+/// What came of one task.
+enum Done {
+    More(Vec<Task>),
+    Accepted,
+    Closed,
+}
+
+impl Server {
+    /// Negotiates a stream; `None` if it does not come to a session.
+    pub(super) async fn negotiate(
+        &self,
+        transport: Transport,
+        ip: IpAddr,
+        entry: Entry,
+        _place: Option<Place>,
+    ) -> Option<Connection> {
+        let inner = self.inner();
+        let domains = inner.domains.iter().map(|domain| (domain.name.clone(), domain.mechanisms.clone()));
+        let mut config = AcceptorConfig::new(domains.collect(), Arc::from(inner.secret));
+        config.tls = inner.tls.is_some() && entry == Entry::StartTls;
+        config.plaintext = inner.plaintext || entry == Entry::Memory;
+        config.iterations = inner.accounts.as_ref().map_or(super::DEFAULT_ITERATIONS, |accounts| accounts.iterations());
+        config.auth_attempts = inner.limits.auth_attempts;
+        config.bind_attempts = inner.limits.bind_attempts;
+        let mut negotiation = Negotiation {
+            server: self,
+            ip,
+            transport: Some(transport),
+            acceptor: Acceptor::new(config, crate::random::token),
+            scanner: Scanner::new(inner.limits.unauthenticated),
+            input: Input { buffer: buffers::take_read(), start: 0, end: 0 },
+            output: Vec::new(),
+            session: None,
+        };
+        match negotiation.run(entry).await {
+            Ok(Some((transport, session))) => {
+                let Negotiation { mut scanner, input, .. } = negotiation;
+                scanner.set_limits(inner.limits.authenticated);
+                let input = (input.start < input.end).then_some(input);
+                Some(Connection::new(self.clone(), session, transport, scanner, input))
+            }
+            Ok(None) => None,
+            Err(error) => {
+                tracing::debug!(%ip, %error, "a negotiation ended early");
+                None
+            }
+        }
+    }
+}
+
+impl Negotiation<'_> {
+    async fn run(&mut self, entry: Entry) -> io::Result<Option<(Transport, Arc<Session>)>> {
+        let ended = self.phases(entry).await;
+        self.abandon();
+        ended
+    }
+
+    async fn phases(&mut self, entry: Entry) -> io::Result<Option<(Transport, Arc<Session>)>> {
+        let stop = self.server.inner().stop.clone();
+        if entry == Entry::DirectTls {
+            let deadline = self.deadline();
+            let secured = tokio::select! {
+                secured = timeout_at(deadline, self.handshake(true)) => secured,
+                () = stop.cancelled() => return Ok(None),
+            };
+            let secured = secured.map_err(|_| io::ErrorKind::TimedOut)??;
+            self.perform(secured).await?;
+        }
+        loop {
+            let phase = self.acceptor.phase();
+            let deadline = self.deadline();
+            while self.acceptor.phase() == phase {
+                let step = tokio::select! {
+                    step = timeout_at(deadline, self.step()) => step,
+                    () = stop.cancelled() => {
+                        self.break_off(StreamError::new(StreamCondition::SystemShutdown)).await;
+                        return Ok(None);
+                    }
+                };
+                let Ok(done) = step else {
+                    // RFC 6120 §4.9.3.4 is about peers that do not react; one that dawdles breaks our policy.
+                    let error = StreamError::new(StreamCondition::PolicyViolation);
+                    self.break_off(error.with_text("the negotiation takes too long")).await;
+                    return Ok(None);
+                };
+                match done? {
+                    Done::More(_) => {}
+                    Done::Accepted => {
+                        let transport = self.transport.take();
+                        return Ok(transport.zip(self.session.take()));
+                    }
+                    Done::Closed => return Ok(None),
+                }
+            }
+        }
+    }
+
+    /// Ends the stream for a reason of ours, for which a peer that does not read gets no more than a moment.
+    async fn break_off(&mut self, error: StreamError) {
+        self.abandon();
+        let tasks = self.acceptor.fail(&error);
+        let brief = Instant::now() + self.server.limits().closing;
+        let _ = timeout_at(brief, self.perform(tasks)).await;
+    }
+
+    fn deadline(&self) -> Instant {
+        Instant::now() + self.server.limits().phase
+    }
+
+    /// A session that was entered and then could not be handed over.
+    fn abandon(&mut self) {
+        if let Some(session) = self.session.take() {
+            session.retire();
+            self.server.session_ended(&session);
+        }
+    }
+
+    /// Waits for one event and does what follows from it.
+    async fn step(&mut self) -> io::Result<Done> {
+        let tasks = loop {
+            let mut rest = self.input.buffer.get(self.input.start..self.input.end).unwrap_or_default();
+            let scanned = self.scanner.scan(&mut rest);
+            self.input.start = self.input.end - rest.len();
+            match scanned {
+                Ok(Some(event)) => break self.acceptor.event(event),
+                Ok(None) => self.read().await?,
+                Err(error) => break self.acceptor.fail(&error.into()),
+            }
+        };
+        self.perform(tasks).await
+    }
+
+    async fn read(&mut self) -> io::Result<()> {
+        let Some(transport) = &mut self.transport else { return Err(io::ErrorKind::NotConnected.into()) };
+        let count = transport.read(&mut self.input.buffer).await?;
+        (self.input.start, self.input.end) = (0, count);
+        if count == 0 { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(()) }
+    }
+
+    async fn perform(&mut self, mut tasks: Vec<Task>) -> io::Result<Done> {
+        loop {
+            let mut next = Vec::new();
+            for task in tasks {
+                match self.task(task).await? {
+                    Done::More(more) => next.extend(more),
+                    done => return Ok(done),
+                }
+            }
+            if next.is_empty() {
+                self.flush().await?;
+                return Ok(Done::More(Vec::new()));
+            }
+            tasks = next;
+        }
+    }
+
+    async fn task(&mut self, task: Task) -> io::Result<Done> {
+        let more = match task {
+            Task::Send(bytes) => {
+                self.output.extend_from_slice(&bytes);
+                Vec::new()
+            }
+            Task::Restart => {
+                self.scanner.restart();
+                Vec::new()
+            }
+            Task::StartTls => {
+                self.flush().await?;
+                self.handshake(false).await?
+            }
+            Task::Credentials(user, hash) => {
+                let found = match &self.server.inner().accounts {
+                    Some(accounts) => looked_up(self.server, accounts.credentials(&user, hash)).await,
+                    None => Ok(None),
+                };
+                self.acceptor.credentials(found)
+            }
+            Task::CheckPassword(user, password) => {
+                let correct = match &self.server.inner().accounts {
+                    Some(accounts) => looked_up(self.server, accounts.check_password(&user, &password)).await,
+                    None => Ok(false),
+                };
+                self.acceptor.password(correct)
+            }
+            Task::Failed(name) => {
+                let inner = self.server.inner();
+                inner.stats.failures.fetch_add(1, Ordering::Relaxed);
+                tracing::info!(ip = %self.ip, user = name.as_deref().map(|name| name.escape_debug().to_string()), "login failed");
+                // Where no account was named, nothing was guessed: slixmpp tries an unsupported channel binding with
+                // each -PLUS mechanism before it falls back. The attempts of the connection are counted all the same.
+                let guessed = name.is_some();
+                inner.stats.observe(|| super::Observed::LoginFailed(name));
+                if guessed {
+                    tokio::time::sleep(inner.throttle.failed(self.ip)).await;
+                }
+                Vec::new()
+            }
+            Task::Bind(user, resource) => {
+                let bound = self.bind(&user, resource.as_deref());
+                self.acceptor.bound(bound)
+            }
+            Task::Accepted(accepted) => {
+                let inner = self.server.inner();
+                inner.stats.logins.fetch_add(1, Ordering::Relaxed);
+                tracing::info!(jid = %accepted.jid, mechanism = accepted.mechanism.name(), tls = accepted.secured, "session bound");
+                self.flush().await?;
+                return Ok(Done::Accepted);
+            }
+            Task::Close => {
+                self.flush().await?;
+                if let Some(mut transport) = self.transport.take() {
+                    linger(&mut transport, &mut self.input.buffer, self.server.limits().closing).await;
+                }
+                return Ok(Done::Closed);
+            }
+        };
+        Ok(Done::More(more))
+    }
+
+    async fn flush(&mut self) -> io::Result<()> {
+        let Some(transport) = &mut self.transport else { return Err(io::ErrorKind::NotConnected.into()) };
+        // What is written leaves the queue at once: a deadline may cut this short, and nothing may be sent twice.
+        while !self.output.is_empty() {
+            let count = transport.write(&self.output).await?;
+            if count == 0 {
+                return Err(io::ErrorKind::WriteZero.into());
+            }
+            self.output.drain(..count);
+        }
+        transport.flush().await
+    }
+
+    async fn handshake(&mut self, direct: bool) -> io::Result<Vec<Task>> {
+        // Anything behind <starttls/> was injected, or comes from a client that does not wait: it is never to be
+        // taken for something said under TLS (RFC 6120 §5.4.3.3, ABUSE A026).
+        let early = self.input.buffer.get(self.input.start..self.input.end).unwrap_or_default();
+        if !early.iter().all(u8::is_ascii_whitespace) {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "data behind <starttls/>"));
+        }
+        (self.input.start, self.input.end) = (0, 0);
+        let (Some(transport), Some(tls)) = (self.transport.take(), &self.server.inner().tls) else {
+            return Err(io::ErrorKind::NotConnected.into());
+        };
+        let secured = match direct {
+            true => transport.direct_server(tls, SERVICE).await,
+            false => transport.upgrade_server(tls).await,
+        };
+        let transport = secured.map_err(io::Error::other)?;
+        let bindings = transport.bindings();
+        self.transport = Some(transport);
+        Ok(self.acceptor.secured(bindings))
+    }
+
+    /// Enters a session under the resource asked for, prepared, or one of our making (RFC 6120 §7.6, §7.7).
+    fn bind(&mut self, user: &BareJid, resource: Option<&str>) -> Result<FullJid, StanzaError> {
+        let token;
+        let resource = match resource {
+            Some(resource) => resource,
+            None => {
+                token = crate::random::token();
+                &token
+            }
+        };
+        let jid = user.with_resource(resource);
+        let jid = jid.map_err(|error| StanzaError::bad_request().with_text(error.to_string()))?;
+        let session = Arc::new(Session::new(jid.clone().into(), self.server.tick()));
+        self.server
+            .session_started(&session)
+            .map_err(|_| StanzaError::resource_constraint().with_text("the account has too many sessions"))?;
+        self.session = Some(session);
+        Ok(jid)
+    }
+}
+
+/// What the account store says, if it says it while the client still has time to hear it.
+async fn looked_up<T>(server: &Server, answer: impl Future<Output = Result<T, AccountsError>>) -> Result<T, ()> {
+    let limits = server.limits();
+    match timeout(limits.handler.min(limits.phase / 2), answer).await {
+        Ok(answer) => answer.map_err(|error| tracing::error!(%error, "accounts")),
+        Err(_) => {
+            tracing::error!("the account store does not answer");
+            Err(())
+        }
+    }
+}
+
+/// Reads and drops until the peer closes: closing on unread data would reset the connection, and the peer would
+/// never see why (RFC 6120 §4.4).
+async fn linger(transport: &mut Transport, buffer: &mut [u8], time: std::time::Duration) {
+    let drained = async {
+        transport.shutdown().await?;
+        while transport.read(buffer).await? > 0 {}
+        io::Result::Ok(())
+    };
+    let _ = tokio::time::timeout(time, drained).await;
+}

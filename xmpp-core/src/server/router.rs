@@ -1,0 +1,367 @@
+//! Routing: from a client's stanza to a delivery, an answer or an error (RFC 6120 §8 and §10).
+
+use super::{
+    Server, buffers,
+    directory::Resource,
+    route::{Decision, Envelope, Kinds, Stage, Station, Verdict},
+    session::{Pushed, Session},
+};
+use crate::{
+    BoxFuture,
+    extension::{IqContext, IqOutcome, Names, Reply, Target, answer_error, answer_result},
+    jid::Jid,
+    stanza::{ErrorType, StanzaError, StanzaKind},
+    stream::{StreamCondition, StreamError},
+    xml::{ElementRef, Stanza, Writer, ns},
+};
+use std::{
+    borrow::Cow,
+    future::Future,
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+/// A route that waits for an interceptor.
+pub(crate) struct Pending {
+    envelope: Envelope,
+    position: usize,
+    verdict: BoxFuture<'static, Verdict>,
+}
+
+impl Pending {
+    /// Goes on as far as it can; ready when the route has ended.
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>, server: &Server) -> Poll<()> {
+        loop {
+            let polled = catch_unwind(AssertUnwindSafe(|| self.verdict.as_mut().poll(cx)));
+            let verdict = match polled {
+                Ok(polled) => ready!(polled),
+                Err(_) => panicked(),
+            };
+            if server.settle(verdict, &self.envelope) {
+                return Poll::Ready(());
+            }
+            match server.run(self.envelope.clone(), self.position) {
+                None => return Poll::Ready(()),
+                Some(next) => *self = *next,
+            }
+        }
+    }
+}
+
+/// A route that ends by itself, for stanzas that nobody waits for.
+pub(crate) struct Detached(pub(crate) Server, pub(crate) Box<Pending>);
+
+impl Future for Detached {
+    type Output = ();
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let Detached(server, pending) = &mut *self;
+        pending.poll(cx, server)
+    }
+}
+
+fn panicked() -> Verdict {
+    tracing::error!("a handler panicked; its stanza is answered with internal-server-error");
+    Verdict::Reject(StanzaError::internal_server_error())
+}
+
+impl Server {
+    /// Takes a stanza from a bound client. An error ends its stream.
+    pub(crate) fn receive(&self, session: &Arc<Session>, stanza: Stanza) -> Result<Option<Box<Pending>>, StreamError> {
+        let root = stanza.root();
+        let kind = stanza_kind(root)?;
+        if let Some(from) = root.attr("from")
+            && !is_own(session.jid(), &from)
+        {
+            return Err(StreamError::new(StreamCondition::InvalidFrom));
+        }
+        let to = match root.attr("to") {
+            None => None,
+            // Prepared where it can be, so that it meets the session it means (RFC 7622 §3.4).
+            Some(to) => match Jid::new(&to).or_else(|_| Jid::lenient(&to)) {
+                Ok(to) => Some(to),
+                Err(error) => {
+                    let error = StanzaError::jid_malformed().with_text(error.to_string());
+                    self.refuse(session, &stanza, None, &error);
+                    return Ok(None);
+                }
+            },
+        };
+        if kind == StanzaKind::Iq
+            && let Err(error) = check_iq(root)
+        {
+            self.refuse(session, &stanza, to.as_ref(), &error);
+            return Ok(None);
+        }
+        let mut envelope =
+            Envelope { kind, from: session.jid().clone(), to, sender: Some(Arc::clone(session)), stanza };
+        if envelope.to.is_none() && kind == StanzaKind::Message {
+            // RFC 6120 §10.3.1: as if it were addressed to the sender's own bare address.
+            envelope.to = Some(session.jid().to_bare().into());
+        }
+        Ok(self.run(envelope, 0))
+    }
+
+    /// Sends a stanza in the name of the server, of a service, or of a local account. It enters the route at
+    /// [`Stage::Outgoing`]; `from` and `to` must be set.
+    pub fn send(&self, from: Jid, to: Jid, stanza: Stanza) {
+        let Ok(kind) = stanza_kind(stanza.root()) else { return };
+        let envelope = Envelope { stanza, kind, from, to: Some(to), sender: None };
+        if let Some(pending) = self.run(envelope, self.inner().outgoing) {
+            self.detach(pending);
+        }
+    }
+
+    /// The connected resources of a local account.
+    pub fn resources(&self, bare: &str) -> Vec<Resource> {
+        let sessions = self.inner().directory.sessions(bare);
+        let snapshot = |session: Arc<Session>| {
+            let now = session.availability().clone();
+            Resource { jid: session.jid().clone(), priority: now.priority, presence: now.presence }
+        };
+        sessions.into_iter().map(snapshot).collect()
+    }
+
+    /// Remembers what a session says of its presence: `priority` is `None` once it is unavailable.
+    pub fn set_availability(&self, session: &Jid, priority: Option<i8>, presence: Option<Stanza>) {
+        if let Some(session) =
+            session.resource().and_then(|resource| self.inner().directory.find(session.bare_str(), resource))
+        {
+            *session.availability() = super::session::Availability { priority, presence };
+        }
+    }
+
+    /// Puts the stanza of `envelope` into the session with the full address `to`; whether it is there to take it.
+    /// What is accepted here and cannot be written any more comes back by [`Stage::Undelivered`].
+    pub fn deliver(&self, envelope: &Envelope, to: &Jid) -> bool {
+        let session = to.resource().and_then(|resource| self.inner().directory.find(to.bare_str(), resource));
+        session.is_some_and(|session| self.push(&session, envelope) == Pushed::Queued)
+    }
+
+    fn push(&self, session: &Session, envelope: &Envelope) -> Pushed {
+        let pushed = session.push(self.inner().limits.outbox_bytes, |out| {
+            let mut rewrite = envelope.stanza.rewrite(ns::CLIENT).from(Some(envelope.from.as_str()));
+            // Prepared, as the recipient knows itself: it may answer under the name it was called by.
+            if let Some(to) = &envelope.to
+                && envelope.sender.is_some()
+                && envelope.stanza.root().attr("to").as_deref() != Some(to.as_str())
+            {
+                rewrite = rewrite.to(Some(to.as_str()));
+            }
+            rewrite.write(out);
+        });
+        if pushed == Pushed::Full {
+            self.inner().stats.dropped("slow reader");
+        }
+        pushed
+    }
+
+    /// Runs the route from a position; `Some` when it has to wait.
+    pub(crate) fn run(&self, mut envelope: Envelope, mut position: usize) -> Option<Box<Pending>> {
+        let route = &self.inner().route;
+        while let Some(station) = route.get(position) {
+            position += 1;
+            if !station.sees(envelope.kind) {
+                continue;
+            }
+            let decided = catch_unwind(AssertUnwindSafe(|| (station.interceptor)(&mut envelope, self)));
+            match decided.unwrap_or_else(|_| Decision::Ready(panicked())) {
+                Decision::Ready(verdict) => {
+                    if self.settle(verdict, &envelope) {
+                        return None;
+                    }
+                }
+                Decision::Wait(verdict) => {
+                    let limit = self.inner().limits.handler;
+                    let verdict = Box::pin(async move {
+                        tokio::time::timeout(limit, verdict).await.unwrap_or_else(|_| {
+                            Verdict::Reject(StanzaError::internal_server_error().with_text("the handler took too long"))
+                        })
+                    });
+                    return Some(Box::new(Pending { envelope, position, verdict }));
+                }
+            }
+        }
+        self.undeliverable(&envelope);
+        None
+    }
+
+    /// Carries a verdict out; whether the route has ended.
+    fn settle(&self, verdict: Verdict, envelope: &Envelope) -> bool {
+        match verdict {
+            Verdict::Continue => return false,
+            Verdict::Handled => {}
+            Verdict::Reply(reply) => self.reply(envelope, reply),
+            Verdict::Reject(error) => self.reject(envelope, &error),
+            Verdict::Drop(reason) => self.inner().stats.dropped(reason),
+        }
+        true
+    }
+
+    /// What is owed to the sender of a stanza that nobody took (RFC 6121 §8.5).
+    fn undeliverable(&self, envelope: &Envelope) {
+        match (envelope.kind, envelope.type_str().as_ref()) {
+            (StanzaKind::Presence, _) | (StanzaKind::Message, "headline") => {
+                self.inner().stats.dropped("nobody to deliver to");
+            }
+            _ => self.reject(envelope, &StanzaError::service_unavailable()),
+        }
+    }
+
+    fn reply(&self, envelope: &Envelope, reply: Reply) {
+        let is_request = envelope.kind == StanzaKind::Iq && matches!(envelope.type_str().as_ref(), "get" | "set");
+        if !is_request {
+            // Nothing else is answered (RFC 6120 §8.2.3): two that reply to each other's results would never end.
+            self.inner().stats.dropped("an answer to what is no request");
+            return;
+        }
+        let answered = catch_unwind(AssertUnwindSafe(|| {
+            self.answer(envelope, |names, out| answer_result(&envelope.stanza, names, reply, out));
+        }));
+        if answered.is_err() {
+            self.settle(panicked(), envelope);
+        }
+    }
+
+    /// Answers with an error, unless that is forbidden: errors and results are never answered (RFC 6120 §8.3.1).
+    pub(crate) fn reject(&self, envelope: &Envelope, error: &StanzaError) {
+        let is_answer = envelope.is_error() || (envelope.kind == StanzaKind::Iq && envelope.type_str() == "result");
+        if is_answer {
+            self.inner().stats.dropped("an answer nobody waits for");
+            return;
+        }
+        self.answer(envelope, |names, out| answer_error(&envelope.stanza, names, error, out));
+    }
+
+    fn answer(&self, envelope: &Envelope, write: impl FnOnce(Names<'_>, &mut Writer)) {
+        let asked = envelope.stanza.root().attr("to");
+        // Written aside first: a fault in it must not take along what is queued.
+        let mut writer = Writer::with_buffer(ns::CLIENT, buffers::take_write());
+        write(Names { from: asked.as_deref(), to: Some(envelope.from.as_str()) }, &mut writer);
+        if let Some(session) = &envelope.sender {
+            let bytes = writer.finish();
+            session.push(self.inner().limits.outbox_bytes, |out| out.extend_from_slice(&bytes));
+            buffers::give_write(bytes);
+        } else if let Some(asked) = envelope.to.clone() {
+            self.send(asked, envelope.from.clone(), writer.into_stanza());
+        }
+    }
+
+    fn refuse(&self, session: &Arc<Session>, stanza: &Stanza, to: Option<&Jid>, error: &StanzaError) {
+        let kind = stanza_kind(stanza.root()).unwrap_or(StanzaKind::Message);
+        let sender = Some(Arc::clone(session));
+        let from = session.jid().clone();
+        self.reject(&Envelope { stanza: stanza.clone(), kind, from, to: to.cloned(), sender }, error);
+    }
+
+    /// The stations of core itself.
+    pub(crate) fn own_stations() -> Vec<Station> {
+        vec![
+            Station::new("core:services", Stage::Services, Kinds::IQ, services),
+            Station::new("core:locate", Stage::Locate, Kinds::ALL, locate),
+            Station::new("core:deliver", Stage::Deliver, Kinds::ALL, deliver),
+        ]
+    }
+}
+
+fn services(envelope: &mut Envelope, server: &Server) -> Decision {
+    let target = match &envelope.to {
+        None => Target::OwnAccount,
+        Some(to) if to.resource().is_some() && to.local().is_some() => return Verdict::Continue.into(),
+        Some(to) if to.local().is_none() && server.hosts(to.domain()) => Target::Server,
+        Some(to) if to.local().is_none() => return Verdict::Continue.into(),
+        Some(to) if to.as_str() == envelope.from.bare_str() => Target::OwnAccount,
+        Some(to) if server.hosts(to.domain()) => Target::Account,
+        Some(_) => return Verdict::Continue.into(),
+    };
+    if matches!(envelope.type_str().as_ref(), "result" | "error") {
+        return Verdict::Drop("an answer nobody waits for").into();
+    }
+    if let Some(verdict) = negotiated(envelope, target) {
+        return verdict.into();
+    }
+    let cx = IqContext {
+        from: Some(envelope.from.clone()),
+        to: envelope.to.clone(),
+        target,
+        stanza: envelope.stanza.clone(),
+    };
+    match server.inner().registrar.iqs.dispatch(cx) {
+        IqOutcome::Ready(answer) => Verdict::from(answer).into(),
+        IqOutcome::Wait(answer) => Decision::Wait(Box::pin(async move { answer.await.into() })),
+    }
+}
+
+/// What belongs to the negotiation and comes after it: a second binding, and the session that RFC 3921 had.
+fn negotiated(envelope: &Envelope, target: Target) -> Option<Verdict> {
+    let root = envelope.stanza.root();
+    if !(Target::Server | Target::OwnAccount).contains(target) || envelope.type_str() != "set" {
+        return None;
+    }
+    if root.child("bind", ns::BIND).is_some() {
+        // RFC 6120 §7.6.2.2.
+        return Some(Verdict::Reject(
+            StanzaError::not_allowed().with_text("this stream has its resource").with_type(ErrorType::Cancel),
+        ));
+    }
+    root.child("session", ns::SESSION).map(|_| Verdict::Reply(Reply::empty()))
+}
+
+fn locate(envelope: &mut Envelope, server: &Server) -> Verdict {
+    match &envelope.to {
+        Some(to) if !server.hosts(to.domain()) => {
+            Verdict::Reject(StanzaError::remote_server_not_found().with_text("this server does not federate"))
+        }
+        _ => Verdict::Continue,
+    }
+}
+
+fn deliver(envelope: &mut Envelope, server: &Server) -> Verdict {
+    match &envelope.to {
+        Some(to) if to.resource().is_some() && server.deliver(envelope, to) => Verdict::Handled,
+        _ => Verdict::Continue,
+    }
+}
+
+impl From<crate::extension::Answer> for Verdict {
+    fn from(answer: crate::extension::Answer) -> Verdict {
+        answer.map_or_else(Verdict::Reject, Verdict::Reply)
+    }
+}
+
+/// What a first-level element is, or the stream error that it deserves.
+pub(crate) fn stanza_kind(root: ElementRef<'_>) -> Result<StanzaKind, StreamError> {
+    let kind = match root.name() {
+        "message" => StanzaKind::Message,
+        "presence" => StanzaKind::Presence,
+        "iq" => StanzaKind::Iq,
+        "auth" | "response" | "abort" if root.ns() == ns::SASL => {
+            return Err(StreamError::new(StreamCondition::PolicyViolation).with_text("this stream is authenticated"));
+        }
+        "starttls" if root.ns() == ns::TLS => {
+            return Err(StreamError::new(StreamCondition::PolicyViolation).with_text("this stream is negotiated"));
+        }
+        _ => return Err(StreamError::new(StreamCondition::UnsupportedStanzaType)),
+    };
+    if root.ns() == ns::CLIENT { Ok(kind) } else { Err(StreamError::new(StreamCondition::InvalidNamespace)) }
+}
+
+/// RFC 6120 §8.1.2.1: the full address, or the bare one; compared in canonical form.
+fn is_own(jid: &Jid, from: &str) -> bool {
+    let same = |from: &str| from == jid.as_str() || from == jid.bare_str();
+    same(from) || Jid::new(from).is_ok_and(|from| same(from.as_str()))
+}
+
+/// RFC 6120 §8.2.3: an id, a known type, and one payload in a request.
+fn check_iq(root: ElementRef<'_>) -> Result<(), StanzaError> {
+    if root.attr("id").is_none_or(|id: Cow<'_, str>| id.is_empty()) {
+        return Err(StanzaError::bad_request().with_text("an iq needs an id"));
+    }
+    match root.attr("type").as_deref() {
+        Some("get" | "set") if root.children().count() == 1 => Ok(()),
+        Some("get" | "set") => Err(StanzaError::bad_request().with_text("a request carries exactly one element")),
+        Some("result" | "error") => Ok(()),
+        _ => Err(StanzaError::bad_request().with_text("the type of an iq is get, set, result or error")),
+    }
+}

@@ -1,0 +1,150 @@
+//! An acceptor with a scanner and a table of accounts: text in, text out. What is asked of the driver shows in brackets.
+#![allow(dead_code, clippy::unwrap_used, missing_docs, unreachable_pub)]
+
+use std::{collections::VecDeque, sync::Arc};
+use xmpp_core::{
+    jid::BareJid,
+    sasl::{ChannelBindings, Hash, Mechanism, ScramCredentials},
+    stanza::StanzaError,
+    stream::{Acceptor, AcceptorConfig, StreamError, Task},
+    xml::{Scanner, XmlLimits},
+};
+
+/// A payload as RFC 6120 §6.4 wants it.
+pub fn payload(message: Option<&[u8]>) -> String {
+    xmpp_core::sasl::encode_payload(message)
+}
+
+pub struct Server {
+    pub acceptor: Acceptor,
+    pub is_secured: bool,
+    /// What every binding is answered with.
+    pub refuse: Option<StanzaError>,
+    scanner: Scanner,
+    closed: bool,
+}
+
+impl Server {
+    /// Without TLS, for SCRAM.
+    pub fn new() -> Server {
+        Server::with(|config| config.plaintext = true)
+    }
+
+    /// Under TLS already.
+    pub fn secured() -> Server {
+        let mut server = Server::with(|config| config.tls = true);
+        server.secure(ChannelBindings::default());
+        server
+    }
+
+    pub fn with(change: impl FnOnce(&mut AcceptorConfig)) -> Server {
+        let scram = Hash::ALL.iter().flat_map(|&hash| [Mechanism::scram(hash, true), Mechanism::scram(hash, false)]);
+        let mechanisms: Vec<_> = scram.chain([Mechanism::Plain]).collect();
+        let domains = ["localhost", "other.localhost"].map(|name| (name.to_owned(), mechanisms.clone()));
+        let mut config = AcceptorConfig::new(domains.to_vec(), Arc::from(*b"a secret of the server's own...."));
+        config.iterations = 4096;
+        change(&mut config);
+        let mut count = 0;
+        let entropy = move || {
+            count += 1;
+            format!("token{count}")
+        };
+        Server {
+            acceptor: Acceptor::new(config, entropy),
+            is_secured: false,
+            refuse: None,
+            scanner: Scanner::new(XmlLimits::unauthenticated()),
+            closed: false,
+        }
+    }
+
+    pub fn secure(&mut self, bindings: ChannelBindings) {
+        self.is_secured = true;
+        let tasks = self.acceptor.secured(bindings);
+        self.perform(tasks);
+    }
+
+    pub fn hear(&mut self, text: &str) -> String {
+        self.hear_bytes(text.as_bytes())
+    }
+
+    pub fn hear_bytes(&mut self, mut bytes: &[u8]) -> String {
+        let mut said = String::new();
+        while !self.closed {
+            let tasks = match self.scanner.scan(&mut bytes) {
+                Ok(Some(event)) => self.acceptor.event(event),
+                Ok(None) => break,
+                Err(error) => self.acceptor.fail(&StreamError::from(error)),
+            };
+            let answer = self.perform(tasks);
+            said.push_str(&answer);
+            // As the driver does: nothing behind <starttls/> survives.
+            if answer.ends_with("[tls]") {
+                break;
+            }
+        }
+        said
+    }
+
+    fn perform(&mut self, tasks: Vec<Task>) -> String {
+        let mut said = String::new();
+        let mut tasks = VecDeque::from(tasks);
+        while let Some(task) = tasks.pop_front() {
+            let more = match task {
+                Task::Send(bytes) => {
+                    said.push_str(std::str::from_utf8(&bytes).unwrap());
+                    Vec::new()
+                }
+                Task::Restart => {
+                    self.scanner.restart();
+                    if said.contains("<success") {
+                        said.push_str("[restart]");
+                    }
+                    Vec::new()
+                }
+                Task::StartTls => {
+                    said.push_str("[tls]");
+                    Vec::new()
+                }
+                Task::Credentials(user, hash) => self.acceptor.credentials(find(&user, hash)),
+                Task::CheckPassword(user, password) => {
+                    let stored = find(&user, Hash::Sha1);
+                    self.acceptor.password(stored.map(|stored| stored.is_some() && *password == "secret"))
+                }
+                Task::Bind(user, resource) => {
+                    let jid = user.with_resource(resource.as_deref().unwrap_or("made"));
+                    let jid = jid.map_err(|_| StanzaError::bad_request());
+                    self.acceptor.bound(self.refuse.clone().map_or(jid, Err))
+                }
+                Task::Accepted(session) => {
+                    said.push_str(&format!("[{} {} {}]", session.jid, session.mechanism.name(), session.secured));
+                    self.closed = true;
+                    Vec::new()
+                }
+                Task::Close => {
+                    said.push_str("[close]");
+                    self.closed = true;
+                    Vec::new()
+                }
+                _ => Vec::new(),
+            };
+            tasks.extend(more);
+        }
+        said
+    }
+}
+
+fn find(user: &BareJid, hash: Hash) -> Result<Option<ScramCredentials>, ()> {
+    match user.local() {
+        Some("faulty") => Err(()),
+        Some("juliet" | "romeo") => {
+            static KEYS: std::sync::OnceLock<Vec<ScramCredentials>> = std::sync::OnceLock::new();
+            let all = KEYS.get_or_init(|| {
+                let derive = |&hash| ScramCredentials::derive(hash, "secret", b"0123456789abcdef", 4096);
+                Hash::ALL.iter().map(derive).collect()
+            });
+            Ok(all.iter().find(|one| one.hash == hash).cloned())
+        }
+        _ => Ok(None),
+    }
+}
