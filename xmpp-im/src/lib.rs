@@ -1,0 +1,13 @@
+//! Instant messaging and presence (RFC 6121) over [`xmpp_core`].
+//!
+//! A server composes what it wants to do for its users:
+//!
+//! ```no_run
+//! # #[cfg(feature = "server")]
+//! # fn compose(builder: xmpp_core::server::ServerBuilder) -> xmpp_core::server::ServerBuilder {
+//! builder.with(xmpp_im::presence::server).with(xmpp_im::delivery::server)
+//! # }
+//! ```
+
+pub mod delivery;
+pub mod presence;
