@@ -1,0 +1,268 @@
+//! The user table: SCRAM credentials, never passwords.
+
+use crate::{Database, SqlError};
+use sqlx::{Sqlite, Transaction};
+use xmpp_core::{
+    jid::BareJid,
+    sasl::{Hash, ScramCredentials},
+    server::{Accounts, AccountsError, hash_password},
+};
+
+/// Accounts in a [`Database`]. A server sees at once what was changed, by whatever process.
+#[derive(Clone, Debug)]
+pub struct SqlAccounts {
+    database: Database,
+}
+
+impl SqlAccounts {
+    pub(crate) fn new(database: Database) -> SqlAccounts {
+        SqlAccounts { database }
+    }
+
+    /// Adds an account.
+    ///
+    /// # Errors
+    /// [`SqlError::Exists`], [`SqlError::NoName`], [`SqlError::EmptyPassword`], [`SqlError::Engine`].
+    pub async fn create(&self, user: &BareJid, password: &str) -> Result<(), SqlError> {
+        if user.local().is_none() {
+            return Err(SqlError::NoName(user.clone()));
+        }
+        let credentials = derive(password).await?;
+        let mut writing = self.database.write().await?;
+        sqlx::query("INSERT INTO account (address, domain) VALUES ($1, $2)")
+            .bind(user.as_str())
+            .bind(user.domain())
+            .execute(&mut *writing)
+            .await
+            .map_err(|error| match &error {
+                sqlx::Error::Database(cause) if cause.is_unique_violation() => SqlError::Exists(user.clone()),
+                _ => error.into(),
+            })?;
+        insert(&mut writing, user, &credentials).await?;
+        Ok(writing.commit().await?)
+    }
+
+    /// Replaces the password. Sessions that are logged in stay so.
+    ///
+    /// # Errors
+    /// [`SqlError::Unknown`], [`SqlError::EmptyPassword`], [`SqlError::Engine`].
+    pub async fn set_password(&self, user: &BareJid, password: &str) -> Result<(), SqlError> {
+        let credentials = derive(password).await?;
+        let mut writing = self.database.write().await?;
+        let known: Option<i64> = sqlx::query_scalar("SELECT 1 FROM account WHERE address = $1")
+            .bind(user.as_str())
+            .fetch_optional(&mut *writing)
+            .await?;
+        if known.is_none() {
+            return Err(SqlError::Unknown(user.clone()));
+        }
+        sqlx::query("DELETE FROM credential WHERE address = $1").bind(user.as_str()).execute(&mut *writing).await?;
+        insert(&mut writing, user, &credentials).await?;
+        Ok(writing.commit().await?)
+    }
+
+    /// Removes an account with all that is stored for it. Sessions that are logged in stay so.
+    ///
+    /// # Errors
+    /// [`SqlError::Unknown`], [`SqlError::Engine`].
+    pub async fn delete(&self, user: &BareJid) -> Result<(), SqlError> {
+        let deleted = sqlx::query("DELETE FROM account WHERE address = $1")
+            .bind(user.as_str())
+            .execute(self.database.pool())
+            .await?;
+        if deleted.rows_affected() == 0 { Err(SqlError::Unknown(user.clone())) } else { Ok(()) }
+    }
+
+    /// All accounts of a domain, by name. `domain` is in the form that addresses have, lower case and without
+    /// Punycode.
+    pub async fn list(&self, domain: &str) -> Result<Vec<BareJid>, SqlError> {
+        let rows: Vec<String> = sqlx::query_scalar("SELECT address FROM account WHERE domain = $1 ORDER BY address")
+            .bind(domain)
+            .fetch_all(self.database.pool())
+            .await?;
+        let addresses = rows.iter().map(|address| BareJid::new(address));
+        addresses.collect::<Result<_, _>>().map_err(|error| SqlError::Engine(Box::new(error)))
+    }
+
+    /// Whether there is no account at all.
+    pub async fn is_empty(&self) -> Result<bool, SqlError> {
+        let some: Option<i64> =
+            sqlx::query_scalar("SELECT 1 FROM account LIMIT 1").fetch_optional(self.database.pool()).await?;
+        Ok(some.is_none())
+    }
+}
+
+/// Credentials for every hash, each with a salt of its own. PBKDF2 takes tens of milliseconds.
+async fn derive(password: &str) -> Result<Vec<ScramCredentials>, SqlError> {
+    if password.is_empty() {
+        return Err(SqlError::EmptyPassword);
+    }
+    let password = password.to_owned();
+    let deriving = tokio::task::spawn_blocking(move || Hash::ALL.map(|hash| hash_password(hash, &password)).into());
+    deriving.await.map_err(|error| SqlError::Engine(Box::new(error)))
+}
+
+async fn insert(
+    writing: &mut Transaction<'static, Sqlite>,
+    user: &BareJid,
+    credentials: &[ScramCredentials],
+) -> Result<(), SqlError> {
+    for one in credentials {
+        sqlx::query(
+            "INSERT INTO credential (address, hash, salt, iterations, stored_key, server_key) \
+             VALUES ($1, $2, $3, $4, $5, $6)",
+        )
+        .bind(user.as_str())
+        .bind(name(one.hash))
+        .bind(one.salt.as_slice())
+        .bind(i64::from(one.iterations))
+        .bind(one.stored_key.as_slice())
+        .bind(one.server_key.as_slice())
+        .execute(&mut **writing)
+        .await?;
+    }
+    Ok(())
+}
+
+/// How a hash is called in the table: as in the names of the mechanisms.
+fn name(hash: Hash) -> &'static str {
+    match hash {
+        Hash::Sha1 => "SHA-1",
+        Hash::Sha256 => "SHA-256",
+        Hash::Sha512 => "SHA-512",
+    }
+}
+
+fn failed(error: impl std::error::Error + Send + Sync + 'static) -> AccountsError {
+    AccountsError(Box::new(error))
+}
+
+impl Accounts for SqlAccounts {
+    async fn credentials(&self, user: &BareJid, hash: Hash) -> Result<Option<ScramCredentials>, AccountsError> {
+        type Row = (Vec<u8>, i64, Vec<u8>, Vec<u8>);
+        let row: Option<Row> = sqlx::query_as(
+            "SELECT salt, iterations, stored_key, server_key FROM credential WHERE address = $1 AND hash = $2",
+        )
+        .bind(user.as_str())
+        .bind(name(hash))
+        .fetch_optional(self.database.pool())
+        .await
+        .map_err(failed)?;
+        let Some((salt, iterations, stored_key, server_key)) = row else { return Ok(None) };
+        let iterations = u32::try_from(iterations).map_err(failed)?;
+        Ok(Some(ScramCredentials { hash, salt, iterations, stored_key, server_key }))
+    }
+
+    async fn exists(&self, user: &BareJid) -> Result<bool, AccountsError> {
+        let row: Option<i64> = sqlx::query_scalar("SELECT 1 FROM account WHERE address = $1")
+            .bind(user.as_str())
+            .fetch_optional(self.database.pool())
+            .await
+            .map_err(failed)?;
+        Ok(row.is_some())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use xmpp_core::server::conformance;
+
+    fn jid(text: &str) -> BareJid {
+        text.parse().unwrap()
+    }
+
+    async fn fresh() -> (tempfile::TempDir, Database, SqlAccounts) {
+        let folder = tempfile::tempdir().unwrap();
+        let database = Database::open(folder.path().join("test.sqlite")).await.unwrap();
+        let accounts = database.accounts();
+        (folder, database, accounts)
+    }
+
+    #[tokio::test]
+    async fn it_does_what_every_account_store_must() {
+        let (_folder, _, accounts) = fresh().await;
+        accounts.create(&jid("juliet@example.org"), "r0m30").await.unwrap();
+        conformance(&accounts, &jid("juliet@example.org"), "r0m30", &jid("nurse@example.org")).await;
+        accounts.set_password(&jid("juliet@example.org"), "t1b4lt").await.unwrap();
+        conformance(&accounts, &jid("juliet@example.org"), "t1b4lt", &jid("juliet@example.com")).await;
+    }
+
+    #[tokio::test]
+    async fn errors_say_which_account() {
+        let (_folder, _, accounts) = fresh().await;
+        let user = jid("juliet@example.org");
+        assert!(matches!(accounts.set_password(&user, "x").await, Err(SqlError::Unknown(whom)) if whom == user));
+        assert!(matches!(accounts.delete(&user).await, Err(SqlError::Unknown(whom)) if whom == user));
+        accounts.create(&user, "x").await.unwrap();
+        assert!(matches!(accounts.create(&user, "y").await, Err(SqlError::Exists(whom)) if whom == user));
+        assert!(accounts.check_password(&user, "x").await.unwrap(), "the refused one changed nothing");
+        assert!(matches!(accounts.create(&jid("example.org"), "x").await, Err(SqlError::NoName(_))));
+        assert!(matches!(accounts.create(&jid("a@b"), "").await, Err(SqlError::EmptyPassword)));
+        assert!(matches!(accounts.set_password(&user, "").await, Err(SqlError::EmptyPassword)));
+    }
+
+    #[tokio::test]
+    async fn rfc5802_3_salts_are_of_one_user_and_hash_and_the_password_is_not_stored() {
+        let (folder, database, accounts) = fresh().await;
+        for user in ["one@example.org", "two@example.org"] {
+            accounts.create(&jid(user), "the-same-password").await.unwrap();
+        }
+        let salts: Vec<Vec<u8>> =
+            sqlx::query_scalar("SELECT DISTINCT salt FROM credential").fetch_all(database.pool()).await.unwrap();
+        assert_eq!(salts.len(), 2 * Hash::ALL.len());
+        database.close().await;
+        for file in std::fs::read_dir(folder.path()).unwrap() {
+            let bytes = std::fs::read(file.unwrap().path()).unwrap();
+            assert!(!bytes.windows(17).any(|window| window == b"the-same-password"));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_deleted_account_leaves_no_row() {
+        let (_folder, database, accounts) = fresh().await;
+        accounts.create(&jid("juliet@example.org"), "x").await.unwrap();
+        accounts.create(&jid("romeo@example.org"), "x").await.unwrap();
+        accounts.delete(&jid("juliet@example.org")).await.unwrap();
+        let left: Vec<String> =
+            sqlx::query_scalar("SELECT DISTINCT address FROM credential").fetch_all(database.pool()).await.unwrap();
+        assert_eq!(left, ["romeo@example.org"]);
+        assert!(!accounts.exists(&jid("juliet@example.org")).await.unwrap());
+        accounts.create(&jid("juliet@example.org"), "again").await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn lists_hold_one_domain_in_order() {
+        let (_folder, _, accounts) = fresh().await;
+        assert!(accounts.is_empty().await.unwrap());
+        for user in ["b@example.org", "a@example.org", "c@example.com"] {
+            accounts.create(&jid(user), "x").await.unwrap();
+        }
+        assert!(!accounts.is_empty().await.unwrap());
+        assert_eq!(accounts.list("example.org").await.unwrap(), [jid("a@example.org"), jid("b@example.org")]);
+        assert!(accounts.list("example.net").await.unwrap().is_empty());
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn one_of_many_who_create_the_same_account_wins() {
+        let (folder, _, accounts) = fresh().await;
+        // Pools of their own, as other processes have.
+        let mut creating = Vec::new();
+        for number in 0..6 {
+            let other = Database::open(folder.path().join("test.sqlite")).await.unwrap();
+            let create = async move { other.accounts().create(&jid("x@example.org"), &format!("pw{number}")).await };
+            creating.push(tokio::spawn(create));
+        }
+        let mut winners = Vec::new();
+        for (number, one) in creating.into_iter().enumerate() {
+            match one.await.unwrap() {
+                Ok(()) => winners.push(number),
+                Err(error) => assert!(matches!(error, SqlError::Exists(_)), "{error}"),
+            }
+        }
+        assert_eq!(winners.len(), 1);
+        let password = format!("pw{}", winners[0]);
+        conformance(&accounts, &jid("x@example.org"), &password, &jid("y@example.org")).await;
+    }
+}

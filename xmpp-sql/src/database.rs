@@ -1,0 +1,187 @@
+//! The file: opened, brought up to date, shared.
+
+use crate::{EngineError, SqlAccounts, SqlError};
+use sqlx::{
+    ConnectOptions as _, Sqlite, SqlitePool, Transaction,
+    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions},
+};
+use std::{io, path::Path, time::Duration};
+
+/// What makes the tables, in order. Version n of the tables is the first n of them; they only grow at the end.
+static MIGRATIONS: &[&str] = &[include_str!("../migrations/sqlite/0001_accounts.sql")];
+
+/// How long a writer waits for another one, in this process or elsewhere.
+const BUSY: Duration = Duration::from_secs(10);
+
+/// Connections to the file. Each has a thread; readers work side by side, writers take turns.
+const CONNECTIONS: u32 = 4;
+
+/// A database, with its tables up to date. Cheap to clone; all clones share its connections.
+#[derive(Clone, Debug)]
+pub struct Database {
+    pool: SqlitePool,
+}
+
+impl Database {
+    /// Opens the file, or creates it for its owner's eyes only, and makes or updates the tables. Processes that do so
+    /// at the same time wait for each other.
+    pub async fn open(path: impl AsRef<Path>) -> Result<Database, SqlError> {
+        let path = path.as_ref();
+        let failed = |error: EngineError| SqlError::Open { path: path.display().to_string(), error };
+        create_private(path).map_err(|error| failed(Box::new(error)))?;
+        let options = SqliteConnectOptions::new()
+            .filename(path)
+            .journal_mode(SqliteJournalMode::Wal)
+            .busy_timeout(BUSY)
+            .foreign_keys(true)
+            .disable_statement_logging();
+        let pool = SqlitePoolOptions::new().max_connections(CONNECTIONS).test_before_acquire(false);
+        let pool = pool.connect_with(options).await.map_err(|error| failed(Box::new(error)))?;
+        let database = Database { pool };
+        match database.migrate().await {
+            // The first statement is also the first to find that the file is something else.
+            Err(SqlError::Engine(error)) => Err(failed(error)),
+            other => other.map(|()| database),
+        }
+    }
+
+    /// The user table.
+    pub fn accounts(&self) -> SqlAccounts {
+        SqlAccounts::new(self.clone())
+    }
+
+    /// 32 random bytes that are made when first asked for and stay the same under this name: what
+    /// [`ServerBuilder::secret`](xmpp_core::server::ServerBuilder::secret) wants.
+    pub async fn secret(&self, name: &str) -> Result<[u8; 32], SqlError> {
+        let name = format!("secret:{name}");
+        let fresh = random()?;
+        let mut writing = self.write().await?;
+        sqlx::query("INSERT INTO meta (name, value) VALUES ($1, $2) ON CONFLICT DO NOTHING")
+            .bind(&name)
+            .bind(fresh.as_slice())
+            .execute(&mut *writing)
+            .await?;
+        let kept: Vec<u8> =
+            sqlx::query_scalar("SELECT value FROM meta WHERE name = $1").bind(&name).fetch_one(&mut *writing).await?;
+        writing.commit().await?;
+        kept.try_into().map_err(|_| SqlError::Engine(format!("the value of {name} has not 32 bytes").into()))
+    }
+
+    /// Closes the connections and folds the write-ahead log into the file. Also without it nothing is lost.
+    pub async fn close(&self) {
+        self.pool.close().await;
+    }
+
+    pub(crate) fn pool(&self) -> &SqlitePool {
+        &self.pool
+    }
+
+    /// A transaction that may write. It takes the lock at once: one that began with reading could not wait for
+    /// another writer, SQLite would refuse its first write.
+    pub(crate) async fn write(&self) -> Result<Transaction<'static, Sqlite>, SqlError> {
+        Ok(self.pool.begin_with("BEGIN IMMEDIATE").await?)
+    }
+
+    /// Not sqlx's migrator: for SQLite its lock does nothing, so two processes that start at once would both create
+    /// the tables, and one of them fail.
+    async fn migrate(&self) -> Result<(), SqlError> {
+        let mut writing = self.write().await?;
+        let found: i64 = sqlx::query_scalar("PRAGMA user_version").fetch_one(&mut *writing).await?;
+        let known = i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX);
+        if found > known {
+            return Err(SqlError::TooNew { found, known });
+        }
+        let done = usize::try_from(found).unwrap_or_default();
+        for migration in MIGRATIONS.iter().skip(done) {
+            sqlx::raw_sql(*migration).execute(&mut *writing).await?;
+        }
+        if found < known {
+            let version = sqlx::AssertSqlSafe(format!("PRAGMA user_version = {known}"));
+            sqlx::raw_sql(version).execute(&mut *writing).await?;
+        }
+        Ok(writing.commit().await?)
+    }
+}
+
+/// Creates the file if it is missing. It holds what passwords can be guessed from, and SQLite would let the umask
+/// decide who reads it; the files beside it get its mode.
+fn create_private(path: &Path) -> io::Result<()> {
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    match options.open(path) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+        _ => Ok(()),
+    }
+}
+
+fn random() -> Result<[u8; 32], SqlError> {
+    let mut bytes = [0; 32];
+    getrandom::fill(&mut bytes).map_err(|error| SqlError::Engine(Box::new(error)))?;
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_new_file_may_be_opened_many_times_at_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("new.sqlite");
+        let opening: Vec<_> = (0..8).map(|_| tokio::spawn(Database::open(path.clone()))).collect();
+        let mut secrets = Vec::new();
+        for one in opening {
+            secrets.push(one.await.unwrap().unwrap().secret("scram").await.unwrap());
+        }
+        assert!(secrets.iter().all(|secret| *secret == secrets[0]), "one secret for all");
+        assert_ne!(secrets[0], [0; 32]);
+    }
+
+    #[tokio::test]
+    async fn secrets_outlive_the_process_and_differ_by_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("kept.sqlite");
+        let first = Database::open(&path).await.unwrap();
+        let (one, two) = (first.secret("one").await.unwrap(), first.secret("two").await.unwrap());
+        first.close().await;
+        assert_ne!(one, two);
+        assert_eq!(Database::open(&path).await.unwrap().secret("one").await.unwrap(), one);
+    }
+
+    #[cfg(unix)]
+    #[tokio::test]
+    async fn only_the_owner_reads_the_files() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        let database = Database::open(folder.path().join("private.sqlite")).await.unwrap();
+        database.secret("x").await.unwrap();
+        let files: Vec<_> = std::fs::read_dir(folder.path()).unwrap().map(Result::unwrap).collect();
+        assert_eq!(files.len(), 3, "the file, its log and the log's index: {files:?}");
+        for file in files {
+            assert_eq!(file.metadata().unwrap().permissions().mode() & 0o077, 0, "{file:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn tables_of_the_future_are_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("future.sqlite");
+        let database = Database::open(&path).await.unwrap();
+        sqlx::raw_sql("PRAGMA user_version = 9999").execute(database.pool()).await.unwrap();
+        database.close().await;
+        let error = Database::open(&path).await.unwrap_err();
+        assert!(matches!(error, SqlError::TooNew { found: 9999, .. }), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_file_that_is_no_database_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("letter.txt");
+        std::fs::write(&path, "Dear Romeo, ".repeat(100)).unwrap();
+        let error = Database::open(&path).await.unwrap_err();
+        assert!(error.to_string().contains("letter.txt") && error.to_string().contains("not a database"), "{error}");
+    }
+}

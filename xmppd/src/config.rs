@@ -1,0 +1,339 @@
+//! The configuration: defaults, the file, the command line.
+
+use crate::{Outcome, cli::Settings};
+use serde::Deserialize;
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+use xmpp_core::{jid::BareJid, server};
+
+/// The file that explains every setting and sets it to its default.
+pub(crate) static TEMPLATE: &str = include_str!("default.toml");
+
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Config {
+    pub(crate) domains: Vec<String>,
+    pub(crate) anonymous_domains: Vec<String>,
+    pub(crate) data: PathBuf,
+    pub(crate) log: String,
+    pub(crate) plaintext: bool,
+    pub(crate) any_user_password: Option<String>,
+    pub(crate) listen: Listen,
+    pub(crate) tls: Tls,
+    pub(crate) limits: Limits,
+}
+
+#[derive(Clone, Debug, Default, Deserialize, PartialEq)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Listen {
+    c2s: Option<Vec<SocketAddr>>,
+    c2s_tls: Option<Vec<SocketAddr>>,
+}
+
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Tls {
+    pub(crate) enabled: bool,
+    pub(crate) certificate: Option<PathBuf>,
+    pub(crate) key: Option<PathBuf>,
+}
+
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Limits {
+    connections: usize,
+    unauthenticated_per_ip: usize,
+    sessions_per_account: usize,
+    auth_attempts: u32,
+    negotiation_seconds: u32,
+    stanza_bytes: u32,
+    outbox_bytes: usize,
+    bytes_per_second: u32,
+    burst_bytes: u32,
+    keepalive_seconds: u32,
+}
+
+impl Default for Config {
+    fn default() -> Config {
+        Config {
+            domains: vec!["localhost".into()],
+            anonymous_domains: Vec::new(),
+            data: "xmppd-data".into(),
+            log: "info".into(),
+            plaintext: false,
+            any_user_password: None,
+            listen: Listen::default(),
+            tls: Tls { enabled: true, certificate: None, key: None },
+            limits: Limits::default(),
+        }
+    }
+}
+
+impl Default for Tls {
+    fn default() -> Tls {
+        Config::default().tls
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        let core = server::Limits::default();
+        let seconds = |time: Duration| u32::try_from(time.as_secs()).unwrap_or(u32::MAX);
+        Limits {
+            connections: core.connections,
+            unauthenticated_per_ip: core.unauthenticated_per_ip,
+            sessions_per_account: core.sessions_per_account,
+            auth_attempts: core.auth_attempts,
+            negotiation_seconds: seconds(core.phase),
+            stanza_bytes: core.authenticated.stanza_bytes,
+            outbox_bytes: core.outbox_bytes,
+            bytes_per_second: core.bytes_per_second,
+            burst_bytes: core.burst_bytes,
+            keepalive_seconds: seconds(core.keepalive),
+        }
+    }
+}
+
+impl Limits {
+    /// As the server takes them, with no more connections than there can be open files.
+    pub(crate) fn to_core(&self, open_files: Option<u64>) -> server::Limits {
+        let mut core = server::Limits::default();
+        // The database, the listeners, the runtime and the standard streams need some, too.
+        let files = open_files.and_then(|files| usize::try_from(files.saturating_sub(64)).ok());
+        core.connections = self.connections.min(files.unwrap_or(usize::MAX)).max(1);
+        core.unauthenticated_per_ip = self.unauthenticated_per_ip;
+        core.sessions_per_account = self.sessions_per_account;
+        core.auth_attempts = self.auth_attempts;
+        core.phase = Duration::from_secs(self.negotiation_seconds.into());
+        core.authenticated.stanza_bytes = self.stanza_bytes;
+        core.outbox_bytes = self.outbox_bytes;
+        core.bytes_per_second = self.bytes_per_second;
+        core.burst_bytes = self.burst_bytes;
+        core.keepalive = Duration::from_secs(self.keepalive_seconds.into());
+        core
+    }
+
+    fn check(&self) -> Outcome<()> {
+        let positive = [
+            ("connections", self.connections as u64),
+            ("unauthenticated_per_ip", self.unauthenticated_per_ip as u64),
+            ("sessions_per_account", self.sessions_per_account as u64),
+            ("auth_attempts", self.auth_attempts.into()),
+            ("negotiation_seconds", self.negotiation_seconds.into()),
+            ("bytes_per_second", self.bytes_per_second.into()),
+            ("burst_bytes", self.burst_bytes.into()),
+            ("keepalive_seconds", self.keepalive_seconds.into()),
+        ];
+        if let Some((name, _)) = positive.iter().find(|(_, value)| *value == 0) {
+            return Err(format!("limits.{name} must be more than 0").into());
+        }
+        // RFC 6120 §13.12.
+        if self.stanza_bytes < 10_000 {
+            return Err("limits.stanza_bytes must be at least 10000".into());
+        }
+        if self.outbox_bytes < 2 * self.stanza_bytes as usize {
+            return Err("limits.outbox_bytes must be at least twice limits.stanza_bytes".into());
+        }
+        Ok(())
+    }
+}
+
+/// A place to listen on.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Listener {
+    pub(crate) address: SocketAddr,
+    pub(crate) tls: bool,
+    /// What takes its place on a machine without this kind of addresses.
+    pub(crate) otherwise: Otherwise,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Otherwise {
+    Fail,
+    Skip,
+    Listen(SocketAddr),
+}
+
+impl Config {
+    /// The configuration of a run: the file if one is named, and what the command line says above it.
+    pub(crate) fn load(settings: &Settings) -> Outcome<Config> {
+        let mut config = match &settings.config {
+            None => Config::default(),
+            Some(path) => {
+                let text = std::fs::read_to_string(path)
+                    .map_err(|error| format!("cannot read the configuration {}: {error}", path.display()))?;
+                let config = Config::parse(&text)
+                    .map_err(|error| format!("the configuration {} is not usable: {error}", path.display()))?;
+                config.resolve(path.parent().unwrap_or(Path::new("")))
+            }
+        };
+        if let Some(data) = &settings.data {
+            config.data.clone_from(data);
+        }
+        if !settings.c2s.is_empty() || !settings.c2s_tls.is_empty() {
+            config.listen = Listen { c2s: Some(settings.c2s.clone()), c2s_tls: Some(settings.c2s_tls.clone()) };
+        }
+        if !config.tls.enabled && !settings.c2s_tls.is_empty() {
+            return Err("--c2s-tls needs TLS, and tls.enabled is false".into());
+        }
+        if config.any_user_password.is_some() && config.listeners().iter().any(|one| !one.address.ip().is_loopback()) {
+            return Err(
+                "any_user_password is for measurements, and every listener must be on a loopback address".into()
+            );
+        }
+        Ok(config)
+    }
+
+    fn parse(text: &str) -> Outcome<Config> {
+        let mut config: Config = toml::from_str(text)?;
+        let mut seen = Vec::new();
+        for domain in config.domains.iter_mut().chain(&mut config.anonymous_domains) {
+            let address = BareJid::new(domain).map_err(|error| format!("{domain:?} is not a domain: {error}"))?;
+            if address.local().is_some() {
+                return Err(format!("{domain:?} is not a domain: it has an @").into());
+            }
+            address.domain().clone_into(domain);
+            if seen.contains(&address) {
+                return Err(format!("the domain {domain} is there twice").into());
+            }
+            seen.push(address);
+        }
+        if config.domains.is_empty() {
+            return Err("domains must name at least one domain".into());
+        }
+        if config.tls.certificate.is_some() != config.tls.key.is_some() {
+            return Err("tls.certificate and tls.key are needed both, or neither".into());
+        }
+        if !config.tls.enabled {
+            if !config.plaintext {
+                return Err("with tls.enabled = false nobody can log in, unless plaintext = true".into());
+            }
+            if config.listen.c2s_tls.as_ref().is_some_and(|addresses| !addresses.is_empty()) {
+                return Err("listen.c2s_tls needs TLS, and tls.enabled is false".into());
+            }
+        }
+        config.limits.check()?;
+        Ok(config)
+    }
+
+    /// Relative paths count from the folder of the file: the daemon may be started from anywhere.
+    fn resolve(mut self, folder: &Path) -> Config {
+        let paths = [Some(&mut self.data), self.tls.certificate.as_mut(), self.tls.key.as_mut()];
+        for path in paths.into_iter().flatten() {
+            *path = folder.join(&*path);
+        }
+        self
+    }
+
+    pub(crate) fn all_domains(&self) -> Vec<&str> {
+        self.domains.iter().chain(&self.anonymous_domains).map(String::as_str).collect()
+    }
+
+    /// Whether all domains are names of this machine for itself (RFC 6761 §6.3).
+    fn is_local(&self) -> bool {
+        self.all_domains().iter().all(|domain| *domain == "localhost" || domain.ends_with(".localhost"))
+    }
+
+    /// Where to listen.
+    pub(crate) fn listeners(&self) -> Vec<Listener> {
+        let Listen { c2s, c2s_tls } = &self.listen;
+        if c2s.is_none() && c2s_tls.is_none() {
+            let direct = self.tls.enabled.then(|| self.usual(5223, true));
+            return self.usual(5222, false).into_iter().chain(direct.into_iter().flatten()).collect();
+        }
+        let named = |addresses: &Option<Vec<SocketAddr>>, tls| {
+            let addresses = addresses.clone().unwrap_or_default().into_iter();
+            addresses.map(move |address| Listener { address, tls, otherwise: Otherwise::Fail })
+        };
+        named(c2s, false).chain(named(c2s_tls, true)).collect()
+    }
+
+    fn usual(&self, port: u16, tls: bool) -> Vec<Listener> {
+        let at = |ip: IpAddr| SocketAddr::new(ip, port);
+        if self.is_local() {
+            let one = |ip, otherwise| Listener { address: at(ip), tls, otherwise };
+            vec![one(Ipv4Addr::LOCALHOST.into(), Otherwise::Fail), one(Ipv6Addr::LOCALHOST.into(), Otherwise::Skip)]
+        } else {
+            let otherwise = Otherwise::Listen(at(Ipv4Addr::UNSPECIFIED.into()));
+            vec![Listener { address: at(Ipv6Addr::UNSPECIFIED.into()), tls, otherwise }]
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn the_template_says_the_defaults() {
+        assert_eq!(Config::parse(TEMPLATE).unwrap(), Config::default());
+        let uncommented = TEMPLATE.replace("#c2s", "c2s").replace("#certificate", "certificate").replace("#key", "key");
+        let config = Config::parse(&uncommented).unwrap();
+        let usual: Vec<_> = Config::default().listeners().into_iter().map(|one| (one.address, one.tls)).collect();
+        let named: Vec<_> = config.listeners().into_iter().map(|one| (one.address, one.tls)).collect();
+        assert_eq!(named, usual);
+        assert!(config.tls.key.is_some());
+    }
+
+    #[test]
+    fn mistakes_get_a_sentence() {
+        for (text, says) in [
+            ("domians = []", "unknown field `domians`"),
+            ("domains = []", "at least one domain"),
+            ("domains = ['a b']", "not a domain"),
+            ("domains = ['me@example.org']", "it has an @"),
+            ("domains = ['example.org', 'EXAMPLE.org']", "twice"),
+            ("anonymous_domains = ['localhost']", "twice"),
+            ("listen.c2s = ['5222']", "invalid socket address"),
+            ("tls.certificate = 'x'", "both, or neither"),
+            ("tls.enabled = false", "unless plaintext = true"),
+            ("plaintext = true\nlisten.c2s_tls = ['127.0.0.1:1']\ntls.enabled = false", "c2s_tls needs TLS"),
+            ("limits.connections = 0", "limits.connections must be more than 0"),
+            ("limits.stanza_bytes = 9999", "at least 10000"),
+            ("limits.outbox_bytes = 300000", "at least twice"),
+            ("plaintext = 1", "line 1"),
+            ("[listen", "line 1"),
+        ] {
+            let error = Config::parse(text).unwrap_err().to_string();
+            assert!(error.contains(says), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn only_local_domains_are_served_to_this_machine_alone() {
+        let local = Config::parse("domains = ['localhost', 'chat.localhost']").unwrap();
+        assert!(local.listeners().iter().all(|one| one.address.ip().is_loopback()));
+        let public = Config::parse("domains = ['localhost', 'example.org']").unwrap();
+        assert!(public.listeners().iter().all(|one| one.address.ip().is_unspecified()));
+        let anonymous = Config::parse("anonymous_domains = ['guest.example.org']").unwrap();
+        assert!(anonymous.listeners().iter().all(|one| one.address.ip().is_unspecified()));
+    }
+
+    #[test]
+    fn only_what_is_named_is_listened_on() {
+        let config = Config::parse("listen.c2s_tls = ['127.0.0.1:443']").unwrap();
+        let address = "127.0.0.1:443".parse().unwrap();
+        assert_eq!(config.listeners(), [Listener { address, tls: true, otherwise: Otherwise::Fail }]);
+    }
+
+    #[test]
+    fn relative_paths_count_from_the_file() {
+        let text = "tls.certificate = 'a.crt'\ntls.key = '/etc/a.key'";
+        let config = Config::parse(text).unwrap().resolve(Path::new("/srv"));
+        assert_eq!(config.data, Path::new("/srv/xmppd-data"));
+        assert_eq!(config.tls.certificate.unwrap(), Path::new("/srv/a.crt"));
+        assert_eq!(config.tls.key.unwrap(), Path::new("/etc/a.key"));
+    }
+
+    #[test]
+    fn connections_leave_some_open_files() {
+        let limits = Limits::default();
+        assert_eq!(limits.to_core(Some(1024)).connections, 960);
+        assert_eq!(limits.to_core(None).connections, limits.connections);
+        assert_eq!(limits.to_core(Some(3)).connections, 1);
+    }
+}

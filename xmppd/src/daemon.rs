@@ -1,0 +1,224 @@
+//! The server itself: composed, started, told what the signals say.
+
+use crate::{
+    Outcome,
+    anybody::Anybody,
+    certificate::Identity,
+    cli::Settings,
+    config::{Config, Listener, Otherwise},
+    print,
+    signals::{Signal, Signals},
+};
+use std::{fmt::Write as _, io, net::SocketAddr, path::Path, time::Duration};
+use xmpp_core::{
+    extension::Software,
+    jid::BareJid,
+    net::ServerTls,
+    server::{Accounts, MemoryAccounts, Server, ServerBuilder},
+};
+use xmpp_sql::{Database, SqlAccounts};
+
+/// How long sessions may take to end when the server is told to stop.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// The server with all its extensions, but without certificates.
+fn compose(config: &Config, accounts: impl Accounts) -> ServerBuilder {
+    let mut domains = config.domains.iter();
+    let first = domains.next().map(String::as_str).unwrap_or("localhost");
+    let mut builder = Server::builder(first);
+    for domain in domains {
+        builder = builder.domain(domain);
+    }
+    for domain in &config.anonymous_domains {
+        builder = builder.anonymous_domain(domain);
+    }
+    if config.plaintext {
+        builder = builder.allow_plaintext();
+    }
+    let version = env!("CARGO_PKG_VERSION").to_owned();
+    builder
+        .accounts(accounts)
+        .software(Some(Software { name: "xmppd".to_owned(), version, os: None }))
+        .with(xmpp_im::presence::server)
+        .with(xmpp_im::delivery::server)
+}
+
+/// The stations of the route, one a line.
+pub(crate) async fn route(config: &Config) -> Outcome<String> {
+    let server = compose(config, MemoryAccounts::new()).build()?;
+    Ok(server.route_names().join("\n") + "\n")
+}
+
+/// The database in the data folder; both are made if they are missing.
+pub(crate) async fn open_database(config: &Config) -> Outcome<Database> {
+    create_private(&config.data)
+        .map_err(|error| format!("cannot make the data folder {}: {error}", config.data.display()))?;
+    Ok(Database::open(config.data.join("xmppd.sqlite")).await?)
+}
+
+pub(crate) async fn exists(accounts: &SqlAccounts, account: &BareJid) -> Outcome<bool> {
+    Ok(Accounts::exists(accounts, account).await?)
+}
+
+fn create_private(folder: &Path) -> io::Result<()> {
+    let mut builder = std::fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(folder)
+}
+
+/// Runs the server until a signal stops it.
+pub(crate) async fn run(config: Config, settings: &Settings) -> Outcome<()> {
+    let mut signals = Signals::new()?;
+    let database = open_database(&config).await?;
+    let accounts = database.accounts();
+    let first_start = accounts.is_empty().await?;
+
+    let limits = config.limits.to_core(crate::files::raise_limit());
+    let builder = match &config.any_user_password {
+        Some(password) => compose(&config, Anybody::new(password)),
+        None => compose(&config, accounts),
+    };
+    let mut builder = builder.limits(limits).secret(database.secret("scram").await?);
+    let mut serving = None;
+    if config.tls.enabled {
+        let identity = Identity::load(&config)?;
+        let tls = identity.to_tls().build()?;
+        builder = builder.tls(tls.clone());
+        serving = Some((identity, tls));
+    }
+    let server = builder.build()?;
+
+    let mut bound = Vec::new();
+    for listener in config.listeners() {
+        bound.extend(listen(&server, &listener).await?.map(|address| (address, listener.tls)));
+    }
+    if bound.is_empty() {
+        return Err("there is nothing to listen on: listen.c2s and listen.c2s_tls name no address".into());
+    }
+    if config.plaintext && bound.iter().any(|(address, tls)| !tls && !address.ip().is_loopback()) {
+        tracing::warn!("plaintext = true lets clients log in unencrypted, from other machines too");
+    }
+    if config.any_user_password.is_some() {
+        tracing::warn!("any_user_password lets whoever is on this machine log in as anybody");
+    }
+    let (identity, tls) = serving.unzip();
+    print(&greeting(&config, settings, &bound, identity.as_ref(), first_start))?;
+
+    loop {
+        match signals.next().await {
+            Signal::Stop => break,
+            Signal::Reload => match reload(settings, tls.as_ref(), &config) {
+                Ok(()) => tracing::info!("the certificate was read again"),
+                Err(error) => tracing::error!(%error, "cannot reload; what was in force stays in force"),
+            },
+        }
+    }
+    tracing::info!(sessions = server.sessions(), "stopping; a second signal stops at once");
+    tokio::select! {
+        () = server.shutdown(GRACE) => {}
+        () = signals.stop() => return Err("stopped at once by a second signal".into()),
+    }
+    database.close().await;
+    Ok(())
+}
+
+async fn listen(server: &Server, listener: &Listener) -> Outcome<Option<SocketAddr>> {
+    let mut address = listener.address;
+    let mut result = bind(server, address, listener.tls).await;
+    if result.as_ref().is_err_and(|error| error.kind() != io::ErrorKind::AddrInUse) {
+        match listener.otherwise {
+            Otherwise::Fail => {}
+            Otherwise::Skip => return Ok(None),
+            Otherwise::Listen(other) => {
+                address = other;
+                result = bind(server, address, listener.tls).await;
+            }
+        }
+    }
+    match result {
+        Ok(bound) => Ok(Some(bound)),
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse => Err(format!(
+            "cannot listen on {address}: another program does so already. Name another place with {} ADDRESS or in \
+             the configuration",
+            if listener.tls { "--c2s-tls" } else { "--c2s" }
+        )
+        .into()),
+        Err(error) => Err(format!("cannot listen on {address}: {error}").into()),
+    }
+}
+
+async fn bind(server: &Server, address: SocketAddr, tls: bool) -> io::Result<SocketAddr> {
+    if tls { server.listen_tls(address).await } else { server.listen(address).await }
+}
+
+/// Reads the configuration and the certificate again. Only the certificate can change in a running server.
+fn reload(settings: &Settings, tls: Option<&ServerTls>, running: &Config) -> Outcome<()> {
+    let new = Config::load(settings)?;
+    if let Some(tls) = tls {
+        // A domain that is not served yet needs no certificate yet.
+        let wanted = Config { tls: new.tls.clone(), ..running.clone() };
+        tls.reload(Identity::load(&wanted)?.to_tls())?;
+    }
+    if (Config { tls: running.tls.clone(), ..new }) != *running {
+        tracing::warn!("the configuration has other changes, which wait for a restart");
+    }
+    Ok(())
+}
+
+/// What a person at the terminal needs to know next.
+fn greeting(
+    config: &Config,
+    settings: &Settings,
+    bound: &[(SocketAddr, bool)],
+    identity: Option<&Identity>,
+    first_start: bool,
+) -> String {
+    let mut text = format!("xmppd {} serves {}\n", env!("CARGO_PKG_VERSION"), config.all_domains().join(", "));
+    for (address, tls) in bound {
+        let how = match (tls, config.plaintext, identity.is_some()) {
+            (true, ..) => "TLS",
+            (false, false, _) => "STARTTLS",
+            (false, true, true) => "STARTTLS or none",
+            (false, true, false) => "no TLS",
+        };
+        let _ = writeln!(text, "  clients      {address} ({how})");
+    }
+    let _ = writeln!(text, "  data         {}", config.data.display());
+    if let Some(identity) = identity {
+        let _ = writeln!(text, "  certificate  {}", identity.file.display());
+        if identity.self_signed {
+            let _ = writeln!(
+                text,
+                "               It is self-signed: clients must be told to trust it. Its SHA-256 fingerprint:"
+            );
+            let _ = writeln!(text, "               {}", identity.fingerprint());
+        }
+    }
+    let domain = config.domains.first().map_or("localhost", String::as_str);
+    if config.any_user_password.is_some() {
+        let _ = writeln!(text, "Every NAME@{domain} is an account, with the password of the configuration.");
+    } else {
+        let accounts = if first_start { "There are no accounts yet. Add one" } else { "To add an account" };
+        let command = command_line(settings);
+        let _ = writeln!(text, "{accounts}, while this runs or not:\n  {command} user add NAME@{domain}");
+    }
+    if let Some((address, _)) = bound.first() {
+        let host = if address.ip().is_unspecified() { "this machine".to_owned() } else { address.ip().to_string() };
+        let port = address.port();
+        let _ = writeln!(text, "Then log in as NAME@{domain} with any XMPP client; host {host}, port {port}.");
+    }
+    text
+}
+
+/// This program, called again with the same configuration.
+fn command_line(settings: &Settings) -> String {
+    let mut line = std::env::args().next().unwrap_or_else(|| "xmppd".to_owned());
+    for (option, path) in [("--config", &settings.config), ("--data", &settings.data)] {
+        if let Some(path) = path {
+            let _ = write!(line, " {option} {}", path.display());
+        }
+    }
+    line
+}

@@ -1,0 +1,278 @@
+//! The real program, on free ports of this machine and a folder of its own.
+
+#![cfg(unix)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+
+mod run;
+
+use run::{Daemon, Scratch, client, next_end, online, open_stream, plain_client};
+use rustix::process::Signal;
+use std::{net::TcpListener, time::Duration};
+use xmpp_core::{
+    client::{ConnectionError, Event},
+    net::tls::SelfSigned,
+    stanza::Message,
+    stream::StreamCondition,
+};
+
+#[test]
+fn the_first_start_makes_what_is_missing_and_says_how_to_go_on() {
+    let scratch = Scratch::new();
+    let daemon = Daemon::start(&scratch, &[]);
+    for file in ["xmppd.sqlite", "self-signed.crt", "self-signed.key"] {
+        assert!(scratch.data().join(file).exists(), "{file}");
+    }
+    let greeting = &daemon.greeting;
+    assert!(greeting.contains("no accounts yet") && greeting.contains("user add NAME@localhost"), "{greeting}");
+    assert!(greeting.contains("(STARTTLS)") && greeting.contains("(TLS)"), "{greeting}");
+    assert!(greeting.contains("fingerprint"), "{greeting}");
+    let certificate = std::fs::read(scratch.data().join("self-signed.crt")).unwrap();
+    assert!(daemon.stop().success());
+
+    scratch.user(&["add", "romeo@localhost"], "pw");
+    let again = Daemon::start(&scratch, &[]);
+    assert!(!again.greeting.contains("no accounts yet"), "{}", again.greeting);
+    assert_eq!(std::fs::read(scratch.data().join("self-signed.crt")).unwrap(), certificate);
+}
+
+#[test]
+fn accounts_are_managed_from_the_command_line() {
+    let scratch = Scratch::new();
+    let run = |arguments: &[&str], password: &str| {
+        let output = scratch.user_output(arguments, password);
+        let text = [output.stdout, output.stderr].concat();
+        (output.status.success(), String::from_utf8(text).unwrap())
+    };
+    assert_eq!(run(&["list"], ""), (true, String::new()));
+    assert_eq!(run(&["add", "Romeo@LOCALHOST"], "pw\n"), (true, "romeo@localhost is added.\n".into()));
+    assert_eq!(run(&["add", "juliet@localhost"], "pw"), (true, "juliet@localhost is added.\n".into()));
+    assert_eq!(run(&["list"], ""), (true, "juliet@localhost\nromeo@localhost\n".into()));
+    assert_eq!(run(&["list", "example.org"], ""), (true, String::new()));
+    for (arguments, password, says) in [
+        (&["add", "romeo@localhost"][..], "pw", "exists already"),
+        (&["add", "romeo@example.org"], "pw", "example.org is not served here"),
+        (&["add", "localhost"], "pw", "no name before an @"),
+        (&["add", "tybalt@localhost"], "\n", "a password that is not empty"),
+        (&["add", "romeo@localhost/orchard"], "pw", "the address has a resource"),
+        (&["passwd", "tybalt@localhost"], "pw", "there is no account tybalt@localhost"),
+        (&["del", "tybalt@localhost"], "", "there is no account tybalt@localhost"),
+        (&["list", "romeo@localhost"], "", "not a domain"),
+    ] {
+        let (success, text) = run(arguments, password);
+        assert!(!success && text.contains(says), "{arguments:?}: {text}");
+    }
+    assert_eq!(run(&["passwd", "romeo@localhost"], "new"), (true, "romeo@localhost has a new password.\n".into()));
+    assert_eq!(run(&["del", "juliet@localhost"], ""), (true, "juliet@localhost is deleted.\n".into()));
+    assert_eq!(run(&["list"], ""), (true, "romeo@localhost\n".into()));
+}
+
+#[tokio::test]
+async fn users_added_while_it_runs_talk_to_each_other_over_tls_of_both_kinds() {
+    let scratch = Scratch::new();
+    let daemon = Daemon::start(&scratch, &[]);
+    scratch.user(&["add", "romeo@localhost"], "wherefore");
+    scratch.user(&["add", "juliet@localhost"], "r0m30");
+    let trusted = scratch.root();
+
+    let romeo = client("romeo@localhost", "wherefore", &trusted).server("127.0.0.1", daemon.starttls.port());
+    let (romeo, mut romeo_events) = romeo.connect().unwrap();
+    let juliet = client("juliet@localhost", "r0m30", &trusted).server_tls("127.0.0.1", daemon.tls.unwrap().port());
+    let (_juliet, mut juliet_events) = juliet.connect().unwrap();
+    online(&mut romeo_events).await;
+    let to = online(&mut juliet_events).await;
+    romeo.send(Message::chat(&to).body("hello")).await.unwrap();
+    let received = loop {
+        match juliet_events.next().await.expect("a message") {
+            Event::Message(message) => break message,
+            other => eprintln!("{other:?}"),
+        }
+    };
+    assert_eq!(received.body().as_deref(), Some("hello"));
+
+    scratch.user(&["passwd", "romeo@localhost"], "other");
+    let stale = client("romeo@localhost", "wherefore", &trusted).server("127.0.0.1", daemon.starttls.port());
+    let (_stale, mut events) = stale.no_reconnect().connect().unwrap();
+    let error = next_end(&mut events).await;
+    assert!(matches!(error, ConnectionError::Negotiation(_)) && error.is_final(), "{error}");
+    let fresh = client("romeo@localhost", "other", &trusted).server("127.0.0.1", daemon.starttls.port());
+    let (_fresh, mut events) = fresh.connect().unwrap();
+    online(&mut events).await;
+}
+
+#[tokio::test]
+async fn rfc6120_4_9_3_20_a_signal_ends_streams_with_system_shutdown() {
+    let scratch = Scratch::new();
+    let daemon = Daemon::start(&scratch, &[]);
+    scratch.user(&["add", "romeo@localhost"], "pw");
+    let romeo = client("romeo@localhost", "pw", &scratch.root()).server("127.0.0.1", daemon.starttls.port());
+    let (_romeo, mut events) = romeo.no_reconnect().connect().unwrap();
+    online(&mut events).await;
+    daemon.signal(Signal::TERM);
+    match next_end(&mut events).await {
+        ConnectionError::Stream(error) => assert_eq!(error.condition, StreamCondition::SystemShutdown),
+        other => panic!("{other}"),
+    }
+    assert!(daemon.wait().success());
+}
+
+#[test]
+fn a_second_signal_does_not_wait_for_anybody() {
+    let scratch = Scratch::new();
+    let daemon = Daemon::start(&scratch, &[]);
+    // It never closes its end, which the server would give some seconds.
+    let (_open, _) = open_stream(daemon.starttls);
+    daemon.signal(Signal::INT);
+    daemon.wait_for_log("stopping");
+    let begin = std::time::Instant::now();
+    daemon.signal(Signal::INT);
+    assert_eq!(daemon.wait().code(), Some(1));
+    assert!(begin.elapsed() < Duration::from_secs(3));
+}
+
+#[tokio::test]
+async fn a_hangup_reloads_the_certificate_and_keeps_the_old_one_if_it_cannot() {
+    let scratch = Scratch::new();
+    let write = |made: &SelfSigned| {
+        std::fs::write(scratch.path("a.crt"), &made.certificate_pem).unwrap();
+        std::fs::write(scratch.path("a.key"), &made.key_pem).unwrap();
+        made.certificate_pem.clone().into_bytes()
+    };
+    let old = write(&SelfSigned::generate(&["localhost"], 1).unwrap());
+    let config = scratch.config("[tls]\ncertificate = 'a.crt'\nkey = 'a.key'\n");
+    let daemon = Daemon::start(&scratch, &["--config", &config]);
+    scratch.user(&["add", "romeo@localhost"], "pw");
+    let log_in = async |root: &[u8]| {
+        let romeo = client("romeo@localhost", "pw", root).server("127.0.0.1", daemon.starttls.port());
+        let (_romeo, mut events) = romeo.no_reconnect().connect().unwrap();
+        match events.next().await {
+            Some(Event::Online { .. }) => true,
+            Some(Event::Offline { .. }) => false,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert!(log_in(&old).await);
+
+    let new = write(&SelfSigned::generate(&["localhost"], 1).unwrap());
+    daemon.signal(Signal::HUP);
+    daemon.wait_for_log("the certificate was read again");
+    assert!(log_in(&new).await && !log_in(&old).await);
+
+    std::fs::write(scratch.path("a.key"), "no key").unwrap();
+    daemon.signal(Signal::HUP);
+    daemon.wait_for_log("cannot reload");
+    assert!(log_in(&new).await);
+
+    // ABUSE A097.
+    scratch.config("domains = [");
+    daemon.signal(Signal::HUP);
+    daemon.wait_for_log("is not usable");
+    assert!(log_in(&new).await);
+    assert!(daemon.stop().success());
+}
+
+#[tokio::test]
+async fn plaintext_must_be_asked_for() {
+    let scratch = Scratch::new();
+    scratch.user(&["add", "romeo@localhost"], "pw");
+    let config = scratch.config("plaintext = true\n[tls]\nenabled = false\n[listen]\nc2s = ['127.0.0.1:0']\n");
+    let daemon = Daemon::start_plain(&scratch, &["--config", &config]);
+    let (_open, features) = open_stream(daemon.starttls);
+    assert!(features.contains("SCRAM-SHA-256<") && !features.contains("starttls"), "{features}");
+    assert!(daemon.greeting.contains("(no TLS)") && daemon.tls.is_none(), "{}", daemon.greeting);
+    let (_romeo, mut events) = plain_client("romeo@localhost", "pw", daemon.starttls.port());
+    online(&mut events).await;
+    assert!(daemon.stop().success());
+
+    let strict = Daemon::start(&scratch, &[]);
+    let (_open, features) = open_stream(strict.starttls);
+    assert!(features.contains("<required/>") && !features.contains("mechanism"), "{features}");
+}
+
+#[tokio::test]
+async fn for_measurements_every_name_has_one_password_on_loopback_only() {
+    let scratch = Scratch::new();
+    let text = "plaintext = true\nany_user_password = 'secret'\ntls.enabled = false\nlisten.c2s = ['127.0.0.1:0']";
+    let config = scratch.config(text);
+    let daemon = Daemon::start_plain(&scratch, &["--config", &config]);
+    for account in ["u0@localhost", "u99@localhost"] {
+        let (_client, mut events) = plain_client(account, "secret", daemon.starttls.port());
+        online(&mut events).await;
+    }
+    let (_client, mut events) = plain_client("u0@localhost", "guess", daemon.starttls.port());
+    assert!(next_end(&mut events).await.is_final());
+
+    let config = scratch.config("any_user_password = 'secret'\nlisten.c2s = ['0.0.0.0:0']");
+    let (_, text) = scratch.fails_bare(&["--config", &config]);
+    assert!(text.contains("loopback"), "{text}");
+}
+
+#[tokio::test]
+async fn abuse_a096_passwords_are_in_no_log() {
+    let scratch = Scratch::new();
+    let daemon = Daemon::start_with_log(&scratch, "trace");
+    scratch.user(&["add", "romeo@localhost"], "m0ntague-secret");
+    for password in ["m0ntague-secret", "wr0ng-secret"] {
+        let romeo = client("romeo@localhost", password, &scratch.root()).server("127.0.0.1", daemon.starttls.port());
+        let (_romeo, mut events) = romeo.no_reconnect().connect().unwrap();
+        events.next().await.unwrap();
+    }
+    daemon.wait_for_log("session bound");
+    daemon.wait_for_log("login failed");
+    let log = daemon.log();
+    // Also not in the base64 of a SASL message: any alignment of "secret" in it would be one of these.
+    for trace in ["secret", "c2VjcmV0", "zZWNyZX", "NlY3Jld"] {
+        assert!(!log.contains(trace), "{trace} is in: {log}");
+    }
+}
+
+#[test]
+fn a_port_in_use_is_named() {
+    let scratch = Scratch::new();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let (code, text) = scratch.fails(&["--c2s", &address]);
+    assert_eq!(code, Some(1));
+    assert!(text.contains(&format!("cannot listen on {address}: another program")) && text.contains("--c2s"), "{text}");
+}
+
+#[test]
+fn what_cannot_be_used_gets_a_sentence() {
+    let scratch = Scratch::new();
+    for (config, says) in [
+        ("domians = []", "unknown field `domians`"),
+        ("log = 'all=of=it'", "is no log level"),
+        ("[tls]\ncertificate = 'missing.crt'\nkey = 'missing.key'", "missing.crt"),
+        ("[listen]\nc2s = []", "nothing to listen on"),
+        ("data = '/dev/null/data'", "cannot make the data folder"),
+    ] {
+        let path = scratch.config(config);
+        let (code, text) = scratch.fails_bare(&["--config", &path]);
+        assert_eq!(code, Some(1), "{text}");
+        assert!(text.contains(says), "{config}: {text}");
+    }
+    let (code, text) = scratch.fails_bare(&["--config", "/nowhere/xmppd.toml"]);
+    assert!(code == Some(1) && text.contains("cannot read the configuration /nowhere/xmppd.toml"), "{text}");
+    let (code, text) = scratch.fails_bare(&["--c2s", "5222"]);
+    assert!(code == Some(2) && text.contains("invalid socket address"), "{text}");
+}
+
+#[test]
+fn config_init_writes_what_starts_and_overwrites_nothing() {
+    let scratch = Scratch::new();
+    let path = scratch.path("made.toml").display().to_string();
+    assert!(scratch.run(&["config", "init", &path]).status.success());
+    let printed = scratch.run(&["config", "init"]).stdout;
+    assert_eq!(std::fs::read(&path).unwrap(), printed);
+    assert!(Daemon::start(&scratch, &["--config", &path]).stop().success());
+    let again = scratch.run(&["config", "init", &path]);
+    assert!(!again.status.success() && String::from_utf8_lossy(&again.stderr).contains("cannot write"));
+}
+
+#[test]
+fn the_route_is_printed_without_touching_anything() {
+    let scratch = Scratch::new();
+    let output = scratch.run(&["route", "--data", &scratch.data().display().to_string()]);
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success() && text.ends_with("Deliver: im:delivery\n"), "{text}");
+    assert!(!scratch.data().exists());
+}
