@@ -1,0 +1,85 @@
+//! A client's negotiation against any server: it never panics, and is never logged in by who knows no password.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use xmpp_core::{
+    jid::Jid,
+    sasl::{ChannelBindings, ClientPolicy, Credentials, Nonce},
+    stream::{Initiator, InitiatorConfig, Step, TlsPolicy},
+    xml::{Scanner, XmlLimits},
+};
+
+fuzz_target!(|data: &[u8]| {
+    let Some((&how, input)) = data.split_first() else { return };
+    let anonymous = how & 4 != 0;
+    let account = if anonymous { "localhost" } else { "juliet@localhost" };
+    let mut policy = ClientPolicy::default();
+    // Fuzzing is not for hashing.
+    policy.iterations = 4096..=4100;
+    policy.plain = false;
+    let mut initiator = Initiator::new(InitiatorConfig {
+        account: account.parse::<Jid>().expect("it is one"),
+        resource: (how & 8 != 0).then(|| "balcony".into()),
+        credentials: match anonymous {
+            true => Credentials::Anonymous { trace: None },
+            false => Credentials::password("juliet", "secret"),
+        },
+        policy,
+        tls: if how & 1 != 0 { TlsPolicy::Required } else { TlsPolicy::None },
+        lang: None,
+        nonce: Nonce::new("abcdefghijklmnop").expect("it is one"),
+    });
+    let mut scanner = Scanner::new(XmlLimits::authenticated());
+    let mut steps = initiator.start();
+    let (mut secured, mut id) = (false, String::new());
+    // What the client makes up, a server would know.
+    let text = String::from_utf8_lossy(input).into_owned();
+    let mut text = text.as_str();
+    loop {
+        while !steps.is_empty() {
+            for step in std::mem::take(&mut steps) {
+                match step {
+                    Step::Send(bytes) => {
+                        let sent = String::from_utf8(bytes).expect("what is sent is UTF-8");
+                        assert!(secured || how & 1 == 0 || !sent.contains("<auth"), "credentials in the open");
+                        if let Some((_, rest)) = sent.split_once("id='") {
+                            id = rest.split('\'').next().unwrap_or_default().to_owned();
+                        }
+                    }
+                    Step::StartTls => {
+                        secured = true;
+                        steps = initiator.secured(ChannelBindings::default());
+                    }
+                    Step::Restart => scanner.restart(),
+                    Step::Derive(job) => match initiator.derived(job.run()) {
+                        Ok(more) => steps = more,
+                        Err(_) => return,
+                    },
+                    Step::Established(session) => {
+                        assert!(anonymous, "{session:?}");
+                        return;
+                    }
+                    _ => {}
+                }
+            }
+        }
+        // One element at a time, for the id may have changed.
+        if text.is_empty() {
+            return;
+        }
+        let end = text.find('>').map_or(text.len(), |at| at + 1);
+        let piece = text[..end].replace("'ID'", &format!("'{id}'"));
+        text = &text[end..];
+        let mut rest = piece.as_bytes();
+        loop {
+            match scanner.scan(&mut rest) {
+                Ok(Some(event)) => match initiator.event(event) {
+                    Ok(more) => steps.extend(more),
+                    Err(_) => return,
+                },
+                Ok(None) => break,
+                Err(_) => return,
+            }
+        }
+    }
+});
