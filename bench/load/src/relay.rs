@@ -1,0 +1,52 @@
+//! The yardstick: the smallest tokio program that reads a stanza on one socket and writes it to another.
+//!
+//! Every two connections to its first port, in the order of their arrival, are a pair. Its second port is for requests:
+//! what comes is written back. It looks at nothing.
+
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+use crate::error::Result;
+
+/// Serves for `lifetime`, whatever happens: nothing started by a measurement outlives it for long.
+pub(crate) async fn run(port: u16, lifetime: Duration) -> Result<()> {
+    let pairs = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await?;
+    let echo = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+    println!("{} {}", pairs.local_addr()?.port(), echo.local_addr()?.port());
+    let serve = async { tokio::try_join!(accept_pairs(pairs), accept_echo(echo)).map(drop) };
+    tokio::time::timeout(lifetime, serve).await.unwrap_or(Ok(()))
+}
+
+async fn accept_pairs(listener: TcpListener) -> Result<()> {
+    loop {
+        let (one_read, one_write) = accept(&listener).await?.into_split();
+        let (two_read, two_write) = accept(&listener).await?.into_split();
+        tokio::spawn(copy(one_read, two_write));
+        tokio::spawn(copy(two_read, one_write));
+    }
+}
+
+async fn accept_echo(listener: TcpListener) -> Result<()> {
+    loop {
+        let (read, write) = accept(&listener).await?.into_split();
+        tokio::spawn(copy(read, write));
+    }
+}
+
+async fn accept(listener: &TcpListener) -> Result<TcpStream> {
+    let (socket, _) = listener.accept().await?;
+    socket.set_nodelay(true)?;
+    Ok(socket)
+}
+
+async fn copy(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin) {
+    let mut buffer = [0; 4096];
+    while let Ok(n @ 1..) = from.read(&mut buffer).await {
+        if to.write_all(buffer.get(..n).unwrap_or_default()).await.is_err() {
+            break;
+        }
+    }
+}
