@@ -1,0 +1,41 @@
+//! This toolkit's client against a server.
+//!
+//! The server is described by the environment, as `interop/peers/*` write it. Each check is one line, `ok NAME`,
+//! `FAIL NAME why` or `skip NAME reason`; the exit status says whether any failed.
+
+mod check;
+mod login;
+mod loss;
+mod peer;
+mod queries;
+mod session;
+mod talk;
+
+use check::{Checked, Report};
+use peer::{Peer, Way};
+use std::process::ExitCode;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    match checks().await {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("xmpp-interop: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn checks() -> Checked<bool> {
+    let peer = Peer::from_env()?;
+    let mut report = Report::default();
+    for way in [Way::StartTls, Way::DirectTls] {
+        login::checks(&mut report, &peer, way).await;
+        login::refusals(&mut report, &peer, way).await;
+        talk::checks(&mut report, &peer, way).await;
+        queries::checks(&mut report, &peer, way).await;
+        loss::checks(&mut report, &peer, way).await;
+    }
+    Ok(report.passed())
+}

@@ -1,0 +1,107 @@
+//! The server that is checked, from the environment.
+
+use crate::check::Checked;
+use std::{
+    env,
+    fmt::{self, Display},
+    process::Stdio,
+    time::Duration,
+};
+use tokio::process::Command;
+use xmpp_core::{
+    client::{Backoff, Client, ClientBuilder},
+    jid::Jid,
+    net::ClientTls,
+};
+
+/// How a connection is secured.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Way {
+    StartTls,
+    DirectTls,
+}
+
+impl Display for Way {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Way::StartTls => "starttls",
+            Way::DirectTls => "direct-tls",
+        })
+    }
+}
+
+/// An account's name and password.
+pub(crate) struct User {
+    pub(crate) name: String,
+    pub(crate) password: String,
+}
+
+/// Where the server is, and what it has.
+pub(crate) struct Peer {
+    host: String,
+    starttls: u16,
+    direct: u16,
+    pub(crate) domain: String,
+    tls: ClientTls,
+    pub(crate) users: [User; 3],
+}
+
+impl Peer {
+    pub(crate) fn from_env() -> Checked<Peer> {
+        let user = |n: u8| -> Checked<User> {
+            Ok(User { name: var(&format!("USER{n}"))?, password: var(&format!("PASSWORD{n}"))? })
+        };
+        Ok(Peer {
+            host: var("HOST")?,
+            starttls: var("C2S_PORT")?.parse()?,
+            direct: var("TLS_PORT")?.parse()?,
+            domain: var("DOMAIN")?,
+            tls: trusted()?,
+            users: [user(1)?, user(2)?, user(3)?],
+        })
+    }
+
+    /// A client that tries again soon, so that one which should not is seen to.
+    pub(crate) fn client(&self, way: Way, account: &str, password: &str) -> Checked<ClientBuilder> {
+        let builder = Client::builder(account.parse::<Jid>()?, password);
+        let builder = match way {
+            Way::StartTls => builder.server(&self.host, self.starttls),
+            Way::DirectTls => builder.server_tls(&self.host, self.direct),
+        };
+        let backoff = Backoff { first: Duration::from_millis(200), max: Duration::from_millis(500) };
+        Ok(builder.tls(self.tls.clone()).backoff(backoff).request_timeout(Duration::from_secs(20)))
+    }
+
+    /// As [`client`](Self::client), for one of the three users.
+    pub(crate) fn user(&self, way: Way, user: &User, resource: &str) -> Checked<ClientBuilder> {
+        self.client(way, &format!("{}@{}/{resource}", user.name, self.domain), &user.password)
+    }
+
+    /// Ends the server without a word, or brings it back with the same ports and data.
+    pub(crate) async fn control(&self, command: &str) -> Checked {
+        let status = Command::new(var("PEER_SCRIPT")?)
+            .arg(command)
+            .arg(var("PEER_DIR")?)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .status()
+            .await?;
+        if status.success() { Ok(()) } else { Err(format!("the server cannot be told to {command}").into()) }
+    }
+}
+
+/// A variable that must be there.
+pub(crate) fn var(name: &str) -> Checked<String> {
+    env::var(name).map_err(|_| format!("{name} is not set").into())
+}
+
+/// What only some peers have.
+pub(crate) fn optional(name: &str) -> Option<String> {
+    env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+/// Trust in the peer's own CA alone.
+pub(crate) fn trusted() -> Checked<ClientTls> {
+    let pem = std::fs::read(var("CA")?)?;
+    Ok(ClientTls::builder().only_roots().add_root_pem(&pem)?.build()?)
+}
