@@ -231,7 +231,8 @@ impl Connection {
         if let Some(pending) = self.pending.take() {
             self.server.detach(pending);
         }
-        let unsent = unsent(&self.writing, self.written).into_iter().chain(unsent(&queued, 0));
+        let content_ns = self.session.content_ns();
+        let unsent = unsent(content_ns, &self.writing, self.written).into_iter().chain(unsent(content_ns, &queued, 0));
         unsent.for_each(|stanza| self.server.undelivered(self.session.jid(), stanza));
     }
 }
@@ -264,7 +265,7 @@ impl Drop for Connection {
 }
 
 /// The stanzas in `bytes` that end behind `written`: a stanza that the peer has only half of is lost to it.
-fn unsent(bytes: &[u8], written: usize) -> Vec<Stanza> {
+fn unsent(content_ns: &str, bytes: &[u8], written: usize) -> Vec<Stanza> {
     if bytes.len() == written {
         return Vec::new();
     }
@@ -272,13 +273,17 @@ fn unsent(bytes: &[u8], written: usize) -> Vec<Stanza> {
     limits.stanza_bytes = u32::MAX >> 8;
     let mut scanner = Scanner::new(limits);
     let mut header = Vec::new();
-    Header { content_ns: ns::CLIENT, ..Header::default() }.write(&mut header);
+    Header { content_ns, ..Header::default() }.write(&mut header);
     let _ = scanner.scan(&mut header.as_slice());
     let mut rest = bytes;
     let mut stanzas = Vec::new();
     while let Ok(Some(Event::Stanza(stanza))) = scanner.scan(&mut rest) {
-        if bytes.len() - rest.len() > written && stanza.root().ns() == ns::CLIENT {
-            stanzas.push(stanza);
+        if bytes.len() - rest.len() > written && stanza.root().ns() == content_ns {
+            // Inside the server all stanzas have one content namespace.
+            stanzas.push(match content_ns {
+                ns::CLIENT => stanza,
+                _ => stanza.rewrite(ns::CLIENT).to_stanza(),
+            });
         }
     }
     stanzas

@@ -162,10 +162,10 @@ fn lock(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use super::*;
+    use super::{super::session::Role, *};
 
     fn session(jid: &str) -> Arc<Session> {
-        Arc::new(Session::new(Jid::new(jid).unwrap(), 0))
+        Arc::new(Session::new(Jid::new(jid).unwrap(), Role::Client, 0))
     }
 
     #[test]

@@ -4,7 +4,7 @@ use super::{
     AccountsError, Server, StreamCondition, StreamError, buffers,
     connection::{Connection, Input},
     listener::{Entry, Place, SERVICE},
-    session::Session,
+    session::{Role, Session},
 };
 use crate::{
     jid::{BareJid, FullJid},
@@ -300,7 +300,7 @@ impl Negotiation<'_> {
         };
         let jid = user.with_resource(resource);
         let jid = jid.map_err(|error| StanzaError::bad_request().with_text(error.to_string()))?;
-        let session = Arc::new(Session::new(jid.clone().into(), self.server.tick()));
+        let session = Arc::new(Session::new(jid.clone().into(), Role::Client, self.server.tick()));
         self.server
             .session_started(&session)
             .map_err(|_| StanzaError::resource_constraint().with_text("the account has too many sessions"))?;

@@ -1,6 +1,9 @@
 //! The route of a stanza through the server: named stages, interceptors, verdicts (RFC 6120 §10, RFC 6121 §8).
 
-use super::{Server, session::Session};
+use super::{
+    Server,
+    session::{Role, Session},
+};
 use crate::{
     BoxFuture,
     extension::Reply,
@@ -67,7 +70,7 @@ impl Envelope {
     }
     /// Whether a client connected here sent it.
     pub fn is_from_client(&self) -> bool {
-        self.sender.is_some()
+        self.sender.as_ref().is_some_and(|sender| sender.role() == Role::Client)
     }
     /// Puts another stanza in its place, for the stages that follow.
     pub fn replace(&mut self, stanza: Stanza) {

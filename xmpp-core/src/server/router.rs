@@ -4,7 +4,7 @@ use super::{
     Server, buffers,
     directory::Resource,
     route::{Decision, Envelope, Kinds, Stage, Station, Verdict},
-    session::{Pushed, Session},
+    session::{Pushed, Role, Session},
 };
 use crate::{
     BoxFuture,
@@ -67,8 +67,16 @@ fn panicked() -> Verdict {
 }
 
 impl Server {
-    /// Takes a stanza from a bound client. An error ends its stream.
+    /// Takes a first-level element from whoever is at the other end. An error ends the stream.
     pub(crate) fn receive(&self, session: &Arc<Session>, stanza: Stanza) -> Result<Option<Box<Pending>>, StreamError> {
+        match session.role() {
+            Role::Client => self.receive_from_client(session, stanza),
+            Role::Component | Role::Server => Err(StreamError::new(StreamCondition::UnsupportedStanzaType)),
+        }
+    }
+
+    /// Takes a stanza from a bound client.
+    fn receive_from_client(&self, session: &Arc<Session>, stanza: Stanza) -> Result<Option<Box<Pending>>, StreamError> {
         let root = stanza.root();
         let kind = stanza_kind(root)?;
         if let Some(from) = root.attr("from")
@@ -141,7 +149,7 @@ impl Server {
 
     fn push(&self, session: &Session, envelope: &Envelope) -> Pushed {
         let pushed = session.push(self.inner().limits.outbox_bytes, |out| {
-            let mut rewrite = envelope.stanza.rewrite(ns::CLIENT).from(Some(envelope.from.as_str()));
+            let mut rewrite = envelope.stanza.rewrite(session.content_ns()).from(Some(envelope.from.as_str()));
             // Prepared, as the recipient knows itself: it may answer under the name it was called by.
             if let Some(to) = &envelope.to
                 && envelope.sender.is_some()

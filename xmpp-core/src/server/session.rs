@@ -25,10 +25,24 @@ pub(crate) enum Pushed {
     Gone,
 }
 
+/// What is at the other end of a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// A client: one resource of one account.
+    Client,
+    /// A component, which speaks for all of its domain (XEP-0114).
+    #[expect(dead_code)]
+    Component,
+    /// Another server (RFC 6120 §1.4).
+    #[expect(dead_code)]
+    Server,
+}
+
 /// A bound session.
 #[derive(Debug)]
 pub(crate) struct Session {
     jid: Jid,
+    role: Role,
     outbox: Mutex<Outbox>,
     availability: Mutex<Availability>,
     /// The server's tick when something was last read.
@@ -88,13 +102,26 @@ pub(crate) struct Availability {
 }
 
 impl Session {
-    pub(crate) fn new(jid: Jid, tick: u32) -> Session {
-        Session { jid, outbox: Mutex::default(), availability: Mutex::default(), heard: AtomicU32::new(tick) }
+    pub(crate) fn new(jid: Jid, role: Role, tick: u32) -> Session {
+        Session { jid, role, outbox: Mutex::default(), availability: Mutex::default(), heard: AtomicU32::new(tick) }
     }
 
     /// The full address.
     pub(crate) fn jid(&self) -> &Jid {
         &self.jid
+    }
+
+    pub(crate) fn role(&self) -> Role {
+        self.role
+    }
+
+    /// The content namespace of its stream (RFC 6120 §4.8.2): what it is sent is written for this one.
+    pub(crate) fn content_ns(&self) -> &'static str {
+        match self.role {
+            Role::Client => ns::CLIENT,
+            Role::Component => ns::COMPONENT,
+            Role::Server => ns::SERVER,
+        }
     }
 
     /// Queues what `write` appends, as long as the outbox stays within `limit` bytes.
@@ -247,7 +274,7 @@ mod tests {
     }
 
     fn session() -> Session {
-        Session::new(Jid::new("a@localhost/x").unwrap(), 0)
+        Session::new(Jid::new("a@localhost/x").unwrap(), Role::Client, 0)
     }
 
     fn push(session: &Session, bytes: usize) -> Pushed {
