@@ -323,7 +323,7 @@ async fn looked_up<T>(server: &Server, answer: impl Future<Output = Result<T, Ac
 
 /// Reads and drops until the peer closes: closing on unread data would reset the connection, and the peer would
 /// never see why (RFC 6120 §4.4).
-async fn linger(transport: &mut Transport, buffer: &mut [u8], time: std::time::Duration) {
+pub(super) async fn linger(transport: &mut Transport, buffer: &mut [u8], time: std::time::Duration) {
     let drained = async {
         transport.shutdown().await?;
         while transport.read(buffer).await? > 0 {}
