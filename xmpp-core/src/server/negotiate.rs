@@ -103,6 +103,12 @@ impl Negotiation<'_> {
             let secured = secured.map_err(|_| io::ErrorKind::TimedOut)??;
             self.perform(secured).await?;
         }
+        #[cfg(feature = "http")]
+        if entry == (Entry::Web { secured: true }) {
+            let bindings = self.transport.as_ref().map(Transport::bindings).unwrap_or_default();
+            let secured = self.acceptor.secured(bindings);
+            self.perform(secured).await?;
+        }
         loop {
             let phase = self.acceptor.phase();
             let deadline = self.deadline();
