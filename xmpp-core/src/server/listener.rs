@@ -27,6 +27,12 @@ pub(crate) enum Entry {
     Component,
     /// A component inside the process.
     ComponentMemory,
+    /// Framed in HTTP (WebSocket, BOSH), whose TLS protects it or not.
+    #[cfg(feature = "http")]
+    Web {
+        /// Whether TLS does.
+        secured: bool,
+    },
 }
 
 /// Connections that have not authenticated yet, by address.

@@ -10,9 +10,11 @@ mod error;
 mod features;
 mod header;
 mod initiator;
+pub mod management;
 mod sasl_xml;
+mod unacked;
 
-pub use acceptor::{Accepted, Acceptor, AcceptorConfig, Entropy, Phase, Task};
+pub use acceptor::{Accepted, Acceptor, AcceptorConfig, Entropy, Phase, ResumeError, Resumed, Task};
 pub use component::{
     ComponentAcceptor, ComponentInitiator, ComponentSecrets, ComponentStep, ComponentTask, component_handshake,
 };
