@@ -6,6 +6,7 @@
 mod acceptor;
 mod error;
 mod features;
+pub mod framing;
 mod header;
 mod initiator;
 mod sasl_xml;
