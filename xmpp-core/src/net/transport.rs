@@ -13,9 +13,9 @@ use tokio::net::TcpStream;
 #[cfg(doc)]
 use super::tls::CertificateProblem;
 use super::tls::{self, ClientTls, ServerTls, TlsError};
-use super::{Service, pipe::Pipe};
 #[cfg(feature = "websocket")]
 use super::websocket::WebSocket;
+use super::{Service, pipe::Pipe};
 use crate::sasl::ChannelBindings;
 use crate::xml::XmlLimits;
 
@@ -328,6 +328,12 @@ impl Transport {
     #[cfg(feature = "http")]
     pub(crate) async fn https_server(self, tls: &ServerTls) -> Result<Transport, TlsError> {
         tls.accept_http(self.into_raw()?).await
+    }
+
+    /// HTTPS as the initiator: the host has to prove to be `host`.
+    #[cfg(feature = "websocket")]
+    pub(crate) async fn https_client(self, tls: &ClientTls, host: &str) -> Result<Transport, TlsError> {
+        tls.connect_http(self.into_raw()?, host).await
     }
 
     /// Direct TLS as the initiator (XEP-0368): as [`upgrade_client`](Transport::upgrade_client), with the ALPN
