@@ -8,6 +8,7 @@ mod acceptor;
 mod component;
 mod error;
 mod features;
+pub mod framing;
 mod header;
 mod initiator;
 pub mod management;

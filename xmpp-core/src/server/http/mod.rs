@@ -6,6 +6,7 @@ mod host_meta;
 mod listen;
 mod patient;
 mod proxies;
+mod websocket;
 
 pub use proxies::IpRange;
 
@@ -101,6 +102,7 @@ impl Server {
     fn router(&self) -> Router {
         let face = &self.inner().http;
         let own = Router::new()
+            .route(WEBSOCKET_PATH, get(websocket::open))
             .route("/.well-known/host-meta", get(host_meta::xrd))
             .route("/.well-known/host-meta.json", get(host_meta::json))
             .with_state(self.clone());
