@@ -4,6 +4,8 @@
 //! the [`Step`]s or [`Task`]s they ask for, in order. Neither owns a socket, a clock or a source of randomness.
 
 mod acceptor;
+#[cfg(feature = "bosh")]
+pub mod bosh;
 mod error;
 mod features;
 mod header;

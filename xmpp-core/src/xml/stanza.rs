@@ -45,6 +45,47 @@ impl Stanza {
         result
     }
 
+    /// Parses a document of one element, with an XML declaration or without, and blanks around it.
+    #[cfg(feature = "bosh")]
+    pub(crate) fn document(bytes: &[u8], limits: &XmlLimits) -> Result<Stanza, XmlError> {
+        let room = limits.stanza_bytes as usize;
+        if bytes.len() > room {
+            return Err(XmlError::Limit("stanza-too-big"));
+        }
+        let mut rest = bytes;
+        if rest.starts_with(b"<?") {
+            let end =
+                memchr::memmem::find(rest, b"?>").ok_or(XmlError::NotWellFormed("the declaration does not end"))?;
+            let (declaration, after) = rest.split_at_checked(end + 2).unwrap_or((rest, &[]));
+            header::declaration(declaration)?;
+            rest = after;
+        }
+        let blank = |byte: &u8| matches!(byte, b' ' | b'\t' | b'\r' | b'\n');
+        while let Some((_, after)) = rest.split_first().filter(|(first, _)| blank(first)) {
+            rest = after;
+        }
+        while let Some((_, before)) = rest.split_last().filter(|(last, _)| blank(last)) {
+            rest = before;
+        }
+        let text = simdutf8::basic::from_utf8(rest).map_err(|_| XmlError::UnsupportedEncoding)?;
+        Stanza::parse(text, "", limits)
+    }
+
+    /// The start tag of a document's element as an element of its own, if it is all there.
+    #[cfg(feature = "bosh")]
+    pub(crate) fn first_tag(beginning: &[u8], limits: &XmlLimits) -> Option<Stanza> {
+        let declared = if beginning.starts_with(b"<?") { memchr::memmem::find(beginning, b"?>")? + 2 } else { 0 };
+        let from = beginning.get(declared..)?;
+        let from = from.get(memchr::memchr(b'<', from)?..)?;
+        let tag = from.get(..super::seek::tag_end(from)?)?;
+        let mut alone = tag.strip_suffix(b">")?.to_vec();
+        if alone.last() != Some(&b'/') {
+            alone.push(b'/');
+        }
+        alone.push(b'>');
+        Stanza::document(&alone, limits).ok()
+    }
+
     /// What a writer wrote: bounded by what it was made from.
     pub(super) fn from_own(bytes: &[u8], content_ns: &str) -> Stanza {
         const OWN: XmlLimits = XmlLimits {
