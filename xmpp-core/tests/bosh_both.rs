@@ -1,5 +1,4 @@
 //! Both ends of BOSH against each other, over a network that loses, delays and reorders what it likes.
-#![cfg(feature = "bosh")]
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
 
 use bytes::Bytes;

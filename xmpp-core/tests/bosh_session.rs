@@ -1,5 +1,4 @@
 //! The server's end of BOSH alone: transcripts of what a client posts and what must come back (XEP-0124, XEP-0206).
-#![cfg(feature = "bosh")]
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
 
 use std::time::Duration;

@@ -71,6 +71,8 @@ pub struct ServerRegistrar {
     stations: Vec<Station>,
     session_end: Vec<super::SessionEnd>,
     observers: Vec<mpsc::Sender<Observed>>,
+    #[cfg(feature = "http")]
+    http: super::http::Face,
     server: Arc<OnceLock<WeakServer>>,
 }
 
@@ -109,6 +111,16 @@ impl ServerRegistrar {
         let (sender, receiver) = mpsc::channel(capacity.max(1));
         self.observers.push(sender);
         receiver
+    }
+
+    /// Adds routes to the HTTP listener. Every request has a [`WebPeer`](super::WebPeer) among its extensions; bounds
+    /// on the size of bodies are the route's own.
+    ///
+    /// # Panics
+    /// A path that two extensions claim panics when the server begins to listen, as `axum::Router::merge` does.
+    #[cfg(feature = "http")]
+    pub fn http(&mut self, routes: axum::Router) {
+        self.http.routes = std::mem::take(&mut self.http.routes).merge(routes);
     }
 
     /// The server being made, for handlers that are called once it runs.
@@ -197,6 +209,14 @@ impl ServerBuilder {
         self
     }
 
+    /// How the server appears over HTTP.
+    #[cfg(feature = "http")]
+    #[must_use]
+    pub fn http(mut self, settings: super::Http) -> Self {
+        self.registrar.http.settings = settings;
+        self
+    }
+
     /// Other bounds.
     #[must_use]
     pub fn limits(mut self, limits: Limits) -> Self {
@@ -259,6 +279,10 @@ impl ServerBuilder {
             throttle: LoginThrottle::default(),
             connections: Arc::new(Semaphore::new(limits.connections)),
             newcomers: Newcomers::default(),
+            #[cfg(feature = "http")]
+            web_connections: Newcomers::default(),
+            #[cfg(feature = "http")]
+            http: Arc::new(registrar.http),
             tick: 0.into(),
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),

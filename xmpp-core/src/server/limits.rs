@@ -3,6 +3,36 @@
 use crate::xml::XmlLimits;
 use std::time::Duration;
 
+/// Bounds of the HTTP listener.
+#[cfg(feature = "http")]
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct HttpLimits {
+    /// HTTP connections from one address; a trusted proxy may have more.
+    pub connections_per_ip: usize,
+    /// Header lines of a request.
+    pub headers: usize,
+    /// Bytes of a request's headers; at least 8,192.
+    pub headers_bytes: usize,
+    /// Time for the headers of a request, and until the next request on a connection that is kept.
+    pub headers_time: Duration,
+    /// Time in which some of a request's body must come, and some of an answer must be taken.
+    pub stall: Duration,
+}
+
+#[cfg(feature = "http")]
+impl Default for HttpLimits {
+    fn default() -> Self {
+        HttpLimits {
+            connections_per_ip: 256,
+            headers: 64,
+            headers_bytes: 16 * 1024,
+            headers_time: Duration::from_secs(15),
+            stall: Duration::from_secs(20),
+        }
+    }
+}
+
 /// A server's bounds. The defaults are safe for the open Internet.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -35,6 +65,9 @@ pub struct Limits {
     pub closing: Duration,
     /// Time one stage of the route, or one iq handler, may take.
     pub handler: Duration,
+    /// Of the HTTP listener.
+    #[cfg(feature = "http")]
+    pub http: HttpLimits,
 }
 
 impl Default for Limits {
@@ -54,6 +87,8 @@ impl Default for Limits {
             keepalive: Duration::from_secs(300),
             closing: Duration::from_secs(5),
             handler: Duration::from_secs(30),
+            #[cfg(feature = "http")]
+            http: HttpLimits::default(),
         }
     }
 }

@@ -23,6 +23,12 @@ pub(crate) enum Entry {
     DirectTls,
     /// A pipe inside the process.
     Memory,
+    /// Framed in HTTP (WebSocket, BOSH), whose TLS protects it or not.
+    #[cfg(feature = "http")]
+    Web {
+        /// Whether TLS does.
+        secured: bool,
+    },
 }
 
 /// Connections that have not authenticated yet, by address.

@@ -18,6 +18,8 @@ mod buffers;
 mod builder;
 mod connection;
 mod directory;
+#[cfg(feature = "http")]
+mod http;
 mod limits;
 mod listener;
 mod negotiate;
@@ -30,6 +32,10 @@ mod throttle;
 pub use accounts::{Accounts, AccountsError, DEFAULT_ITERATIONS, MemoryAccounts, conformance, hash_password};
 pub use builder::{Extension, ForBoth, ForServer, ServerBuilder, ServerCell, ServerError, ServerRegistrar};
 pub use directory::Resource;
+#[cfg(feature = "http")]
+pub use http::{Http, IpRange, WebPeer};
+#[cfg(feature = "http")]
+pub use limits::HttpLimits;
 pub use limits::Limits;
 pub use observe::{Observed, Stats};
 pub use route::{Decision, Envelope, Interceptor, Kinds, RouteError, Stage, Station, Verdict};
@@ -103,6 +109,11 @@ pub(crate) struct Inner {
     /// Connections that may still be accepted.
     connections: Arc<Semaphore>,
     newcomers: listener::Newcomers,
+    /// HTTP connections, by address.
+    #[cfg(feature = "http")]
+    web_connections: listener::Newcomers,
+    #[cfg(feature = "http")]
+    http: Arc<http::Face>,
     /// Seconds since the server started, as the keeper last noted.
     tick: AtomicU32,
     stop: CancellationToken,

@@ -4,10 +4,10 @@
 //! the [`Step`]s or [`Task`]s they ask for, in order. Neither owns a socket, a clock or a source of randomness.
 
 mod acceptor;
-#[cfg(feature = "bosh")]
 pub mod bosh;
 mod error;
 mod features;
+pub mod framing;
 mod header;
 mod initiator;
 mod sasl_xml;

@@ -1,7 +1,7 @@
 //! One first-level element: its text and the index over it.
 use super::build::Stop;
 use super::tape::{Inner, MAX_BYTES, Outer};
-use super::{ElementRef, Rewrite, XmlError, XmlLimits, header, ns, pool, scanner};
+use super::{ElementRef, Event, Rewrite, Scanner, XmlError, XmlLimits, header, ns, pool, scanner};
 use bytes::Bytes;
 use std::sync::{Arc, OnceLock};
 
@@ -45,34 +45,28 @@ impl Stanza {
         result
     }
 
-    /// Parses a document of one element, with an XML declaration or without, and blanks around it.
-    #[cfg(feature = "bosh")]
-    pub(crate) fn document(bytes: &[u8], limits: &XmlLimits) -> Result<Stanza, XmlError> {
-        let room = limits.stanza_bytes as usize;
-        if bytes.len() > room {
-            return Err(XmlError::Limit("stanza-too-big"));
-        }
-        let mut rest = bytes;
+    /// Parses a document of its own: an element that declares all its namespaces, after an XML declaration maybe. A
+    /// frame of RFC 7395 §3.3.3 is one; comments, processing instructions and document types are refused.
+    pub fn document(text: &str, limits: &XmlLimits) -> Result<Stanza, XmlError> {
+        let mut rest = text.trim_ascii_end().as_bytes();
         if rest.starts_with(b"<?") {
-            let end =
-                memchr::memmem::find(rest, b"?>").ok_or(XmlError::NotWellFormed("the declaration does not end"))?;
+            let end = memchr::memmem::find(rest, b"?>").ok_or(XmlError::NotWellFormed("XML declaration"))?;
             let (declaration, after) = rest.split_at_checked(end + 2).unwrap_or((rest, &[]));
             header::declaration(declaration)?;
-            rest = after;
+            rest = after.trim_ascii_start();
         }
-        let blank = |byte: &u8| matches!(byte, b' ' | b'\t' | b'\r' | b'\n');
-        while let Some((_, after)) = rest.split_first().filter(|(first, _)| blank(first)) {
-            rest = after;
+        if rest.first() != Some(&b'<') {
+            return Err(XmlError::NotWellFormed("no element"));
         }
-        while let Some((_, before)) = rest.split_last().filter(|(last, _)| blank(last)) {
-            rest = before;
+        let mut scanner = Scanner::framed(*limits);
+        match scanner.scan(&mut rest)? {
+            Some(Event::Stanza(stanza)) if rest.is_empty() => Ok(stanza),
+            Some(_) => Err(XmlError::NotWellFormed("more than one element")),
+            None => Err(XmlError::NotWellFormed("the element is not complete")),
         }
-        let text = simdutf8::basic::from_utf8(rest).map_err(|_| XmlError::UnsupportedEncoding)?;
-        Stanza::parse(text, "", limits)
     }
 
     /// The start tag of a document's element as an element of its own, if it is all there.
-    #[cfg(feature = "bosh")]
     pub(crate) fn first_tag(beginning: &[u8], limits: &XmlLimits) -> Option<Stanza> {
         let declared = if beginning.starts_with(b"<?") { memchr::memmem::find(beginning, b"?>")? + 2 } else { 0 };
         let from = beginning.get(declared..)?;
@@ -83,7 +77,7 @@ impl Stanza {
             alone.push(b'/');
         }
         alone.push(b'>');
-        Stanza::document(&alone, limits).ok()
+        Stanza::document(std::str::from_utf8(&alone).ok()?, limits).ok()
     }
 
     /// What a writer wrote: bounded by what it was made from.

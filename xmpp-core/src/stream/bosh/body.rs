@@ -28,7 +28,8 @@ impl Body {
         limits.stanza_bytes = Body::room(&limits);
         limits.elements = limits.elements.saturating_mul(2).saturating_add(1);
         limits.depth = limits.depth.saturating_add(1);
-        let element = Stanza::document(bytes, &limits)?;
+        let text = std::str::from_utf8(bytes).map_err(|_| XmlError::UnsupportedEncoding)?;
+        let element = Stanza::document(text.trim_ascii_start(), &limits)?;
         if !element.root().is("body", HTTPBIND) {
             return Err(XmlError::NotWellFormed("not a <body/>"));
         }
