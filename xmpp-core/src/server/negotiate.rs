@@ -10,7 +10,7 @@ use crate::{
     jid::{BareJid, FullJid},
     net::Transport,
     stanza::StanzaError,
-    stream::{Acceptor, AcceptorConfig, Task},
+    stream::{Acceptor, AcceptorConfig, ResumeError, Task},
     xml::Scanner,
 };
 use std::{
@@ -250,6 +250,7 @@ impl Negotiation<'_> {
                 let bound = self.bind(&user, resource.as_deref());
                 self.acceptor.bound(bound)
             }
+            Task::Resume { .. } => self.acceptor.resumed(Err(ResumeError::NotFound(None))),
             Task::Accepted(accepted) => {
                 let inner = self.server.inner();
                 inner.stats.logins.fetch_add(1, Ordering::Relaxed);

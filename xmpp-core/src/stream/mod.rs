@@ -10,9 +10,11 @@ mod features;
 pub mod framing;
 mod header;
 mod initiator;
+pub mod management;
 mod sasl_xml;
+mod unacked;
 
-pub use acceptor::{Accepted, Acceptor, AcceptorConfig, Entropy, Phase, Task};
+pub use acceptor::{Accepted, Acceptor, AcceptorConfig, Entropy, Phase, ResumeError, Resumed, Task};
 pub use error::{OtherHost, StreamCondition, StreamError};
 pub use features::Features;
 pub use header::{Header, STREAM_END};
