@@ -13,9 +13,9 @@ use tokio::net::TcpStream;
 #[cfg(doc)]
 use super::tls::CertificateProblem;
 use super::tls::{self, ClientTls, ServerTls, TlsError};
-use super::{Service, pipe::Pipe};
 #[cfg(feature = "websocket")]
 use super::websocket::WebSocket;
+use super::{Service, pipe::Pipe};
 use crate::sasl::ChannelBindings;
 use crate::xml::XmlLimits;
 

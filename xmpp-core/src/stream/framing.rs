@@ -207,8 +207,7 @@ fn attribute(name: &str, value: &str, out: &mut Vec<u8>) {
 fn framed_header(name: &str, header: &StreamHeader) -> String {
     let mut out = Writer::new("");
     out.open(name, ns::FRAMING);
-    let attributes =
-        [("from", &header.from), ("to", &header.to), ("id", &header.id), ("version", &header.version)];
+    let attributes = [("from", &header.from), ("to", &header.to), ("id", &header.id), ("version", &header.version)];
     for (name, value) in attributes {
         out.attr_opt(name, value.as_deref());
     }
@@ -263,8 +262,11 @@ mod tests {
     #[test]
     fn rfc7395_3_4_open_becomes_a_stream_header_and_back() {
         assert_eq!(
-            bytes(&mut server(), "<?xml version='1.0'?>\n<open to=\"a&amp;b\" xml:lang='de' version='1.0' \
-                xmlns='urn:ietf:params:xml:ns:xmpp-framing'></open>"),
+            bytes(
+                &mut server(),
+                "<?xml version='1.0'?>\n<open to=\"a&amp;b\" xml:lang='de' version='1.0' \
+                xmlns='urn:ietf:params:xml:ns:xmpp-framing'></open>"
+            ),
             "<stream:stream xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams' to='a&amp;b' \
              version='1.0' xml:lang='de'>"
         );
@@ -322,7 +324,10 @@ mod tests {
             ("<!DOCTYPE x><iq xmlns='jabber:client'/>", StreamCondition::RestrictedXml),
             ("<?php x?><iq xmlns='jabber:client'/>", StreamCondition::RestrictedXml),
             ("<?xml version='1.0'?>", StreamCondition::NotWellFormed),
-            ("<?xml version='1.0' encoding='latin1'?><iq xmlns='jabber:client'/>", StreamCondition::UnsupportedEncoding),
+            (
+                "<?xml version='1.0' encoding='latin1'?><iq xmlns='jabber:client'/>",
+                StreamCondition::UnsupportedEncoding,
+            ),
         ];
         for (message, condition) in cases {
             let mut framing = opened();

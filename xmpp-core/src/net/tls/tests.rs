@@ -319,12 +319,7 @@ async fn abuse_a028_fragmented_client_hello_is_served() {
         };
         tokio::join!(octet_by_octet, tokio::io::copy(&mut from_server, &mut to_client))
     };
-    let handshakes = async {
-        tokio::join!(
-            a.upgrade_client(&client, "example.org"),
-            b.upgrade_server(&server)
-        )
-    };
+    let handshakes = async { tokio::join!(a.upgrade_client(&client, "example.org"), b.upgrade_server(&server)) };
     tokio::select! {
         (a, b) = handshakes => assert!(a.is_ok() && b.is_ok()),
         _ = relay => panic!("the relay ended first"),

@@ -32,7 +32,8 @@ fn key(headers: &HeaderMap) -> Result<&HeaderValue, Response> {
         let version = [(header::SEC_WEBSOCKET_VERSION, "13")];
         return Err((StatusCode::UPGRADE_REQUIRED, version, "another version of WebSocket\n").into_response());
     }
-    let key = headers.get(header::SEC_WEBSOCKET_KEY).filter(|key| STANDARD.decode(key).is_ok_and(|key| key.len() == 16));
+    let key =
+        headers.get(header::SEC_WEBSOCKET_KEY).filter(|key| STANDARD.decode(key).is_ok_and(|key| key.len() == 16));
     let key = key.ok_or_else(|| refuse("no key\n"))?;
     if !lists(headers, header::SEC_WEBSOCKET_PROTOCOL, SUBPROTOCOL, false) {
         return Err(refuse("the subprotocol has to be xmpp\n"));

@@ -223,6 +223,13 @@ impl BoshSession {
         out
     }
 
+    /// Takes a request of this session that is no wrapper, or too large a one: it ends the session.
+    pub fn refuse(&mut self, condition: BoshCondition, ticket: u64, now: Duration) -> Vec<Effect> {
+        let mut out = Vec::new();
+        self.fail(Some(ticket), condition, now, &mut out);
+        out
+    }
+
     /// Nobody waits for the answer to this ticket any more, or it was given and did not arrive.
     pub fn lost(&mut self, ticket: u64, now: Duration) -> Vec<Effect> {
         let mut out = Vec::new();

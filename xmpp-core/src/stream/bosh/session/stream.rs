@@ -55,7 +55,8 @@ impl BoshSession {
         let mut limits = XmlLimits::authenticated();
         (limits.stanza_bytes, limits.elements) = (u32::MAX >> 8, u32::MAX);
         let lost = answered.iter().filter(|answered| answered.lost && answered.payload);
-        let lost = lost.filter_map(|answered| Stanza::document(std::str::from_utf8(&answered.reply.body).ok()?, &limits).ok());
+        let lost =
+            lost.filter_map(|answered| Stanza::document(std::str::from_utf8(&answered.reply.body).ok()?, &limits).ok());
         let mut left: Vec<_> = Vec::new();
         for wrapper in lost {
             debug_assert!(wrapper.root().is("body", HTTPBIND));
