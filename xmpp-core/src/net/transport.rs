@@ -330,6 +330,12 @@ impl Transport {
         tls.accept_http(self.into_raw()?).await
     }
 
+    /// HTTPS as the initiator: the host has to prove to be `host`.
+    #[cfg(feature = "websocket")]
+    pub(crate) async fn https_client(self, tls: &ClientTls, host: &str) -> Result<Transport, TlsError> {
+        tls.connect_http(self.into_raw()?, host).await
+    }
+
     /// Direct TLS as the initiator (XEP-0368): as [`upgrade_client`](Transport::upgrade_client), with the ALPN
     /// identifier of the service that `tls` is for.
     pub async fn direct_client(self, tls: &ClientTls, domain: &str) -> Result<Transport, TlsError> {

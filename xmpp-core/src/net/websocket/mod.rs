@@ -2,11 +2,13 @@
 //! writes sees the stream of RFC 6120.
 
 mod connect;
+mod discover;
 #[cfg(test)]
 mod tests;
 
 pub use connect::WebSocketError;
-pub(crate) use connect::accept_key;
+pub(crate) use connect::{Redirect, WebUrl, accept_key, connect};
+pub(crate) use discover::discover;
 
 use super::Transport;
 use crate::stream::framing::{Frame, Framing, Side};
@@ -51,6 +53,8 @@ pub struct WebSocket {
     /// What our close frame says.
     code: CloseCode,
     close_sent: bool,
+    /// Where the server's wish to be left for another is noted.
+    redirect: Option<Redirect>,
 }
 
 #[derive(Debug)]
@@ -154,6 +158,7 @@ impl WebSocket {
             blocked: false,
             code: CloseCode::Normal,
             close_sent: false,
+            redirect: None,
         }
     }
 
@@ -185,6 +190,9 @@ impl WebSocket {
                 socket.empty = 0;
                 if let Err(error) = self.framing.incoming(&text, &mut self.inbox) {
                     return Poll::Ready(Err(error.into()));
+                }
+                if let (Some(redirect), Some(uri)) = (&self.redirect, self.framing.see_other_uri()) {
+                    redirect.set(uri, socket.io.is_secure());
                 }
             }
             Message::Binary(_) => {
