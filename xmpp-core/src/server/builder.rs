@@ -374,6 +374,8 @@ impl ServerBuilder {
             web_connections: Newcomers::default(),
             #[cfg(feature = "http")]
             http: Arc::new(registrar.http),
+            #[cfg(feature = "http")]
+            bosh: super::http::BoshSessions::default(),
             tick: 0.into(),
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),

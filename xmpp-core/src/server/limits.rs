@@ -19,6 +19,12 @@ pub struct HttpLimits {
     pub headers_time: Duration,
     /// Time in which some of a request's body must come, and some of an answer must be taken.
     pub stall: Duration,
+    /// Of each BOSH session.
+    pub bosh: crate::stream::bosh::BoshLimits,
+    /// BOSH sessions in all; each is one of [`Limits::connections`] too.
+    pub bosh_sessions: usize,
+    /// BOSH sessions from one address.
+    pub bosh_sessions_per_ip: usize,
 }
 
 #[cfg(feature = "http")]
@@ -30,6 +36,9 @@ impl Default for HttpLimits {
             headers_bytes: 16 * 1024,
             headers_time: Duration::from_secs(15),
             stall: Duration::from_secs(20),
+            bosh: crate::stream::bosh::BoshLimits::default(),
+            bosh_sessions: 20_000,
+            bosh_sessions_per_ip: 256,
         }
     }
 }

@@ -125,6 +125,8 @@ pub(crate) struct Inner {
     web_connections: listener::Newcomers,
     #[cfg(feature = "http")]
     http: Arc<http::Face>,
+    #[cfg(feature = "http")]
+    bosh: http::BoshSessions,
     /// Seconds since the server started, as the keeper last noted.
     tick: AtomicU32,
     stop: CancellationToken,

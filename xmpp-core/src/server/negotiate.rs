@@ -70,7 +70,8 @@ impl Server {
             session: None,
         };
         match negotiation.run(entry).await {
-            Ok(Some((transport, session))) => {
+            Ok(Some((mut transport, session))) => {
+                transport.set_limits(inner.limits.authenticated);
                 let Negotiation { mut scanner, input, .. } = negotiation;
                 scanner.set_limits(inner.limits.authenticated);
                 let input = (input.start < input.end).then_some(input);
@@ -166,7 +167,14 @@ impl Negotiation<'_> {
             self.input.start = self.input.end - rest.len();
             match scanned {
                 Ok(Some(event)) => break self.acceptor.event(event),
-                Ok(None) => self.read().await?,
+                Ok(None) => {
+                    if let Err(error) = self.read().await {
+                        match StreamError::found_by_transport(&error) {
+                            Some(found) => break self.acceptor.fail(found),
+                            None => return Err(error),
+                        }
+                    }
+                }
                 Err(error) => break self.acceptor.fail(&error.into()),
             }
         };

@@ -50,7 +50,7 @@ impl Header<'_> {
     }
 }
 
-fn escape(value: &str, out: &mut Vec<u8>) {
+pub(super) fn escape(value: &str, out: &mut Vec<u8>) {
     for &byte in value.as_bytes() {
         match byte {
             b'&' => out.extend_from_slice(b"&amp;"),

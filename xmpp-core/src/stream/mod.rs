@@ -5,9 +5,11 @@
 //! the [`Step`]s or [`Task`]s they ask for, in order. Neither owns a socket, a clock or a source of randomness.
 
 mod acceptor;
+pub mod bosh;
 mod component;
 mod error;
 mod features;
+pub mod framing;
 mod header;
 mod initiator;
 pub mod management;
