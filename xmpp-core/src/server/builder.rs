@@ -2,8 +2,8 @@
 
 use super::{
     Accounts, Domain, Envelope, Inner, Limits, Observed, Resource, RouteError, Server, Stage, Station, WeakServer,
-    accounts::DynAccounts, directory::Directory, listener::Newcomers, observe::Counters, route,
-    throttle::LoginThrottle,
+    Tokens, accounts::DynAccounts, directory::Directory, listener::Newcomers, observe::Counters, route,
+    throttle::LoginThrottle, tokens::DynTokens,
 };
 use crate::{
     extension::{self, Registrar, Software},
@@ -70,6 +70,8 @@ pub struct ServerRegistrar {
     registrar: Registrar,
     stations: Vec<Station>,
     session_end: Vec<super::SessionEnd>,
+    pub(super) bind_features: Vec<super::bind2::BindFeature>,
+    pub(super) bound_info: Vec<super::bind2::BoundInfo>,
     observers: Vec<mpsc::Sender<Observed>>,
     server: Arc<OnceLock<WeakServer>>,
 }
@@ -132,6 +134,7 @@ impl ServerCell {
 pub struct ServerBuilder {
     domains: Vec<(String, bool)>,
     accounts: Option<Arc<dyn DynAccounts>>,
+    tokens: Option<Arc<dyn DynTokens>>,
     tls: Option<ServerTls>,
     plaintext: bool,
     limits: Limits,
@@ -151,6 +154,7 @@ impl ServerBuilder {
         ServerBuilder {
             domains: vec![(domain.to_owned(), false)],
             accounts: None,
+            tokens: None,
             tls: None,
             plaintext: false,
             limits: Limits::default(),
@@ -178,6 +182,14 @@ impl ServerBuilder {
     #[must_use]
     pub fn accounts(mut self, accounts: impl Accounts) -> Self {
         self.accounts = Some(Arc::new(accounts));
+        self
+    }
+
+    /// Where the tokens of clients are kept: with it clients under TLS may log in again without their password
+    /// (XEP-0484). [`Limits::token_life`] says for how long.
+    #[must_use]
+    pub fn tokens(mut self, tokens: impl Tokens) -> Self {
+        self.tokens = Some(Arc::new(tokens));
         self
     }
 
@@ -229,7 +241,7 @@ impl ServerBuilder {
 
     /// The server, not listening yet. Must be called inside a tokio runtime.
     pub fn build(self) -> Result<Server, ServerError> {
-        let ServerBuilder { domains, accounts, tls, plaintext, limits, software, secret, mut registrar } = self;
+        let ServerBuilder { domains, accounts, tokens, tls, plaintext, limits, software, secret, mut registrar } = self;
         if accounts.is_none() && !domains.iter().any(|(_, anonymous)| *anonymous) {
             return Err(ServerError::NoAccounts);
         }
@@ -248,6 +260,9 @@ impl ServerBuilder {
         let inner = Inner {
             domains,
             accounts,
+            tokens,
+            bind_features: registrar.bind_features,
+            bound_info: registrar.bound_info,
             tls,
             plaintext,
             directory: Directory::new(),

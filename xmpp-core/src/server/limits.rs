@@ -33,6 +33,8 @@ pub struct Limits {
     pub keepalive: Duration,
     /// Time a closing stream waits for the peer's end tag (RFC 6120 §4.4).
     pub closing: Duration,
+    /// How long a token of a client is good (XEP-0484). When half of it is over, a client that logs in gets another.
+    pub token_life: Duration,
     /// Time one stage of the route, or one iq handler, may take.
     pub handler: Duration,
 }
@@ -53,6 +55,7 @@ impl Default for Limits {
             burst_bytes: 4 << 20,
             keepalive: Duration::from_secs(300),
             closing: Duration::from_secs(5),
+            token_life: Duration::from_secs(28 * 24 * 3600),
             handler: Duration::from_secs(30),
         }
     }

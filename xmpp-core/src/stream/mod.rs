@@ -8,10 +8,16 @@ mod error;
 mod features;
 mod header;
 mod initiator;
+mod limits;
+mod sasl2;
 mod sasl_xml;
+mod tokens;
 
-pub use acceptor::{Accepted, Acceptor, AcceptorConfig, Entropy, Phase, Task};
+pub use acceptor::{Accepted, Acceptor, AcceptorConfig, BindRequest, Bound, Entropy, Phase, Task};
 pub use error::{OtherHost, StreamCondition, StreamError};
 pub use features::Features;
 pub use header::{Header, STREAM_END};
+pub use limits::StreamLimits;
+pub use sasl2::UserAgent;
+pub use tokens::{ClientTokens, Token};
 pub use initiator::{Established, Initiator, InitiatorConfig, NegotiationError, Step, TlsPolicy};
