@@ -10,7 +10,7 @@ use crate::{
     jid::{BareJid, FullJid},
     net::Transport,
     stanza::StanzaError,
-    stream::{Acceptor, AcceptorConfig, BindRequest, Bound, ClientTokens, StreamLimits, Task},
+    stream::{Acceptor, AcceptorConfig, BindRequest, Bound, ClientTokens, ResumeError, StreamLimits, Task},
     xml::Scanner,
 };
 use std::{
@@ -264,6 +264,7 @@ impl Negotiation<'_> {
                 };
                 self.acceptor.credentials_stored(stored)
             }
+            Task::Resume { .. } => self.acceptor.resumed(Err(ResumeError::NotFound(None))),
             Task::Accepted(accepted) => {
                 let inner = self.server.inner();
                 inner.stats.logins.fetch_add(1, Ordering::Relaxed);

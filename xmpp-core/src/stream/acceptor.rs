@@ -6,20 +6,22 @@ pub use sasl2::{BindRequest, Bound};
 
 use super::{
     Header, STREAM_END, StreamCondition, StreamError,
-    features::SASL_CB,
+    features::{CSI, SASL_CB},
     header,
     limits::StreamLimits,
+    management::{self, Failed, HandledCountTooHigh, Sm},
     sasl_xml::write_failure,
     sasl2::{SASL2, UserAgent},
     tokens::ClientTokens,
 };
 use crate::{
     jid::{BareJid, FullJid, Jid},
+    payload::Payload,
     sasl::{
         self, ChannelBindings, Hash, Identity, Mechanism, Nonce, SaslCondition, SaslFailure, ScramCredentials,
         ServerPolicy, ServerSasl, ServerStep,
     },
-    stanza::StanzaError,
+    stanza::{Condition, StanzaError},
     xml::{ElementRef, Event, Stanza, StreamHeader, Writer, ns},
 };
 use std::sync::Arc;
@@ -55,6 +57,8 @@ pub struct AcceptorConfig {
     pub upgrades: Vec<Hash>,
     /// What is announced before authentication, and after it (XEP-0478).
     pub limits: (StreamLimits, StreamLimits),
+    /// Whether stream management (XEP-0198) and client state indication (XEP-0352) are offered.
+    pub management: bool,
 }
 
 impl AcceptorConfig {
@@ -74,6 +78,7 @@ impl AcceptorConfig {
             tokens: None,
             upgrades: Vec::new(),
             limits: (StreamLimits::default(), StreamLimits::default()),
+            management: false,
         }
     }
 }
@@ -115,6 +120,16 @@ pub enum Task {
     },
     /// Store credentials for another hash beside what is there, then call [`Acceptor::credentials_stored`].
     StoreCredentials(BareJid, Box<ScramCredentials>),
+    /// Give this connection to a former session of the account (XEP-0198 §5), then call [`Acceptor::resumed`].
+    Resume {
+        /// The account.
+        user: BareJid,
+        /// Which one: the id it was given when it enabled stream management. Not to be believed before it is found to
+        /// belong to the account.
+        previous: String,
+        /// How many of the server's stanzas the client has handled.
+        handled: u32,
+    },
     /// The session is ready: hand it over. What was queued before is to be sent first.
     Accepted(Box<Accepted>),
     /// Send what is queued and close the connection. The stream's end tag is among it.
@@ -133,6 +148,29 @@ pub struct Accepted {
     pub secured: bool,
     /// What the client has said of itself. Not for others' eyes (XEP-0388 §2.3).
     pub user_agent: Option<UserAgent>,
+    /// Whether this is a former session that goes on (XEP-0198 §5).
+    pub resumed: bool,
+}
+
+/// A former session that goes on in this stream (XEP-0198 §5).
+#[derive(Clone, Debug)]
+pub struct Resumed {
+    /// Its full address.
+    pub jid: FullJid,
+    /// How many of the client's stanzas the server has handled.
+    pub handled: u32,
+}
+
+/// Why a former session does not go on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ResumeError {
+    /// The account has none by that id, or no longer; then with the number of stanzas handled, if that is still known.
+    NotFound(Option<u32>),
+    /// The client has handled more than it was sent.
+    TooHigh(HandledCountTooHigh),
+    /// Something else, such as `internal-server-error`.
+    Other(Condition),
 }
 
 /// How far the negotiation has come: each phase has its own time limit.
@@ -179,6 +217,8 @@ pub struct Acceptor {
     user: Option<(BareJid, Mechanism)>,
     bind_id: String,
     bind_failures: u32,
+    /// What the client wants to resume, while the driver looks for it.
+    previous: String,
     header_sent: bool,
     /// Fresh randomness, as the driver provides it.
     entropy: Entropy,
@@ -210,6 +250,7 @@ impl Acceptor {
             user: None,
             bind_id: String::new(),
             bind_failures: 0,
+            previous: String::new(),
             header_sent: false,
             entropy: Entropy(Box::new(entropy)),
         }
@@ -284,20 +325,48 @@ impl Acceptor {
                 error.write(&mut out);
                 out.close();
                 self.state = State::Features;
-                self.bind_failures += 1;
-                let mut tasks = vec![Task::Send(out.finish())];
-                if self.bind_failures >= self.config.bind_attempts {
-                    tasks.extend(self.close(Some(
-                        &StreamError::new(StreamCondition::PolicyViolation).with_text("too many failed bindings"),
-                    )));
-                }
-                tasks
+                self.session_refused(out.finish())
             }
         }
     }
 
     fn accepted(&self, jid: FullJid, mechanism: Mechanism) -> Accepted {
-        Accepted { jid, mechanism, secured: self.secured, user_agent: self.user_agent() }
+        Accepted { jid, mechanism, secured: self.secured, resumed: false, user_agent: self.user_agent() }
+    }
+
+    /// The answer to [`Task::Resume`]. After a refusal the client may bind (XEP-0198 §5).
+    pub fn resumed(&mut self, resumed: Result<Resumed, ResumeError>) -> Vec<Task> {
+        let (State::Asked, Some((_, mechanism))) = (&self.state, &self.user) else { return Vec::new() };
+        let mechanism = *mechanism;
+        let previd = std::mem::take(&mut self.previous);
+        let failed = match resumed {
+            Ok(Resumed { jid, handled }) => {
+                let resumed = written(&management::Resumed { previd, h: handled });
+                let accepted = Accepted { resumed: true, ..self.accepted(jid, mechanism) };
+                let answer = self.sasl2_resumed(&accepted.jid, &resumed).unwrap_or(resumed);
+                self.state = State::Bound;
+                return vec![Task::Send(answer), Task::Accepted(Box::new(accepted))];
+            }
+            Err(ResumeError::TooHigh(error)) => return self.close(Some(&error.into())),
+            Err(ResumeError::NotFound(h)) => Failed { condition: Condition::ItemNotFound, h },
+            Err(ResumeError::Other(condition)) => Failed::new(condition),
+        };
+        if self.in_sasl2() {
+            return self.sasl2_not_resumed(&failed);
+        }
+        self.state = State::Features;
+        self.session_refused(written(&failed))
+    }
+
+    /// A binding or a resumption has failed, and the client may try again, but not for ever.
+    fn session_refused(&mut self, answer: Vec<u8>) -> Vec<Task> {
+        self.bind_failures += 1;
+        let mut tasks = vec![Task::Send(answer)];
+        if self.bind_failures >= self.config.bind_attempts {
+            let error = StreamError::new(StreamCondition::PolicyViolation).with_text("too many failed bindings");
+            tasks.extend(self.close(Some(&error)));
+        }
+        tasks
     }
 
     fn restart(&mut self) -> Vec<Task> {
@@ -364,6 +433,11 @@ impl Acceptor {
             features.open("session", ns::SESSION);
             features.open("optional", ns::SESSION);
             features.close();
+            features.close();
+        }
+        if self.config.management {
+            Sm.write(features);
+            features.open("csi", CSI);
             features.close();
         }
         self.config.limits.1.write(features);
@@ -447,6 +521,7 @@ impl Acceptor {
             ns::TLS if root.name() == "starttls" => self.starttls(),
             ns::SASL if matches!(root.name(), "auth" | "response" | "abort") => self.sasl(root),
             ns::CLIENT if matches!(root.name(), "message" | "presence" | "iq") => self.stanza(root),
+            management::NS if matches!(root.name(), "enable" | "resume") => self.managed(root),
             ns::SERVER | ns::COMPONENT if matches!(root.name(), "message" | "presence" | "iq") => {
                 self.close(Some(&StreamError::new(StreamCondition::InvalidNamespace)))
             }
@@ -609,6 +684,23 @@ impl Acceptor {
         vec![Task::Bind(user, resource.filter(|resource| !resource.is_empty()))]
     }
 
+    /// XEP-0198 §3, §5: only an authenticated client may resume, and only a bound one enable.
+    fn managed(&mut self, root: ElementRef<'_>) -> Vec<Task> {
+        let refused = match (&self.user, management::Resume::read(root)) {
+            _ if !self.config.management => Condition::FeatureNotImplemented,
+            _ if root.name() == "enable" || !matches!(self.state, State::Features) => Condition::UnexpectedRequest,
+            (None, _) => Condition::UnexpectedRequest,
+            (Some(_), Err(_)) => Condition::BadRequest,
+            (Some((user, _)), Ok(resume)) => {
+                let user = user.clone();
+                self.state = State::Asked;
+                self.previous.clone_from(&resume.previd);
+                return vec![Task::Resume { user, previous: resume.previd, handled: resume.h }];
+            }
+        };
+        self.session_refused(written(&Failed::new(refused)))
+    }
+
     fn close(&mut self, error: Option<&StreamError>) -> Vec<Task> {
         if matches!(self.state, State::Closed) {
             return Vec::new();
@@ -638,6 +730,12 @@ fn failed_often() -> StreamError {
 fn sasl_element(name: &str, data: Option<&[u8]>) -> Vec<u8> {
     let mut out = Writer::new(ns::CLIENT);
     out.text_element(name, ns::SASL, &sasl::encode_payload(data));
+    out.finish()
+}
+
+fn written<P: Payload>(payload: &P) -> Vec<u8> {
+    let mut out = Writer::new(ns::CLIENT);
+    payload.write(&mut out);
     out.finish()
 }
 

@@ -3,7 +3,7 @@
 use crate::xml::{ElementRef, Writer};
 
 /// `urn:xmpp:stream-limits:0`.
-pub const NS: &str = "urn:xmpp:stream-limits:0";
+pub(crate) const NS: &str = "urn:xmpp:stream-limits:0";
 
 /// The limits of whoever announces them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

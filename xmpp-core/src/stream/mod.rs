@@ -9,11 +9,15 @@ mod features;
 mod header;
 mod initiator;
 mod limits;
+pub mod management;
 mod sasl2;
 mod sasl_xml;
 mod tokens;
+mod unacked;
 
-pub use acceptor::{Accepted, Acceptor, AcceptorConfig, BindRequest, Bound, Entropy, Phase, Task};
+pub use acceptor::{
+    Accepted, Acceptor, AcceptorConfig, BindRequest, Bound, Entropy, Phase, ResumeError, Resumed, Task,
+};
 pub use error::{OtherHost, StreamCondition, StreamError};
 pub use features::Features;
 pub use header::{Header, STREAM_END};

@@ -218,7 +218,7 @@ impl Offered<'_> {
         }
         out.open("inline", SASL2);
         if self.management {
-            out.open("sm", "urn:xmpp:sm:3");
+            out.open("sm", super::management::NS);
             out.close();
         }
         self.write_bind(out);
@@ -295,7 +295,7 @@ mod tests {
         }
         // What is no UUID names no client.
         let request = of("<user-agent id='../../etc'/>").unwrap();
-        assert_eq!((request.client(), request.initial), (None, None));
+        assert!(request.client().is_none() && request.initial.is_none());
         assert_eq!(of("<initial-response/>").unwrap().initial, Some(Vec::new()));
     }
 

@@ -96,6 +96,7 @@ pub(super) fn converse(
     let mut number = 1;
     loop {
         step = match step {
+            ServerStep::CheckToken(_) => panic!("no token was used"),
             ServerStep::NeedCredentials { username, hash, .. } => server.credentials(account.find(&username, hash)),
             ServerStep::CheckPassword { username, password } => {
                 let credentials = account

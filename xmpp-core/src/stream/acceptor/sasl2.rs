@@ -3,14 +3,15 @@
 use super::{Accepted, Acceptor, State, Task, failed_often};
 use crate::{
     jid::{BareJid, FullJid},
-    payload::DateTime,
+    payload::{DateTime, Payload as _},
     sasl::{
         Authenticated, Hash, Identity, Mechanism, Nonce, SALT_LENGTH, SaslCondition, SaslFailure, ScramCredentials,
         ServerSasl, ServerStep, TokenProof,
     },
-    stanza::StanzaError,
+    stanza::{Condition, StanzaError},
     stream::{
         StreamCondition, StreamError,
+        management::{self, Failed},
         sasl2::{self, Authenticate, BIND2, FAST, Offered, SASL2, SCRAM_UPGRADE, UserAgent},
         tokens::{ClientTokens, Redemption, Token},
     },
@@ -71,9 +72,9 @@ pub(super) struct Run {
     /// The new token.
     token: Option<Token>,
     /// Whether a former session is still to be looked for.
-    pub(super) resume: bool,
+    resume: bool,
     /// How that failed.
-    pub(super) failed: Vec<u8>,
+    failed: Vec<u8>,
     /// Whether `<continue/>` was sent: there is no other authentication on this stream then.
     continued: bool,
 }
@@ -121,7 +122,7 @@ impl Acceptor {
         let offered = Offered {
             mechanisms: &mechanisms,
             tokens: &sasl.offered_tokens(),
-            management: false,
+            management: self.config.management,
             bind: &self.config.bind_features,
             upgrades: &self.config.upgrades,
         };
@@ -196,7 +197,7 @@ impl Acceptor {
                 let wanted = request.request_token.filter(|one| tokens.contains(one) && request.client().is_some());
                 let possible = |hash: &Hash| self.config.upgrades.contains(hash);
                 let upgrades = request.upgrades.iter().copied().filter(possible).collect();
-                let resume = false && request.element.root().child("resume", "urn:xmpp:sm:3").is_some();
+                let resume = self.config.management && request.element.root().child("resume", management::NS).is_some();
                 self.sasl2 = Some(Box::new(Run {
                     request,
                     stage: Stage::Exchange,
@@ -292,10 +293,12 @@ impl Acceptor {
         if run.resume {
             run.resume = false;
             run.stage = Stage::Resuming;
-            let request = run.request.element.clone();
-            if let Some(resume) = request.root().child("resume", "urn:xmpp:sm:3") {
-                let _ = resume;
-            }
+            let resume = run.request.element.root().child("resume", management::NS);
+            let Some(Ok(resume)) = resume.map(management::Resume::read) else {
+                return self.sasl2_not_resumed(&Failed::new(Condition::BadRequest));
+            };
+            self.previous.clone_from(&resume.previd);
+            return vec![Task::Resume { user, previous: resume.previd, handled: resume.h }];
         }
         match &run.request.bind {
             Some(tag) => {
@@ -325,6 +328,24 @@ impl Acceptor {
         self.state = State::Bound;
         tasks.push(Task::Accepted(Box::new(accepted)));
         tasks
+    }
+
+    /// Success with a former session, behind which there are no features (XEP-0198 §8.2); `None` outside of SASL2.
+    pub(super) fn sasl2_resumed(&mut self, jid: &FullJid, resumed: &[u8]) -> Option<Vec<u8>> {
+        self.sasl2.as_ref()?;
+        let mut out = Writer::new(ns::CLIENT);
+        self.write_success(jid.as_str(), &mut out, |out| out.raw(resumed));
+        Some(out.finish())
+    }
+
+    /// The former session is gone: a new one is bound in its place (XEP-0198 §8.2.1).
+    pub(super) fn sasl2_not_resumed(&mut self, failed: &Failed) -> Vec<Task> {
+        if let Some(run) = &mut self.sasl2 {
+            let mut out = Writer::new(ns::CLIENT);
+            failed.write(&mut out);
+            run.failed = out.finish();
+        }
+        self.sasl2_advance()
     }
 
     /// Writes `<success/>`, and the features of the stream as it is now behind it (XEP-0388 §2.6.1).
