@@ -2,7 +2,7 @@
 
 use super::{
     Accounts, Domain, Envelope, Inner, Limits, Observed, Resource, RouteError, Server, ServiceRegistrar, Stage,
-    Station, WeakServer,
+    Station, Tokens, WeakServer,
     accounts::DynAccounts,
     directory::Directory,
     domains::{self, Owner, Owners},
@@ -10,6 +10,7 @@ use super::{
     observe::Counters,
     route,
     throttle::LoginThrottle,
+    tokens::DynTokens,
 };
 use crate::{
     extension::{self, Registrar, Software, Target},
@@ -84,6 +85,8 @@ pub struct ServerRegistrar {
     registrar: Registrar,
     stations: Vec<Station>,
     session_end: Vec<super::SessionEnd>,
+    pub(super) bind_features: Vec<super::bind2::BindFeature>,
+    pub(super) bound_info: Vec<super::bind2::BoundInfo>,
     observers: Vec<mpsc::Sender<Observed>>,
     services: Vec<ServiceRegistrar>,
     #[cfg(feature = "http")]
@@ -193,6 +196,7 @@ impl ServerCell {
 pub struct ServerBuilder {
     domains: Vec<(String, bool)>,
     accounts: Option<Arc<dyn DynAccounts>>,
+    tokens: Option<Arc<dyn DynTokens>>,
     tls: Option<ServerTls>,
     plaintext: bool,
     limits: Limits,
@@ -214,6 +218,7 @@ impl ServerBuilder {
         ServerBuilder {
             domains: vec![(domain.to_owned(), false)],
             accounts: None,
+            tokens: None,
             tls: None,
             plaintext: false,
             limits: Limits::default(),
@@ -260,6 +265,14 @@ impl ServerBuilder {
     #[must_use]
     pub fn accounts(mut self, accounts: impl Accounts) -> Self {
         self.accounts = Some(Arc::new(accounts));
+        self
+    }
+
+    /// Where the tokens of clients are kept: with it clients under TLS may log in again without their password
+    /// (XEP-0484). [`Limits::token_life`] says for how long.
+    #[must_use]
+    pub fn tokens(mut self, tokens: impl Tokens) -> Self {
+        self.tokens = Some(Arc::new(tokens));
         self
     }
 
@@ -322,6 +335,7 @@ impl ServerBuilder {
         let ServerBuilder {
             domains,
             accounts,
+            tokens,
             tls,
             plaintext,
             limits,
@@ -355,6 +369,9 @@ impl ServerBuilder {
         let inner = Inner {
             domains,
             accounts,
+            tokens,
+            bind_features: registrar.bind_features,
+            bound_info: registrar.bound_info,
             tls,
             plaintext,
             directory: Directory::new(),

@@ -79,6 +79,8 @@ pub struct Limits {
     pub keepalive: Duration,
     /// Time a closing stream waits for the peer's end tag (RFC 6120 §4.4).
     pub closing: Duration,
+    /// How long a token of a client is good (XEP-0484). When half of it is over, a client that logs in gets another.
+    pub token_life: Duration,
     /// Time one stage of the route, or one iq handler, may take.
     pub handler: Duration,
     /// Of the HTTP listener.
@@ -105,6 +107,7 @@ impl Default for Limits {
             component_burst_bytes: 64 << 20,
             keepalive: Duration::from_secs(300),
             closing: Duration::from_secs(5),
+            token_life: Duration::from_secs(28 * 24 * 3600),
             handler: Duration::from_secs(30),
             #[cfg(feature = "http")]
             http: HttpLimits::default(),
