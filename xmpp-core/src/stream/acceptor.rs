@@ -1,13 +1,27 @@
 //! The receiving end of a client stream: header, STARTTLS, SASL, binding.
 
-use super::{Header, STREAM_END, StreamCondition, StreamError, features::SASL_CB, header, sasl_xml::write_failure};
+mod sasl2;
+
+pub use sasl2::{BindRequest, Bound};
+
+use super::{
+    Header, STREAM_END, StreamCondition, StreamError,
+    features::{CSI, SASL_CB},
+    header,
+    limits::StreamLimits,
+    management::{self, Failed, HandledCountTooHigh, Sm},
+    sasl_xml::write_failure,
+    sasl2::{SASL2, UserAgent},
+    tokens::ClientTokens,
+};
 use crate::{
     jid::{BareJid, FullJid, Jid},
+    payload::Payload,
     sasl::{
         self, ChannelBindings, Hash, Identity, Mechanism, Nonce, SaslCondition, SaslFailure, ScramCredentials,
         ServerPolicy, ServerSasl, ServerStep,
     },
-    stanza::StanzaError,
+    stanza::{Condition, StanzaError},
     xml::{ElementRef, Event, Stanza, StreamHeader, Writer, ns},
 };
 use std::sync::Arc;
@@ -33,6 +47,18 @@ pub struct AcceptorConfig {
     pub bind_attempts: u32,
     /// `xml:lang` of the stream where the client has no wish of its own.
     pub lang: String,
+    /// Whether SASL2 is offered beside the profile of RFC 6120 (XEP-0388), and Bind 2 with it (XEP-0386).
+    pub sasl2: bool,
+    /// The features that Bind 2 enables (XEP-0386 §3.1).
+    pub bind_features: Vec<String>,
+    /// How long a token is good, in seconds; `None` gives no tokens and takes none (XEP-0484).
+    pub tokens: Option<u64>,
+    /// The hashes for which credentials can be stored when a client has them (XEP-0480).
+    pub upgrades: Vec<Hash>,
+    /// What is announced before authentication, and after it (XEP-0478).
+    pub limits: (StreamLimits, StreamLimits),
+    /// Whether stream management (XEP-0198) and client state indication (XEP-0352) are offered.
+    pub management: bool,
 }
 
 impl AcceptorConfig {
@@ -47,6 +73,12 @@ impl AcceptorConfig {
             auth_attempts: 4,
             bind_attempts: 8,
             lang: "en".into(),
+            sasl2: true,
+            bind_features: Vec::new(),
+            tokens: None,
+            upgrades: Vec::new(),
+            limits: (StreamLimits::default(), StreamLimits::default()),
+            management: false,
         }
     }
 }
@@ -72,6 +104,32 @@ pub enum Task {
     /// Enter a session for this account, by the resource asked for or one of the server's making, then call
     /// [`Acceptor::bound`].
     Bind(BareJid, Option<String>),
+    /// Enter a session as Bind 2 has it, with its features, then call [`Acceptor::bound2`].
+    Bind2(Box<BindRequest>),
+    /// Look up the tokens of the account's client with this id, then call [`Acceptor::tokens`].
+    Tokens(BareJid, String),
+    /// Store these tokens over those that were looked up, unless others have been stored meanwhile; then call
+    /// [`Acceptor::tokens_stored`].
+    StoreTokens {
+        /// The account.
+        user: BareJid,
+        /// The client's id.
+        client: String,
+        /// Its tokens, with the revision that was looked up.
+        tokens: ClientTokens,
+    },
+    /// Store credentials for another hash beside what is there, then call [`Acceptor::credentials_stored`].
+    StoreCredentials(BareJid, Box<ScramCredentials>),
+    /// Give this connection to a former session of the account (XEP-0198 §5), then call [`Acceptor::resumed`].
+    Resume {
+        /// The account.
+        user: BareJid,
+        /// Which one: the id it was given when it enabled stream management. Not to be believed before it is found to
+        /// belong to the account.
+        previous: String,
+        /// How many of the server's stanzas the client has handled.
+        handled: u32,
+    },
     /// The session is ready: hand it over. What was queued before is to be sent first.
     Accepted(Box<Accepted>),
     /// Send what is queued and close the connection. The stream's end tag is among it.
@@ -88,6 +146,31 @@ pub struct Accepted {
     pub mechanism: Mechanism,
     /// Whether TLS protects it.
     pub secured: bool,
+    /// What the client has said of itself. Not for others' eyes (XEP-0388 §2.3).
+    pub user_agent: Option<UserAgent>,
+    /// Whether this is a former session that goes on (XEP-0198 §5).
+    pub resumed: bool,
+}
+
+/// A former session that goes on in this stream (XEP-0198 §5).
+#[derive(Clone, Debug)]
+pub struct Resumed {
+    /// Its full address.
+    pub jid: FullJid,
+    /// How many of the client's stanzas the server has handled.
+    pub handled: u32,
+}
+
+/// Why a former session does not go on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ResumeError {
+    /// The account has none by that id, or no longer; then with the number of stanzas handled, if that is still known.
+    NotFound(Option<u32>),
+    /// The client has handled more than it was sent.
+    TooHigh(HandledCountTooHigh),
+    /// Something else, such as `internal-server-error`.
+    Other(Condition),
 }
 
 /// How far the negotiation has come: each phase has its own time limit.
@@ -127,9 +210,15 @@ pub struct Acceptor {
     domain: Option<(String, Vec<Mechanism>)>,
     sasl: Option<ServerSasl>,
     named: Option<String>,
+    /// Whom the stream header said to be from.
+    from: Option<BareJid>,
+    /// The authentication by SASL2 that is going on.
+    sasl2: Option<Box<sasl2::Run>>,
     user: Option<(BareJid, Mechanism)>,
     bind_id: String,
     bind_failures: u32,
+    /// What the client wants to resume, while the driver looks for it.
+    previous: String,
     header_sent: bool,
     /// Fresh randomness, as the driver provides it.
     entropy: Entropy,
@@ -156,9 +245,12 @@ impl Acceptor {
             domain: None,
             sasl: None,
             named: None,
+            from: None,
+            sasl2: None,
             user: None,
             bind_id: String::new(),
             bind_failures: 0,
+            previous: String::new(),
             header_sent: false,
             entropy: Entropy(Box::new(entropy)),
         }
@@ -199,6 +291,9 @@ impl Acceptor {
     /// The answer to [`Task::Credentials`]: `Ok(None)` when there is no such user, or none for this hash; `Err` when
     /// the store failed.
     pub fn credentials(&mut self, found: Result<Option<ScramCredentials>, ()>) -> Vec<Task> {
+        if let Some(tasks) = self.upgrade_found(&found) {
+            return tasks;
+        }
         self.answered(|sasl| found.map(|found| sasl.credentials(found)))
     }
 
@@ -220,7 +315,7 @@ impl Acceptor {
                 out.text_element("jid", ns::BIND, jid.as_str());
                 out.close();
                 out.close();
-                let accepted = Accepted { jid, mechanism: *mechanism, secured: self.secured };
+                let accepted = self.accepted(jid, *mechanism);
                 self.state = State::Bound;
                 vec![Task::Send(out.finish()), Task::Accepted(Box::new(accepted))]
             }
@@ -230,16 +325,48 @@ impl Acceptor {
                 error.write(&mut out);
                 out.close();
                 self.state = State::Features;
-                self.bind_failures += 1;
-                let mut tasks = vec![Task::Send(out.finish())];
-                if self.bind_failures >= self.config.bind_attempts {
-                    tasks.extend(self.close(Some(
-                        &StreamError::new(StreamCondition::PolicyViolation).with_text("too many failed bindings"),
-                    )));
-                }
-                tasks
+                self.session_refused(out.finish())
             }
         }
+    }
+
+    fn accepted(&self, jid: FullJid, mechanism: Mechanism) -> Accepted {
+        Accepted { jid, mechanism, secured: self.secured, resumed: false, user_agent: self.user_agent() }
+    }
+
+    /// The answer to [`Task::Resume`]. After a refusal the client may bind (XEP-0198 §5).
+    pub fn resumed(&mut self, resumed: Result<Resumed, ResumeError>) -> Vec<Task> {
+        let (State::Asked, Some((_, mechanism))) = (&self.state, &self.user) else { return Vec::new() };
+        let mechanism = *mechanism;
+        let previd = std::mem::take(&mut self.previous);
+        let failed = match resumed {
+            Ok(Resumed { jid, handled }) => {
+                let resumed = written(&management::Resumed { previd, h: handled });
+                let accepted = Accepted { resumed: true, ..self.accepted(jid, mechanism) };
+                let answer = self.sasl2_resumed(&accepted.jid, &resumed).unwrap_or(resumed);
+                self.state = State::Bound;
+                return vec![Task::Send(answer), Task::Accepted(Box::new(accepted))];
+            }
+            Err(ResumeError::TooHigh(error)) => return self.close(Some(&error.into())),
+            Err(ResumeError::NotFound(h)) => Failed { condition: Condition::ItemNotFound, h },
+            Err(ResumeError::Other(condition)) => Failed::new(condition),
+        };
+        if self.in_sasl2() {
+            return self.sasl2_not_resumed(&failed);
+        }
+        self.state = State::Features;
+        self.session_refused(written(&failed))
+    }
+
+    /// A binding or a resumption has failed, and the client may try again, but not for ever.
+    fn session_refused(&mut self, answer: Vec<u8>) -> Vec<Task> {
+        self.bind_failures += 1;
+        let mut tasks = vec![Task::Send(answer)];
+        if self.bind_failures >= self.config.bind_attempts {
+            let error = StreamError::new(StreamCondition::PolicyViolation).with_text("too many failed bindings");
+            tasks.extend(self.close(Some(&error)));
+        }
+        tasks
     }
 
     fn restart(&mut self) -> Vec<Task> {
@@ -259,6 +386,14 @@ impl Acceptor {
             Ok(domain) => domain,
             Err(error) => return self.close(Some(&error)),
         };
+        let from = header.from.as_deref().and_then(|from| Jid::lenient(from).ok());
+        if self.config.sasl2 && from.as_ref().is_some_and(|from| from.domain() != name) {
+            // XEP-0388 §2.1.
+            return self.close(Some(&StreamError::new(StreamCondition::InvalidFrom)));
+        }
+        // In the open it says nothing that counts.
+        let from = from.filter(|from| from.local().is_some() && self.may_authenticate());
+        self.from = from.map(|from| from.to_bare());
         let mut out = Vec::with_capacity(512);
         // RFC 6120 §4.7.2: `to` answers a `from`.
         let to = header.from.as_deref().filter(|from| Jid::lenient(from).is_ok());
@@ -267,13 +402,7 @@ impl Acceptor {
         out.extend_from_slice(b"<stream:features>");
         let mut features = Writer::with_buffer(ns::CLIENT, out);
         if self.user.is_some() {
-            features.open("bind", ns::BIND);
-            features.close();
-            // RFC 6121 made it a no-op; clients of RFC 3921 still look for it.
-            features.open("session", ns::SESSION);
-            features.open("optional", ns::SESSION);
-            features.close();
-            features.close();
+            self.write_features(false, &mut features);
         } else {
             if !self.secured && self.config.tls {
                 features.open("starttls", ns::TLS);
@@ -286,12 +415,32 @@ impl Acceptor {
             if self.may_authenticate() {
                 self.offer_sasl(&name, mechanisms.clone(), &mut features);
             }
+            self.config.limits.0.write(&mut features);
         }
         let mut out = features.finish();
         out.extend_from_slice(b"</stream:features>");
         self.domain = Some((name, mechanisms));
         self.state = State::Features;
         vec![Task::Send(out)]
+    }
+
+    /// The features of an authenticated stream.
+    fn write_features(&self, bound: bool, features: &mut Writer) {
+        if !bound {
+            features.open("bind", ns::BIND);
+            features.close();
+            // RFC 6121 made it a no-op; clients of RFC 3921 still look for it.
+            features.open("session", ns::SESSION);
+            features.open("optional", ns::SESSION);
+            features.close();
+            features.close();
+        }
+        if self.config.management {
+            Sm.write(features);
+            features.open("csi", CSI);
+            features.close();
+        }
+        self.config.limits.1.write(features);
     }
 
     fn may_authenticate(&self) -> bool {
@@ -334,6 +483,9 @@ impl Acceptor {
             policy.bindings = self.bindings.clone();
             policy.iterations = self.config.iterations;
             policy.max_failures = self.config.auth_attempts;
+            if self.config.sasl2 && self.config.tokens.is_some() {
+                policy.tokens = Mechanism::TOKEN.to_vec();
+            }
             ServerSasl::new(policy)
         });
         out.open("mechanisms", ns::SASL);
@@ -351,6 +503,9 @@ impl Acceptor {
             }
             out.close();
         }
+        if let Some(sasl) = &self.sasl {
+            self.offer_sasl2(sasl, out);
+        }
     }
 
     fn element(&mut self, stanza: &Stanza) -> Vec<Task> {
@@ -359,9 +514,14 @@ impl Acceptor {
             return self.close(None);
         }
         match root.ns() {
+            SASL2 if matches!(root.name(), "authenticate" | "response" | "abort" | "next" | "task-data") => {
+                self.sasl2_element(stanza)
+            }
+            _ if self.in_sasl2() => self.sasl2_breach("finish the authentication first"),
             ns::TLS if root.name() == "starttls" => self.starttls(),
             ns::SASL if matches!(root.name(), "auth" | "response" | "abort") => self.sasl(root),
             ns::CLIENT if matches!(root.name(), "message" | "presence" | "iq") => self.stanza(root),
+            management::NS if matches!(root.name(), "enable" | "resume") => self.managed(root),
             ns::SERVER | ns::COMPONENT if matches!(root.name(), "message" | "presence" | "iq") => {
                 self.close(Some(&StreamError::new(StreamCondition::InvalidNamespace)))
             }
@@ -432,7 +592,15 @@ impl Acceptor {
     }
 
     fn sasl_step(&mut self, step: ServerStep) -> Vec<Task> {
+        let in_sasl2 = self.in_sasl2();
         match step {
+            ServerStep::Challenge(_) | ServerStep::CheckToken(_) | ServerStep::Success(_) | ServerStep::Failure(_)
+                if in_sasl2 =>
+            {
+                self.sasl2_step(step)
+            }
+            // Only SASL2 begins it.
+            ServerStep::CheckToken(_) => Vec::new(),
             ServerStep::Challenge(data) => vec![Task::Send(sasl_element("challenge", Some(&data)))],
             ServerStep::NeedCredentials { username, hash, .. } => match self.account(&username) {
                 Some(user) => {
@@ -482,10 +650,7 @@ impl Acceptor {
                 let mut tasks = vec![Task::Failed(self.named.take()), failure(&refused)];
                 self.state = State::Features;
                 if left == 0 {
-                    // RFC 6120 §6.4.5.
-                    let error =
-                        StreamError::new(StreamCondition::PolicyViolation).with_text("too many failed authentications");
-                    tasks.extend(self.close(Some(&error)));
+                    tasks.extend(self.close(Some(&failed_often())));
                 }
                 tasks
             }
@@ -519,6 +684,23 @@ impl Acceptor {
         vec![Task::Bind(user, resource.filter(|resource| !resource.is_empty()))]
     }
 
+    /// XEP-0198 §3, §5: only an authenticated client may resume, and only a bound one enable.
+    fn managed(&mut self, root: ElementRef<'_>) -> Vec<Task> {
+        let refused = match (&self.user, management::Resume::read(root)) {
+            _ if !self.config.management => Condition::FeatureNotImplemented,
+            _ if root.name() == "enable" || !matches!(self.state, State::Features) => Condition::UnexpectedRequest,
+            (None, _) => Condition::UnexpectedRequest,
+            (Some(_), Err(_)) => Condition::BadRequest,
+            (Some((user, _)), Ok(resume)) => {
+                let user = user.clone();
+                self.state = State::Asked;
+                self.previous.clone_from(&resume.previd);
+                return vec![Task::Resume { user, previous: resume.previd, handled: resume.h }];
+            }
+        };
+        self.session_refused(written(&Failed::new(refused)))
+    }
+
     fn close(&mut self, error: Option<&StreamError>) -> Vec<Task> {
         if matches!(self.state, State::Closed) {
             return Vec::new();
@@ -540,9 +722,20 @@ impl Acceptor {
     }
 }
 
+/// RFC 6120 §6.4.5.
+fn failed_often() -> StreamError {
+    StreamError::new(StreamCondition::PolicyViolation).with_text("too many failed authentications")
+}
+
 fn sasl_element(name: &str, data: Option<&[u8]>) -> Vec<u8> {
     let mut out = Writer::new(ns::CLIENT);
     out.text_element(name, ns::SASL, &sasl::encode_payload(data));
+    out.finish()
+}
+
+fn written<P: Payload>(payload: &P) -> Vec<u8> {
+    let mut out = Writer::new(ns::CLIENT);
+    payload.write(&mut out);
     out.finish()
 }
 

@@ -66,6 +66,20 @@ impl Stanza {
         }
     }
 
+    /// The start tag of a document's element as an element of its own, if it is all there.
+    pub(crate) fn first_tag(beginning: &[u8], limits: &XmlLimits) -> Option<Stanza> {
+        let declared = if beginning.starts_with(b"<?") { memchr::memmem::find(beginning, b"?>")? + 2 } else { 0 };
+        let from = beginning.get(declared..)?;
+        let from = from.get(memchr::memchr(b'<', from)?..)?;
+        let tag = from.get(..super::seek::tag_end(from)?)?;
+        let mut alone = tag.strip_suffix(b">")?.to_vec();
+        if alone.last() != Some(&b'/') {
+            alone.push(b'/');
+        }
+        alone.push(b'>');
+        Stanza::document(std::str::from_utf8(&alone).ok()?, limits).ok()
+    }
+
     /// What a writer wrote: bounded by what it was made from.
     pub(super) fn from_own(bytes: &[u8], content_ns: &str) -> Stanza {
         const OWN: XmlLimits = XmlLimits {
