@@ -27,6 +27,9 @@ pub enum BuildError {
     /// The account has no name before the `@`.
     #[error("{0} is no account: it needs a name before an @")]
     NoAccount(Jid),
+    /// A component's address is not a domain alone.
+    #[error("{0} is no domain alone")]
+    NoDomain(Jid),
     /// The address given is none of a WebSocket.
     #[cfg(feature = "websocket")]
     #[error(transparent)]
@@ -124,6 +127,8 @@ pub(super) enum Road {
         #[cfg(feature = "websocket")]
         web: bool,
     },
+    /// At a fixed place, never with TLS: a component's server.
+    Plain { host: String, port: u16 },
     /// By WebSocket, at a fixed address, unless the server has just sent us elsewhere.
     #[cfg(feature = "websocket")]
     Web { connector: Connector, url: crate::net::websocket::WebUrl, redirect: crate::net::websocket::Redirect },
@@ -470,6 +475,7 @@ impl ClientBuilder {
         let settings = Settings {
             account: self.account,
             credentials: self.credentials,
+            component: None,
             plaintext: self.plaintext,
             lang: self.lang,
             max_stanza_bytes: self.max_stanza_bytes,

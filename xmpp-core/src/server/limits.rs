@@ -1,5 +1,6 @@
 //! Bounds on what clients may make a server spend.
 
+use super::session::Role;
 use crate::xml::XmlLimits;
 use std::time::Duration;
 
@@ -68,10 +69,18 @@ pub struct Limits {
     pub bytes_per_second: u32,
     /// Bytes that may come at once above the sustained rate.
     pub burst_bytes: u32,
+    /// As [`outbox_bytes`](Self::outbox_bytes), of a component.
+    pub component_outbox_bytes: usize,
+    /// As [`bytes_per_second`](Self::bytes_per_second), of a component: it speaks for many users.
+    pub component_bytes_per_second: u32,
+    /// As [`burst_bytes`](Self::burst_bytes), of a component.
+    pub component_burst_bytes: u32,
     /// Silence from a client after which white space is sent to find out whether it is there (RFC 6120 §4.6.1).
     pub keepalive: Duration,
     /// Time a closing stream waits for the peer's end tag (RFC 6120 §4.4).
     pub closing: Duration,
+    /// How long a token of a client is good (XEP-0484). When half of it is over, a client that logs in gets another.
+    pub token_life: Duration,
     /// Time one stage of the route, or one iq handler, may take.
     pub handler: Duration,
     /// Of the HTTP listener.
@@ -93,11 +102,30 @@ impl Default for Limits {
             outbox_bytes: 4 << 20,
             bytes_per_second: 1 << 20,
             burst_bytes: 4 << 20,
+            component_outbox_bytes: 64 << 20,
+            component_bytes_per_second: 32 << 20,
+            component_burst_bytes: 64 << 20,
             keepalive: Duration::from_secs(300),
             closing: Duration::from_secs(5),
+            token_life: Duration::from_secs(28 * 24 * 3600),
             handler: Duration::from_secs(30),
             #[cfg(feature = "http")]
             http: HttpLimits::default(),
+        }
+    }
+}
+
+impl Limits {
+    /// Bytes that may wait to be written to a session.
+    pub(crate) fn outbox(&self, role: Role) -> usize {
+        if role == Role::Component { self.component_outbox_bytes } else { self.outbox_bytes }
+    }
+
+    /// Sustained bytes a second read from a session, and what may come at once above them.
+    pub(crate) fn rate(&self, role: Role) -> (u32, u32) {
+        match role {
+            Role::Component => (self.component_bytes_per_second, self.component_burst_bytes),
+            Role::Client | Role::Server => (self.bytes_per_second, self.burst_bytes),
         }
     }
 }
