@@ -104,6 +104,15 @@ pub(super) async fn establish(
             let transport = websocket::connect(connector, &url, limits, redirect.clone()).await?;
             (transport, web_policy(url.secure, settings), None)
         }
+        #[cfg(feature = "bosh")]
+        Road::Bosh { connector, url } => {
+            // Encryption is HTTP's business (XEP-0206 §4), and there is none to be had later.
+            if !url.secure && !settings.plaintext {
+                return Err(NegotiationError::TlsUnavailable.into());
+            }
+            let transport = crate::net::bosh::connect(connector, url, limits(settings)).await?;
+            (transport, web_policy(url.secure, settings), None)
+        }
         Road::Network {
             connector,
             plan,

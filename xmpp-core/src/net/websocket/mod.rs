@@ -6,6 +6,8 @@ mod discover;
 #[cfg(test)]
 mod tests;
 
+#[cfg(feature = "bosh")]
+pub(crate) use connect::Line;
 pub use connect::WebSocketError;
 pub(crate) use connect::{Redirect, WebUrl, accept_key, connect};
 pub(crate) use discover::discover;

@@ -150,7 +150,7 @@ impl BoshClient {
         // Where the server doesn't say, we set the pace.
         self.polling = Duration::from_secs(told("polling").unwrap_or(5).clamp(1, 600));
         if let Some(inactivity) = told("inactivity") {
-            self.patience = Duration::from_secs(inactivity.clamp(5, 600));
+            self.patience = Duration::from_secs(inactivity.max(5)).min(self.patience);
         }
     }
 
