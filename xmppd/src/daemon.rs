@@ -124,8 +124,8 @@ pub(crate) async fn run(config: Config, settings: &Settings) -> Outcome<()> {
         tracing::warn!("any_user_password lets whoever is on this machine log in as anybody");
     }
     let (identity, tls) = serving.unzip();
-    let faces = Bound { clients: bound, web, components };
-    print(&greeting(&config, settings, &faces, identity.as_ref(), first_start))?;
+    let bound = Bound { clients: bound, web, components };
+    print(&greeting(&config, settings, &bound, identity.as_ref(), first_start))?;
 
     loop {
         match signals.next().await {
@@ -216,12 +216,12 @@ struct Bound {
 fn greeting(
     config: &Config,
     settings: &Settings,
-    faces: &Bound,
+    bound: &Bound,
     identity: Option<&Identity>,
     first_start: bool,
 ) -> String {
     let mut text = format!("xmppd {} serves {}\n", env!("CARGO_PKG_VERSION"), config.all_domains().join(", "));
-    for (address, tls) in &faces.clients {
+    for (address, tls) in &bound.clients {
         let how = match (tls, config.plaintext, identity.is_some()) {
             (true, ..) => "TLS",
             (false, false, _) => "STARTTLS",
@@ -230,10 +230,10 @@ fn greeting(
         };
         let _ = writeln!(text, "  clients      {address} ({how})");
     }
-    for address in &faces.components {
+    for address in &bound.components {
         let _ = writeln!(text, "  components   {address}");
     }
-    for (address, tls) in &faces.web {
+    for (address, tls) in &bound.web {
         let scheme = if *tls { "https" } else { "http" };
         let _ = writeln!(text, "  browsers     {scheme}://{address}/ (WebSocket: /xmpp-websocket)");
     }
@@ -256,7 +256,7 @@ fn greeting(
         let command = command_line(settings);
         let _ = writeln!(text, "{accounts}, while this runs or not:\n  {command} user add NAME@{domain}");
     }
-    if let Some((address, _)) = bound.first() {
+    if let Some((address, _)) = bound.clients.first() {
         let host = if address.ip().is_unspecified() { "this machine".to_owned() } else { address.ip().to_string() };
         let port = address.port();
         let _ = writeln!(text, "Then log in as NAME@{domain} with any XMPP client; host {host}, port {port}.");
