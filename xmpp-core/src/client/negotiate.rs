@@ -5,7 +5,9 @@ use crate::{
     jid::Jid,
     net::{ClientTls, Plan, Transport},
     sasl::{ClientPolicy, Credentials, Mechanism, Nonce, ScramKeys},
-    stream::{Established, Initiator, InitiatorConfig, NegotiationError, STREAM_END, Step, StreamError, TlsPolicy},
+    stream::{
+        Established, Initiator, InitiatorConfig, NegotiationError, Resumption, STREAM_END, Step, StreamError, TlsPolicy,
+    },
     xml::{Scanner, Writer, XmlLimits, ns},
 };
 use std::{io, time::Duration};
@@ -24,10 +26,12 @@ pub(super) struct Settings {
     pub(super) plaintext: bool,
     pub(super) lang: Option<String>,
     pub(super) max_stanza_bytes: usize,
+    /// Whether stream management is wanted.
+    pub(super) management: bool,
 }
 
 /// What one session teaches the next.
-#[derive(Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Memory {
     pub(super) floor: Option<Mechanism>,
     pub(super) keys: Option<ScramKeys>,
@@ -46,20 +50,28 @@ pub(super) struct Ready {
 /// The whole negotiation takes no longer.
 const DEADLINE: Duration = Duration::from_secs(60);
 
-/// Connects and negotiates.
+/// Connects and negotiates. Where `resume` is given, `detour` is only preferred.
 pub(super) async fn establish(
     settings: &Settings,
     road: &mut Road,
     detour: Option<Plan>,
     memory: &Memory,
+    resume: Option<Resumption>,
 ) -> Result<Ready, ConnectionError> {
     let domain = settings.account.domain().to_owned();
     let (transport, tls, client_tls) = match road {
         Road::Pipe(connect) => (connect(), TlsPolicy::None, None),
         Road::Network { connector, plan } => {
-            let connected = match detour.as_ref().or(plan.as_ref()) {
-                Some(plan) => connector.connect_to(&domain, plan.clone()).await?,
-                None => connector.connect(&domain).await?,
+            let there = match detour {
+                Some(detour) => Some(connector.connect_to(&domain, detour).await),
+                None => None,
+            };
+            // XEP-0198 §3: where nobody is at the preferred place, the way is the domain's own.
+            let connected = match (there, plan) {
+                (Some(Ok(connected)), _) => connected,
+                (Some(Err(error)), _) if resume.is_none() => return Err(error.into()),
+                (_, Some(plan)) => connector.connect_to(&domain, plan.clone()).await?,
+                (_, None) => connector.connect(&domain).await?,
             };
             let policy = match (connected.direct_tls(), settings.plaintext) {
                 (true, _) => TlsPolicy::Direct,
@@ -69,7 +81,7 @@ pub(super) async fn establish(
             (connected.transport, policy, Some(connector.tls().clone()))
         }
     };
-    let negotiated = timeout(DEADLINE, negotiate(settings, transport, tls, client_tls, memory)).await;
+    let negotiated = timeout(DEADLINE, negotiate(settings, transport, tls, client_tls, memory, resume)).await;
     negotiated.unwrap_or(Err(ConnectionError::TimedOut))
 }
 
@@ -79,6 +91,7 @@ async fn negotiate(
     tls: TlsPolicy,
     client_tls: Option<ClientTls>,
     memory: &Memory,
+    resume: Option<Resumption>,
 ) -> Result<Ready, ConnectionError> {
     let policy = ClientPolicy { floor: memory.floor, ..ClientPolicy::default() };
     let mut initiator = Initiator::new(InitiatorConfig {
@@ -89,6 +102,8 @@ async fn negotiate(
         tls,
         lang: settings.lang.clone(),
         nonce: Nonce::from_entropy(&crate::random::bytes::<24>()),
+        management: settings.management,
+        resume,
     });
     let mut limits = XmlLimits::authenticated();
     limits.stanza_bytes = u32::try_from(settings.max_stanza_bytes).unwrap_or(u32::MAX);

@@ -16,4 +16,4 @@ pub use acceptor::{Accepted, Acceptor, AcceptorConfig, Entropy, Phase, ResumeErr
 pub use error::{OtherHost, StreamCondition, StreamError};
 pub use features::Features;
 pub use header::{Header, STREAM_END};
-pub use initiator::{Established, Initiator, InitiatorConfig, NegotiationError, Step, TlsPolicy};
+pub use initiator::{Established, Initiator, InitiatorConfig, NegotiationError, Resumption, Step, TlsPolicy};

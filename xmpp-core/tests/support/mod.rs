@@ -75,6 +75,8 @@ pub fn initiator(jid: &str, tls: TlsPolicy) -> Initiator {
         tls,
         lang: None,
         nonce: Nonce::new("fyko+d2lbbFgONRv9qkxdawL").unwrap(),
+        management: false,
+        resume: None,
         account,
     })
 }
