@@ -5,7 +5,7 @@
 
 mod support;
 
-use proptest::prelude::*;
+use proptest::{prelude::*, test_runner::RngSeed};
 use std::{
     collections::BTreeSet,
     sync::{Arc, Mutex, OnceLock},
@@ -234,11 +234,15 @@ fn run<T>(case: impl Future<Output = T>) -> T {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 40, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig {
+        cases: 40,
+        failure_persistence: None,
+        rng_seed: RngSeed::Fixed(198),
+        ..ProptestConfig::default()
+    })]
     #[test]
     fn xep0198_5_every_message_arrives_exactly_once_or_is_reported(seed: u64, cuts in 0..16u64) {
-        eprintln!("case {seed} {cuts}");
-        let r = run(converse(seed, cuts, false)); eprintln!("{r:?}"); r?;
+        run(converse(seed, cuts, false))?;
     }
 }
 

@@ -64,7 +64,8 @@ impl Task {
             let (stanzas, bytes) = self.desk.ledger.waiting();
             let reading = room && stanzas < BACKLOG.0 && session.backlog() + bytes < BACKLOG.1;
             let handled = &self.desk.ledger.handled;
-            let (owes, due) = (handled.owes(), handled.deadline());
+            // An answer that is due goes out behind a write that has begun.
+            let (owes, due) = (handled.owes(), handled.deadline().filter(|_| session.is_gathering()));
             let deadline = silence.deadline(&self.pulse);
             tokio::select! {
                 read = reader.read(), if reading => match read {
