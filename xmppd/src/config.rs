@@ -21,9 +21,25 @@ pub(crate) struct Config {
     pub(crate) log: String,
     pub(crate) plaintext: bool,
     pub(crate) any_user_password: Option<String>,
+    pub(crate) replace_components: bool,
     pub(crate) listen: Listen,
     pub(crate) tls: Tls,
     pub(crate) limits: Limits,
+    pub(crate) component: Vec<Component>,
+}
+
+/// An external component that may connect.
+#[derive(Clone, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Component {
+    pub(crate) domain: String,
+    pub(crate) secret: String,
+}
+
+impl std::fmt::Debug for Component {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Component").field("domain", &self.domain).finish_non_exhaustive()
+    }
 }
 
 #[derive(Clone, Debug, Default, Deserialize, PartialEq)]
@@ -31,6 +47,7 @@ pub(crate) struct Config {
 pub(crate) struct Listen {
     c2s: Option<Vec<SocketAddr>>,
     c2s_tls: Option<Vec<SocketAddr>>,
+    components: Option<Vec<SocketAddr>>,
 }
 
 #[derive(Clone, Debug, Deserialize, PartialEq)]
@@ -65,9 +82,11 @@ impl Default for Config {
             log: "info".into(),
             plaintext: false,
             any_user_password: None,
+            replace_components: false,
             listen: Listen::default(),
             tls: Tls { enabled: true, certificate: None, key: None },
             limits: Limits::default(),
+            component: Vec::new(),
         }
     }
 }
@@ -174,7 +193,8 @@ impl Config {
             config.data.clone_from(data);
         }
         if !settings.c2s.is_empty() || !settings.c2s_tls.is_empty() {
-            config.listen = Listen { c2s: Some(settings.c2s.clone()), c2s_tls: Some(settings.c2s_tls.clone()) };
+            config.listen.c2s = Some(settings.c2s.clone());
+            config.listen.c2s_tls = Some(settings.c2s_tls.clone());
         }
         if !config.tls.enabled && !settings.c2s_tls.is_empty() {
             return Err("--c2s-tls needs TLS, and tls.enabled is false".into());
@@ -190,7 +210,8 @@ impl Config {
     fn parse(text: &str) -> Outcome<Config> {
         let mut config: Config = toml::from_str(text)?;
         let mut seen = Vec::new();
-        for domain in config.domains.iter_mut().chain(&mut config.anonymous_domains) {
+        let components = config.component.iter_mut().map(|component| &mut component.domain);
+        for domain in config.domains.iter_mut().chain(&mut config.anonymous_domains).chain(components) {
             let address = BareJid::new(domain).map_err(|error| format!("{domain:?} is not a domain: {error}"))?;
             if address.local().is_some() {
                 return Err(format!("{domain:?} is not a domain: it has an @").into());
@@ -200,6 +221,9 @@ impl Config {
                 return Err(format!("the domain {domain} is there twice").into());
             }
             seen.push(address);
+        }
+        if let Some(open) = config.component.iter().find(|component| component.secret.is_empty()) {
+            return Err(format!("the component {} needs a secret", open.domain).into());
         }
         if config.domains.is_empty() {
             return Err("domains must name at least one domain".into());
@@ -239,7 +263,7 @@ impl Config {
 
     /// Where to listen.
     pub(crate) fn listeners(&self) -> Vec<Listener> {
-        let Listen { c2s, c2s_tls } = &self.listen;
+        let Listen { c2s, c2s_tls, .. } = &self.listen;
         if c2s.is_none() && c2s_tls.is_none() {
             let direct = self.tls.enabled.then(|| self.usual(5223, true));
             return self.usual(5222, false).into_iter().chain(direct.into_iter().flatten()).collect();
@@ -249,6 +273,13 @@ impl Config {
             addresses.map(move |address| Listener { address, tls, otherwise: Otherwise::Fail })
         };
         named(c2s, false).chain(named(c2s_tls, true)).collect()
+    }
+
+    /// Where components connect: this machine alone unless other places are named, because their streams are not
+    /// encrypted. Nowhere while there are none.
+    pub(crate) fn component_listeners(&self) -> Vec<SocketAddr> {
+        let usual = || vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 5347))];
+        if self.component.is_empty() { Vec::new() } else { self.listen.components.clone().unwrap_or_else(usual) }
     }
 
     fn usual(&self, port: u16, tls: bool) -> Vec<Listener> {
@@ -271,7 +302,11 @@ mod tests {
     #[test]
     fn the_template_says_the_defaults() {
         assert_eq!(Config::parse(TEMPLATE).unwrap(), Config::default());
-        let uncommented = TEMPLATE.replace("#c2s", "c2s").replace("#certificate", "certificate").replace("#key", "key");
+        let uncommented = TEMPLATE
+            .replace("#c2s", "c2s")
+            .replace("#components", "components")
+            .replace("#certificate", "certificate")
+            .replace("#key", "key");
         let config = Config::parse(&uncommented).unwrap();
         let usual: Vec<_> = Config::default().listeners().into_iter().map(|one| (one.address, one.tls)).collect();
         let named: Vec<_> = config.listeners().into_iter().map(|one| (one.address, one.tls)).collect();
@@ -292,6 +327,10 @@ mod tests {
             ("tls.certificate = 'x'", "both, or neither"),
             ("tls.enabled = false", "unless plaintext = true"),
             ("plaintext = true\nlisten.c2s_tls = ['127.0.0.1:1']\ntls.enabled = false", "c2s_tls needs TLS"),
+            ("[[component]]\ndomain = 'localhost'\nsecret = 'x'", "twice"),
+            ("[[component]]\ndomain = 'a@x'\nsecret = 'x'", "it has an @"),
+            ("[[component]]\ndomain = 'irc.localhost'\nsecret = ''", "needs a secret"),
+            ("[[component]]\ndomain = 'irc.localhost'", "missing field `secret`"),
             ("limits.connections = 0", "limits.connections must be more than 0"),
             ("limits.stanza_bytes = 9999", "at least 10000"),
             ("limits.outbox_bytes = 300000", "at least twice"),
@@ -311,6 +350,18 @@ mod tests {
         assert!(public.listeners().iter().all(|one| one.address.ip().is_unspecified()));
         let anonymous = Config::parse("anonymous_domains = ['guest.example.org']").unwrap();
         assert!(anonymous.listeners().iter().all(|one| one.address.ip().is_unspecified()));
+    }
+
+    #[test]
+    fn components_connect_from_this_machine_unless_told_otherwise() {
+        let component = "[[component]]\ndomain = 'IRC.localhost'\nsecret = 'x'\n";
+        let config = Config::parse(component).unwrap();
+        assert_eq!(config.component[0].domain, "irc.localhost");
+        assert_eq!(config.component_listeners(), ["127.0.0.1:5347".parse().unwrap()]);
+        assert!(!format!("{config:?}").contains("\"x\""), "no secret in logs");
+        let other = Config::parse(&format!("listen.components = ['[::1]:1']\n{component}")).unwrap();
+        assert_eq!(other.component_listeners(), ["[::1]:1".parse().unwrap()]);
+        assert!(Config::default().component_listeners().is_empty());
     }
 
     #[test]

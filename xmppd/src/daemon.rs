@@ -32,6 +32,12 @@ fn compose(config: &Config, accounts: impl Accounts) -> ServerBuilder {
     for domain in &config.anonymous_domains {
         builder = builder.anonymous_domain(domain);
     }
+    for component in &config.component {
+        builder = builder.component(&component.domain, &component.secret);
+    }
+    if config.replace_components {
+        builder = builder.replace_components();
+    }
     if config.plaintext {
         builder = builder.allow_plaintext();
     }
@@ -97,6 +103,15 @@ pub(crate) async fn run(config: Config, settings: &Settings) -> Outcome<()> {
     if bound.is_empty() {
         return Err("there is nothing to listen on: listen.c2s and listen.c2s_tls name no address".into());
     }
+    let mut components = Vec::new();
+    for address in config.component_listeners() {
+        let listening = server.listen_components(address).await;
+        let address = listening.map_err(|error| format!("cannot listen on {address} for components: {error}"))?;
+        if !address.ip().is_loopback() {
+            tracing::warn!(%address, "components can connect from other machines, unencrypted");
+        }
+        components.push(address);
+    }
     if config.plaintext && bound.iter().any(|(address, tls)| !tls && !address.ip().is_loopback()) {
         tracing::warn!("plaintext = true lets clients log in unencrypted, from other machines too");
     }
@@ -104,7 +119,7 @@ pub(crate) async fn run(config: Config, settings: &Settings) -> Outcome<()> {
         tracing::warn!("any_user_password lets whoever is on this machine log in as anybody");
     }
     let (identity, tls) = serving.unzip();
-    print(&greeting(&config, settings, &bound, identity.as_ref(), first_start))?;
+    print(&greeting(&config, settings, &bound, &components, identity.as_ref(), first_start))?;
 
     loop {
         match signals.next().await {
@@ -172,6 +187,7 @@ fn greeting(
     config: &Config,
     settings: &Settings,
     bound: &[(SocketAddr, bool)],
+    components: &[SocketAddr],
     identity: Option<&Identity>,
     first_start: bool,
 ) -> String {
@@ -184,6 +200,9 @@ fn greeting(
             (false, true, false) => "no TLS",
         };
         let _ = writeln!(text, "  clients      {address} ({how})");
+    }
+    for address in components {
+        let _ = writeln!(text, "  components   {address}");
     }
     let _ = writeln!(text, "  data         {}", config.data.display());
     if let Some(identity) = identity {

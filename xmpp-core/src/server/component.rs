@@ -213,7 +213,8 @@ impl Attachment<'_> {
                 }
                 ComponentTask::Accepted => {
                     inner.stats.logins.fetch_add(1, Ordering::Relaxed);
-                    tracing::info!(domain = ?self.session.as_ref().map(|session| session.jid().as_str()), "component connected");
+                    let domain = self.session.as_ref().map(|session| session.jid().as_str()).unwrap_or_default();
+                    tracing::info!(%domain, "component connected");
                     return Ok(Done::Accepted);
                 }
                 ComponentTask::Close => {
