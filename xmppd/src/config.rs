@@ -341,7 +341,10 @@ mod tests {
         let usual: Vec<_> = Config::default().listeners().into_iter().map(|one| (one.address, one.tls)).collect();
         let named: Vec<_> = config.listeners().into_iter().map(|one| (one.address, one.tls)).collect();
         assert_eq!(named, usual);
-        assert_eq!(config.web_listeners(), Config::default().web_listeners().into_iter().map(fixed).collect::<Vec<_>>());
+        assert_eq!(
+            config.web_listeners(),
+            Config::default().web_listeners().into_iter().map(fixed).collect::<Vec<_>>()
+        );
         assert!(config.tls.key.is_some());
     }
 
