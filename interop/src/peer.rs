@@ -19,6 +19,8 @@ use xmpp_core::{
 pub(crate) enum Way {
     StartTls,
     DirectTls,
+    /// Not at all, over BOSH.
+    Bosh,
 }
 
 impl Display for Way {
@@ -26,6 +28,7 @@ impl Display for Way {
         f.write_str(match self {
             Way::StartTls => "starttls",
             Way::DirectTls => "direct-tls",
+            Way::Bosh => "bosh",
         })
     }
 }
@@ -67,6 +70,7 @@ impl Peer {
         let builder = match way {
             Way::StartTls => builder.server(&self.host, self.starttls),
             Way::DirectTls => builder.server_tls(&self.host, self.direct),
+            Way::Bosh => builder.bosh(var("BOSH_URL")?).allow_plaintext(),
         };
         let backoff = Backoff { first: Duration::from_millis(200), max: Duration::from_millis(500) };
         Ok(builder.tls(self.tls.clone()).backoff(backoff).request_timeout(Duration::from_secs(300)))
