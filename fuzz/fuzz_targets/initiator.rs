@@ -28,6 +28,9 @@ fuzz_target!(|data: &[u8]| {
         tls: if how & 1 != 0 { TlsPolicy::Required } else { TlsPolicy::None },
         lang: None,
         nonce: Nonce::new("abcdefghijklmnop").expect("it is one"),
+        management: false,
+        resume: None,
+        sasl2: Default::default(),
     });
     let mut scanner = Scanner::new(XmlLimits::authenticated());
     let mut steps = initiator.start();

@@ -5,7 +5,9 @@ use crate::{
     jid::Jid,
     net::{ClientTls, Plan, Transport},
     sasl::{ClientPolicy, Credentials, Mechanism, Nonce, ScramKeys},
-    stream::{Established, Initiator, InitiatorConfig, NegotiationError, STREAM_END, Step, StreamError, TlsPolicy},
+    stream::{
+        Established, Initiator, InitiatorConfig, NegotiationError, STREAM_END, Sasl2Options, Step, StreamError, TlsPolicy,
+    },
     xml::{Scanner, Writer, XmlLimits, ns},
 };
 use std::{io, time::Duration};
@@ -89,6 +91,9 @@ async fn negotiate(
         tls,
         lang: settings.lang.clone(),
         nonce: Nonce::from_entropy(&crate::random::bytes::<24>()),
+        management: false,
+        resume: None,
+        sasl2: Sasl2Options::default(),
     });
     let mut limits = XmlLimits::authenticated();
     limits.stanza_bytes = u32::try_from(settings.max_stanza_bytes).unwrap_or(u32::MAX);
@@ -124,6 +129,10 @@ async fn negotiate(
                 Step::Derive(job) => {
                     let keys = tokio::task::spawn_blocking(move || job.run()).await;
                     next = initiator.derived(keys.map_err(io::Error::other)?)?;
+                }
+                Step::Upgrade(job) => {
+                    let salted = tokio::task::spawn_blocking(move || job.run()).await;
+                    next = initiator.upgraded(&salted.map_err(io::Error::other)?);
                 }
                 Step::Established(established) => {
                     return Ok(Ready { transport, scanner, buffer, unread: start..end, established });

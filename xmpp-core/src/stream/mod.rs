@@ -24,4 +24,7 @@ pub use header::{Header, STREAM_END};
 pub use limits::StreamLimits;
 pub use sasl2::UserAgent;
 pub use tokens::{ClientTokens, Token};
-pub use initiator::{Established, Initiator, InitiatorConfig, NegotiationError, Step, TlsPolicy};
+pub use initiator::{
+    Established, FastToken, Initiator, InitiatorConfig, NegotiationError, Resumption, Sasl2Offer, Sasl2Options, Step,
+    TlsPolicy,
+};

@@ -75,6 +75,9 @@ pub fn initiator(jid: &str, tls: TlsPolicy) -> Initiator {
         tls,
         lang: None,
         nonce: Nonce::new("fyko+d2lbbFgONRv9qkxdawL").unwrap(),
+        management: false,
+        resume: None,
+        sasl2: Default::default(),
         account,
     })
 }
