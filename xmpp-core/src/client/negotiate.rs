@@ -6,11 +6,15 @@ use crate::{
     net::{ClientTls, Plan, Transport},
     sasl::{ClientPolicy, Credentials, Mechanism, Nonce, ScramKeys},
     stream::{
-        Established, Initiator, InitiatorConfig, NegotiationError, STREAM_END, Sasl2Options, Step, StreamError, TlsPolicy,
+        Established, FastToken, Initiator, InitiatorConfig, NegotiationError, Resumption, STREAM_END, Sasl2Offer,
+        Sasl2Options, Step, StreamError, TlsPolicy,
     },
     xml::{Scanner, Writer, XmlLimits, ns},
 };
-use std::{io, time::Duration};
+use std::{
+    io,
+    time::{Duration, SystemTime},
+};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     time::timeout,
@@ -26,13 +30,40 @@ pub(super) struct Settings {
     pub(super) plaintext: bool,
     pub(super) lang: Option<String>,
     pub(super) max_stanza_bytes: usize,
+    /// Whether stream management is wanted.
+    pub(super) management: bool,
+    /// What is used of SASL2, but for what is remembered.
+    pub(super) sasl2: Sasl2Options,
 }
 
 /// What one session teaches the next.
-#[derive(Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Memory {
     pub(super) floor: Option<Mechanism>,
     pub(super) keys: Option<ScramKeys>,
+    pub(super) token: Option<FastToken>,
+    /// What the server offers under TLS.
+    pub(super) offer: Option<Sasl2Offer>,
+}
+
+impl Memory {
+    /// Whether the first flight will log in.
+    pub(super) fn pipelines(&self) -> bool {
+        self.token.is_some() && self.offer.is_some()
+    }
+
+    /// What a session has taught.
+    pub(super) fn learn(&mut self, established: &Established) {
+        // A login by token derives no keys, and those that are there stay good.
+        if established.keys.is_some() {
+            self.keys.clone_from(&established.keys);
+        }
+        self.floor = self.floor.max(established.floor);
+        if established.sasl2.is_some() {
+            self.token.clone_from(&established.token);
+        }
+        self.offer.clone_from(&established.sasl2);
+    }
 }
 
 /// A session with its socket.
@@ -48,20 +79,28 @@ pub(super) struct Ready {
 /// The whole negotiation takes no longer.
 const DEADLINE: Duration = Duration::from_secs(60);
 
-/// Connects and negotiates.
+/// Connects and negotiates. Where `resume` is given, `detour` is only preferred.
 pub(super) async fn establish(
     settings: &Settings,
     road: &mut Road,
     detour: Option<Plan>,
     memory: &Memory,
+    resume: Option<Resumption>,
 ) -> Result<Ready, ConnectionError> {
     let domain = settings.account.domain().to_owned();
     let (transport, tls, client_tls) = match road {
         Road::Pipe(connect) => (connect(), TlsPolicy::None, None),
         Road::Network { connector, plan } => {
-            let connected = match detour.as_ref().or(plan.as_ref()) {
-                Some(plan) => connector.connect_to(&domain, plan.clone()).await?,
-                None => connector.connect(&domain).await?,
+            let there = match detour {
+                Some(detour) => Some(connector.connect_to(&domain, detour).await),
+                None => None,
+            };
+            // XEP-0198 §3: where nobody is at the preferred place, the way is the domain's own.
+            let connected = match (there, plan) {
+                (Some(Ok(connected)), _) => connected,
+                (Some(Err(error)), _) if resume.is_none() => return Err(error.into()),
+                (_, Some(plan)) => connector.connect_to(&domain, plan.clone()).await?,
+                (_, None) => connector.connect(&domain).await?,
             };
             let policy = match (connected.direct_tls(), settings.plaintext) {
                 (true, _) => TlsPolicy::Direct,
@@ -71,7 +110,7 @@ pub(super) async fn establish(
             (connected.transport, policy, Some(connector.tls().clone()))
         }
     };
-    let negotiated = timeout(DEADLINE, negotiate(settings, transport, tls, client_tls, memory)).await;
+    let negotiated = timeout(DEADLINE, negotiate(settings, transport, tls, client_tls, memory, resume)).await;
     negotiated.unwrap_or(Err(ConnectionError::TimedOut))
 }
 
@@ -81,7 +120,11 @@ async fn negotiate(
     tls: TlsPolicy,
     client_tls: Option<ClientTls>,
     memory: &Memory,
+    resume: Option<Resumption>,
 ) -> Result<Ready, ConnectionError> {
+    let mut sasl2 = settings.sasl2.clone();
+    sasl2.token = memory.token.clone().filter(|token| SystemTime::from(token.expiry) > SystemTime::now());
+    sasl2.offer.clone_from(&memory.offer);
     let policy = ClientPolicy { floor: memory.floor, ..ClientPolicy::default() };
     let mut initiator = Initiator::new(InitiatorConfig {
         account: settings.account.clone(),
@@ -91,9 +134,9 @@ async fn negotiate(
         tls,
         lang: settings.lang.clone(),
         nonce: Nonce::from_entropy(&crate::random::bytes::<24>()),
-        management: false,
-        resume: None,
-        sasl2: Sasl2Options::default(),
+        management: settings.management,
+        resume,
+        sasl2,
     });
     let mut limits = XmlLimits::authenticated();
     limits.stanza_bytes = u32::try_from(settings.max_stanza_bytes).unwrap_or(u32::MAX);

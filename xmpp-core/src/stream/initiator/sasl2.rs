@@ -355,7 +355,9 @@ impl Initiator {
         let identifier = root.child("authorization-identifier", SASL2).map(|jid| jid.text().trim().to_owned());
         let jid = identifier.and_then(|jid| Jid::lenient(&jid).ok()).ok_or_else(unexpected)?;
         let resumed = root.child(Resumed::NAME, management::NS);
-        if let (Some(resumed), Some(former)) = (resumed, self.config.resume.take()) {
+        let asked = self.outcome.offer.as_ref().is_some_and(|offer| offer.management);
+        let former = if asked { self.config.resume.take() } else { None };
+        if let (Some(resumed), Some(former)) = (resumed, former) {
             let resumed = Resumed::read(resumed).map_err(|_| unexpected())?;
             if resumed.previd != former.id {
                 return Err(unexpected());
@@ -388,7 +390,9 @@ impl Initiator {
             let secret = token.attr("token").filter(|secret| !secret.is_empty())?.into_owned();
             Some(FastToken { secret, mechanism: asked, expiry })
         });
-        given.or_else(|| old.filter(|_| !self.config.sasl2.invalidate).cloned())
+        // One that could not be used is kept; one that was ended or refused is not.
+        let spent = by_token && self.config.sasl2.invalidate;
+        given.or_else(|| self.config.sasl2.token.clone().filter(|_| !spent))
     }
 }
 
