@@ -115,7 +115,8 @@ fn xep0388_3_sasl2_is_offered_and_taken_after_tls_alone() {
 fn xep0388_4_1_plain_without_more_saves_the_restart() {
     let mut server = opened();
     let answer = server.hear(&plain(""));
-    let expected = success("juliet@localhost", "") + "<stream:features><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/>";
+    let expected =
+        success("juliet@localhost", "") + "<stream:features><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/>";
     assert!(answer.starts_with(&expected), "{answer}");
     assert!(!answer.contains("[restart]"), "{answer}");
     let bound = server.hear("<iq type='set' id='b'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/></iq>");
@@ -127,7 +128,8 @@ fn scram(server: &mut Server, mechanism: &str, inside: &str) -> String {
     let offer = Offer { mechanisms: vec![mechanism.into()], bindings: None, sasl2: false };
     let none = ChannelBindings::default();
     let policy = ClientPolicy::default();
-    let mut client = ClientSasl::choose(&offer, Credentials::password("juliet", "secret"), &none, true, &policy).unwrap();
+    let mut client =
+        ClientSasl::choose(&offer, Credentials::password("juliet", "secret"), &none, true, &policy).unwrap();
     let (name, initial) = client.start(Nonce::new("abcdefghijklmnop").unwrap()).unwrap();
     let answer = server.hear(&authenticate(&name, &initial.unwrap(), inside));
     let challenge = between(&answer, &format!("<challenge {SASL2}>"), "</challenge>");
@@ -488,7 +490,8 @@ fn xep0484_3_6_a_token_can_be_invalidated() {
         let secret = token(&mut server, Mechanism::HtSha256Exporter);
         server.now += 900;
         server = again(server);
-        let request = by_token(&secret, "invalidate='true'").replace("</authenticate>", &format!("{also}</authenticate>"));
+        let request =
+            by_token(&secret, "invalidate='true'").replace("</authenticate>", &format!("{also}</authenticate>"));
         let answer = server.hear(&request);
         assert!(answer.starts_with("<success") && answer.contains("<token") == given, "{answer}");
         server = again(server);
@@ -511,7 +514,9 @@ fn xep0480_3_credentials_are_derived_with_the_clients_help() {
     let answer = server.hear(&upgrading("SHA-256"));
     assert_eq!(answer, format!("<continue {SASL2}><tasks><task>UPGR-SCRAM-SHA-256</task></tasks></continue>"));
     let answer = server.hear(&next("UPGR-SCRAM-SHA-256"));
-    assert!(answer.starts_with(&format!("<task-data {SASL2}><salt xmlns='urn:xmpp:scram-upgrade:0' iterations='4096'>")));
+    assert!(
+        answer.starts_with(&format!("<task-data {SASL2}><salt xmlns='urn:xmpp:scram-upgrade:0' iterations='4096'>"))
+    );
     let hash = base64(&[5; 32]);
     let data = format!("<task-data {SASL2}><hash xmlns='urn:xmpp:scram-upgrade:0'>{hash}</hash></task-data>");
     assert!(server.hear(&data).starts_with(&success("juliet@localhost", "")));
@@ -531,7 +536,8 @@ fn xep0480_2_2_what_is_there_already_is_not_asked_for() {
 
 #[test]
 fn xep0480_a_task_that_goes_wrong_ends_the_stream() {
-    let data = |hash: &str| format!("<task-data {SASL2}><hash xmlns='urn:xmpp:scram-upgrade:0'>{hash}</hash></task-data>");
+    let data =
+        |hash: &str| format!("<task-data {SASL2}><hash xmlns='urn:xmpp:scram-upgrade:0'>{hash}</hash></task-data>");
     let wrong: [&[String]; 6] = [
         &[next("UPGR-SCRAM-SHA-512")],
         &[next("UNREALISTIC-2FA")],
@@ -563,10 +569,8 @@ fn xep0480_a_task_that_goes_wrong_ends_the_stream() {
 fn xep0484_3_3_a_token_comes_after_the_tasks() {
     let mut server = opened();
     server.hashes = vec![Hash::Sha1];
-    let request = upgrading("SHA-256").replace(
-        "</authenticate>",
-        &format!("<request-token {FAST} mechanism='HT-SHA-256-NONE'/></authenticate>"),
-    );
+    let request = upgrading("SHA-256")
+        .replace("</authenticate>", &format!("<request-token {FAST} mechanism='HT-SHA-256-NONE'/></authenticate>"));
     let answer = server.hear(&request) + &server.hear(&next("UPGR-SCRAM-SHA-256"));
     assert!(!answer.contains("<token") && server.tokens.is_empty(), "{answer}");
 }

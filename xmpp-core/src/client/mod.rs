@@ -45,8 +45,8 @@ use crate::{
     xml::{Writer, ns},
 };
 use desk::Command;
-use std::{sync::Arc, time::Duration};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::{sync::Arc, time::Duration};
 use tokio::sync::{mpsc, oneshot, watch};
 
 /// A handle to a connection that keeps itself up. Cheap to clone.

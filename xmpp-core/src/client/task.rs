@@ -15,7 +15,7 @@ use crate::{
     jid::FullJid,
     net::Plan,
     sasl::Mechanism,
-    stream::{FastToken, StreamLimits, NegotiationError, OtherHost, StreamCondition, StreamError},
+    stream::{FastToken, NegotiationError, OtherHost, StreamCondition, StreamError, StreamLimits},
 };
 use std::time::Duration;
 use tokio::{

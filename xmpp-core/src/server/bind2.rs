@@ -114,7 +114,11 @@ impl Server {
             mac.update(&[0]);
         }
         let mac = mac.finalize().into_bytes();
-        mac.iter().take(16).filter_map(|byte| ALPHABET.get(usize::from(byte & 31))).map(|byte| char::from(*byte)).collect()
+        mac.iter()
+            .take(16)
+            .filter_map(|byte| ALPHABET.get(usize::from(byte & 31)))
+            .map(|byte| char::from(*byte))
+            .collect()
     }
 
     /// Ends what is left of the same client (XEP-0386 §3.2).
@@ -122,10 +126,12 @@ impl Server {
         let own = session.jid();
         for old in self.inner().directory.sessions(own.bare_str()) {
             let same = old.jid().resource().is_some_and(|resource| {
-                resource.rsplit_once('/').map_or(resource, |(_, made)| made) == stable && Some(resource) != own.resource()
+                resource.rsplit_once('/').map_or(resource, |(_, made)| made) == stable
+                    && Some(resource) != own.resource()
             });
             if same {
-                let error = StreamError::new(StreamCondition::Conflict).with_text("the same client has logged in again");
+                let error =
+                    StreamError::new(StreamCondition::Conflict).with_text("the same client has logged in again");
                 old.close(Some(&error));
             }
         }

@@ -1,8 +1,8 @@
 //! Composing a server.
 
 use super::{
-    Accounts, Domain, Envelope, Inner, Limits, Observed, Resource, RouteError, Server, Stage, Station, WeakServer,
-    Tokens, accounts::DynAccounts, directory::Directory, listener::Newcomers, observe::Counters, route,
+    Accounts, Domain, Envelope, Inner, Limits, Observed, Resource, RouteError, Server, Stage, Station, Tokens,
+    WeakServer, accounts::DynAccounts, directory::Directory, listener::Newcomers, observe::Counters, route,
     throttle::LoginThrottle, tokens::DynTokens,
 };
 use crate::{

@@ -35,8 +35,8 @@ pub use builder::{Extension, ForBoth, ForServer, ServerBuilder, ServerCell, Serv
 pub use directory::Resource;
 pub use limits::Limits;
 pub use observe::{Observed, Stats};
-pub use tokens::{MemoryTokens, TOKEN_CLIENTS, Tokens, TokensError, tokens_conformance};
 pub use route::{Decision, Envelope, Interceptor, Kinds, RouteError, Stage, Station, Verdict};
+pub use tokens::{MemoryTokens, TOKEN_CLIENTS, Tokens, TokensError, tokens_conformance};
 
 use crate::{
     extension::Registrar,

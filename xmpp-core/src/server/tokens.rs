@@ -121,7 +121,8 @@ impl Tokens for MemoryTokens {
             clients.remove(client);
         } else if agreed {
             if revision == 0 && clients.len() >= TOKEN_CLIENTS {
-                let first = clients.iter().min_by_key(|(_, stored)| last_expiry(stored)).map(|(client, _)| client.clone());
+                let first =
+                    clients.iter().min_by_key(|(_, stored)| last_expiry(stored)).map(|(client, _)| client.clone());
                 first.and_then(|first| clients.remove(&first));
             }
             clients.insert(client.to_owned(), ClientTokens { revision: revision.saturating_add(1), ..tokens.clone() });
@@ -171,7 +172,11 @@ pub async fn tokens_conformance<T: Tokens>(tokens: &T, one: &BareJid, other: &Ba
     if nothing != ClientTokens::default() {
         fail(format!("nothing was stored, and {nothing:?} found"));
     }
-    let first = ClientTokens { current: Some(token("a<&'", 10)), fresh: Some(token("b", u64::from(u32::MAX) * 2)), revision: 0 };
+    let first = ClientTokens {
+        current: Some(token("a<&'", 10)),
+        fresh: Some(token("b", u64::from(u32::MAX) * 2)),
+        revision: 0,
+    };
     if !store(one, "laptop", &first).await {
         fail("the first is not stored".into());
     }

@@ -21,10 +21,10 @@ pub use acceptor::{
 pub use error::{OtherHost, StreamCondition, StreamError};
 pub use features::Features;
 pub use header::{Header, STREAM_END};
-pub use limits::StreamLimits;
-pub use sasl2::UserAgent;
-pub use tokens::{ClientTokens, Token};
 pub use initiator::{
     Established, FastToken, Initiator, InitiatorConfig, NegotiationError, Resumption, Sasl2Offer, Sasl2Options, Step,
     TlsPolicy,
 };
+pub use limits::StreamLimits;
+pub use sasl2::UserAgent;
+pub use tokens::{ClientTokens, Token};

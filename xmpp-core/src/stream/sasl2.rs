@@ -303,6 +303,9 @@ mod tests {
     fn xep0388_2_3_new_ids_are_random_uuids_of_version_4() {
         let (one, two) = (UserAgent::new_id(), UserAgent::new_id());
         assert_ne!(one, two);
-        assert!(is_uuid(&one) && one.get(14..15) == Some("4") && one.get(19..20).is_some_and(|v| "89ab".contains(v)), "{one}");
+        assert!(
+            is_uuid(&one) && one.get(14..15) == Some("4") && one.get(19..20).is_some_and(|v| "89ab".contains(v)),
+            "{one}"
+        );
     }
 }

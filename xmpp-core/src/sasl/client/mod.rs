@@ -219,13 +219,7 @@ impl ClientSasl {
 
     /// What makes the salted password that a server asks for to offer a stronger mechanism from now on (XEP-0480 §3);
     /// `None` where the password is not known, or `iterations` is not what the policy allows.
-    pub fn upgrade(
-        &self,
-        hash: Hash,
-        salt: &[u8],
-        iterations: u32,
-        policy: &ClientPolicy,
-    ) -> Option<UpgradeJob> {
+    pub fn upgrade(&self, hash: Hash, salt: &[u8], iterations: u32, policy: &ClientPolicy) -> Option<UpgradeJob> {
         let password = self.password().filter(|_| policy.iterations.contains(&iterations))?;
         Some(UpgradeJob { hash, password: password.clone(), salt: salt.to_vec(), iterations })
     }

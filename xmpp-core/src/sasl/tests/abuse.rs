@@ -334,7 +334,8 @@ fn abuse_a034_the_announcement_was_changed() {
 #[test]
 fn abuse_a034_nothing_below_what_was_used_before() {
     let choose = |names: &[&str], floor, secured| {
-        let offer = Offer { mechanisms: names.iter().map(|&name| name.to_owned()).collect(), bindings: None, sasl2: false };
+        let offer =
+            Offer { mechanisms: names.iter().map(|&name| name.to_owned()).collect(), bindings: None, sasl2: false };
         let policy = ClientPolicy { floor, ..ClientPolicy::default() };
         ClientSasl::choose(&offer, Credentials::password("a", "b"), &ChannelBindings::default(), secured, &policy)
             .map(|client| client.mechanism_name().to_owned())

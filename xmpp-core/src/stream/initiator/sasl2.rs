@@ -408,7 +408,6 @@ pub(super) fn respond(step: ClientStep) -> Vec<Step> {
     }
 }
 
-
 impl Run {
     pub(super) fn derived(&mut self, keys: crate::sasl::ScramKeys) -> Result<Vec<Step>, NegotiationError> {
         Ok(respond(ClientStep::Send(self.sasl.derived(keys)?)))
