@@ -8,8 +8,10 @@ mod login;
 mod loss;
 mod peer;
 mod queries;
+mod resume;
 mod session;
 mod talk;
+mod wire;
 
 use check::{Checked, Report};
 use peer::{Peer, Way};
@@ -36,6 +38,7 @@ async fn checks() -> Checked<bool> {
         talk::checks(&mut report, &peer, way).await;
         queries::checks(&mut report, &peer, way).await;
         loss::checks(&mut report, &peer, way).await;
+        resume::checks(&mut report, &peer, way).await;
     }
     Ok(report.passed())
 }

@@ -17,10 +17,13 @@ mod accounts;
 mod bind2;
 mod buffers;
 mod builder;
+mod client_state;
 mod connection;
 mod directory;
+mod hibernation;
 mod limits;
 mod listener;
+mod management;
 mod negotiate;
 mod observe;
 mod route;
@@ -28,10 +31,12 @@ mod router;
 mod session;
 mod throttle;
 mod tokens;
+mod unsent;
 
 pub use accounts::{Accounts, AccountsError, DEFAULT_ITERATIONS, MemoryAccounts, conformance, hash_password};
 pub use bind2::Binding;
 pub use builder::{Extension, ForBoth, ForServer, ServerBuilder, ServerCell, ServerError, ServerRegistrar};
+pub use client_state::Idle;
 pub use directory::Resource;
 pub use limits::Limits;
 pub use observe::{Observed, Stats};
@@ -47,7 +52,9 @@ use crate::{
     xml::Stanza,
 };
 use accounts::DynAccounts;
+use client_state::IdleRule;
 use directory::Directory;
+use hibernation::Hibernating;
 use session::Session;
 use std::{
     net::IpAddr,
@@ -105,6 +112,8 @@ pub(crate) struct Inner {
     outgoing: usize,
     registrar: Registrar,
     session_end: Vec<SessionEnd>,
+    idle_rules: Vec<IdleRule>,
+    hibernating: Hibernating,
     stats: observe::Counters,
     throttle: LoginThrottle,
     /// Connections that may still be accepted.
@@ -160,6 +169,11 @@ impl Server {
         self.0.directory.count()
     }
 
+    /// How many of these have no connection, and can be resumed (XEP-0198 §5).
+    pub fn hibernating(&self) -> usize {
+        self.0.hibernating.count()
+    }
+
     /// What has been counted since the start.
     pub fn stats(&self) -> Stats {
         self.0.stats.snapshot()
@@ -190,6 +204,7 @@ impl Server {
         let session = jid.resource().and_then(|resource| self.0.directory.find(jid.bare_str(), resource));
         session.is_some_and(|session| {
             session.close(Some(error));
+            self.reap(&session);
             true
         })
     }
@@ -200,7 +215,10 @@ impl Server {
         self.0.stop.cancel();
         self.0.tasks.close();
         let error = StreamError::new(StreamCondition::SystemShutdown);
-        self.0.directory.for_each(|session| session.close(Some(&error)));
+        self.0.directory.for_each(|session| {
+            session.close(Some(&error));
+            self.reap(session);
+        });
         if tokio::time::timeout(grace, self.0.tasks.wait()).await.is_err() {
             self.0.directory.for_each(|session| session.kill());
             let _ = tokio::time::timeout(Duration::from_secs(1), self.0.tasks.wait()).await;
@@ -222,6 +240,7 @@ impl Server {
         if let Some(old) = replaced {
             self.farewell(&old);
             old.close(Some(&StreamError::new(StreamCondition::Conflict).with_text("replaced by a new session")));
+            self.reap(&old);
         }
         if self.0.stop.is_cancelled() {
             session.close(Some(&StreamError::new(StreamCondition::SystemShutdown)));
@@ -275,4 +294,9 @@ impl Server {
             self.detach(pending);
         }
     }
+}
+
+/// Whole seconds, as the keeper counts them.
+fn seconds(time: Duration) -> u32 {
+    u32::try_from(time.as_secs()).unwrap_or(u32::MAX)
 }
