@@ -27,7 +27,8 @@ const ID: &str = "d4565fa7-4d72-4749-b3d3-740edbf87770";
 
 fn certificate() -> (ServerTls, ClientTls) {
     let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
-    let key = CertificateKey::from_pem(made.cert.pem().as_bytes(), made.signing_key.serialize_pem().as_bytes()).unwrap();
+    let key =
+        CertificateKey::from_pem(made.cert.pem().as_bytes(), made.signing_key.serialize_pem().as_bytes()).unwrap();
     let client = ClientTls::builder().add_root_pem(made.cert.pem().as_bytes()).unwrap().build().unwrap();
     (ServerTls::single(key).unwrap(), client)
 }
@@ -134,7 +135,8 @@ async fn abuse_a041_a_deleted_account_has_no_tokens() {
     let accounts = Arc::new(MemoryAccounts::new());
     let juliet: BareJid = "juliet@localhost".parse().unwrap();
     accounts.set_credentials(juliet.clone(), Hash::ALL.map(stored).to_vec());
-    let server = Server::builder("localhost").accounts(Arc::clone(&accounts)).tls(server_tls).tokens(MemoryTokens::new());
+    let server =
+        Server::builder("localhost").accounts(Arc::clone(&accounts)).tls(server_tls).tokens(MemoryTokens::new());
     let server = server.build().unwrap();
     let address = server.listen_tls("127.0.0.1:0".parse().unwrap()).await.unwrap();
     let client = || {

@@ -54,6 +54,7 @@ pub(crate) struct Limits {
     bytes_per_second: u32,
     burst_bytes: u32,
     keepalive_seconds: u32,
+    token_days: u32,
 }
 
 impl Default for Config {
@@ -93,6 +94,7 @@ impl Default for Limits {
             bytes_per_second: core.bytes_per_second,
             burst_bytes: core.burst_bytes,
             keepalive_seconds: seconds(core.keepalive),
+            token_days: seconds(core.token_life) / DAY,
         }
     }
 }
@@ -113,6 +115,7 @@ impl Limits {
         core.bytes_per_second = self.bytes_per_second;
         core.burst_bytes = self.burst_bytes;
         core.keepalive = Duration::from_secs(self.keepalive_seconds.into());
+        core.token_life = Duration::from_secs(u64::from(self.token_days) * u64::from(DAY));
         core
     }
 
@@ -126,6 +129,7 @@ impl Limits {
             ("bytes_per_second", self.bytes_per_second.into()),
             ("burst_bytes", self.burst_bytes.into()),
             ("keepalive_seconds", self.keepalive_seconds.into()),
+            ("token_days", self.token_days.into()),
         ];
         if let Some((name, _)) = positive.iter().find(|(_, value)| *value == 0) {
             return Err(format!("limits.{name} must be more than 0").into());
@@ -140,6 +144,9 @@ impl Limits {
         Ok(())
     }
 }
+
+/// Seconds of a day.
+const DAY: u32 = 24 * 60 * 60;
 
 /// A place to listen on.
 #[derive(Clone, Debug, PartialEq)]
@@ -293,6 +300,7 @@ mod tests {
             ("tls.enabled = false", "unless plaintext = true"),
             ("plaintext = true\nlisten.c2s_tls = ['127.0.0.1:1']\ntls.enabled = false", "c2s_tls needs TLS"),
             ("limits.connections = 0", "limits.connections must be more than 0"),
+            ("limits.token_days = 0", "limits.token_days must be more than 0"),
             ("limits.stanza_bytes = 9999", "at least 10000"),
             ("limits.outbox_bytes = 300000", "at least twice"),
             ("plaintext = 1", "line 1"),

@@ -140,7 +140,9 @@ impl Server {
             if same {
                 let error =
                     StreamError::new(StreamCondition::Conflict).with_text("the same client has logged in again");
+                self.session_ended(&old);
                 old.close(Some(&error));
+                self.reap(&old);
             }
         }
     }
