@@ -11,6 +11,7 @@ mod queries;
 mod resume;
 mod session;
 mod talk;
+mod tokens;
 mod wire;
 
 use check::{Checked, Report};
@@ -35,6 +36,7 @@ async fn checks() -> Checked<bool> {
     for way in [Way::StartTls, Way::DirectTls] {
         login::checks(&mut report, &peer, way).await;
         login::refusals(&mut report, &peer, way).await;
+        tokens::checks(&mut report, &peer, way).await;
         talk::checks(&mut report, &peer, way).await;
         queries::checks(&mut report, &peer, way).await;
         loss::checks(&mut report, &peer, way).await;
