@@ -84,6 +84,7 @@ pub(crate) struct Limits {
     burst_bytes: u32,
     keepalive_seconds: u32,
     keepalive_answer_seconds: u32,
+    token_days: u32,
 }
 
 /// XEP-0198.
@@ -165,6 +166,7 @@ impl Default for Limits {
             burst_bytes: core.burst_bytes,
             keepalive_seconds: seconds(core.keepalive),
             keepalive_answer_seconds: seconds(core.keepalive_answer),
+            token_days: seconds(core.token_life) / DAY,
         }
     }
 }
@@ -220,6 +222,7 @@ impl Limits {
         core.burst_bytes = self.burst_bytes;
         core.keepalive = Duration::from_secs(self.keepalive_seconds.into());
         core.keepalive_answer = Duration::from_secs(self.keepalive_answer_seconds.into());
+        core.token_life = Duration::from_secs(u64::from(self.token_days) * u64::from(DAY));
         core
     }
 
@@ -234,6 +237,7 @@ impl Limits {
             ("burst_bytes", self.burst_bytes.into()),
             ("keepalive_seconds", self.keepalive_seconds.into()),
             ("keepalive_answer_seconds", self.keepalive_answer_seconds.into()),
+            ("token_days", self.token_days.into()),
         ];
         if let Some((name, _)) = positive.iter().find(|(_, value)| *value == 0) {
             return Err(format!("limits.{name} must be more than 0").into());
@@ -248,6 +252,9 @@ impl Limits {
         Ok(())
     }
 }
+
+/// Seconds of a day.
+const DAY: u32 = 24 * 60 * 60;
 
 /// A place to listen on.
 #[derive(Clone, Debug, PartialEq)]
@@ -456,6 +463,7 @@ mod tests {
             ("http.trusted_proxies = ['nginx']", "\"nginx\" is not a range"),
             ("http.public_url = 'chat.example.org'", "no address of the web"),
             ("limits.connections = 0", "limits.connections must be more than 0"),
+            ("limits.token_days = 0", "limits.token_days must be more than 0"),
             ("limits.stanza_bytes = 9999", "at least 10000"),
             ("limits.outbox_bytes = 300000", "at least twice"),
             ("stream_management.unacked_bytes = 300000", "at least twice"),
