@@ -48,5 +48,11 @@ async fn checks() -> Checked<bool> {
         queries::checks(&mut report, &peer, way).await;
         loss::checks(&mut report, &peer, way).await;
     }
+    if peer::optional("BOSH_URL").is_some() {
+        login::over_bosh(&mut report, &peer).await;
+        talk::checks(&mut report, &peer, Way::Bosh).await;
+        queries::checks(&mut report, &peer, Way::Bosh).await;
+        loss::checks(&mut report, &peer, Way::Bosh).await;
+    }
     Ok(report.passed())
 }

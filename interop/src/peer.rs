@@ -20,6 +20,8 @@ pub(crate) enum Way {
     StartTls,
     DirectTls,
     WebSocket,
+    /// Not at all, over BOSH.
+    Bosh,
 }
 
 impl Display for Way {
@@ -28,6 +30,7 @@ impl Display for Way {
             Way::StartTls => "starttls",
             Way::DirectTls => "direct-tls",
             Way::WebSocket => "websocket",
+            Way::Bosh => "bosh",
         })
     }
 }
@@ -81,6 +84,7 @@ impl Peer {
                 let url = self.websocket.clone().ok_or("the server has no WebSocket")?;
                 if url.starts_with("ws:") { builder.websocket(url).allow_plaintext() } else { builder.websocket(url) }
             }
+            Way::Bosh => builder.bosh(var("BOSH_URL")?).allow_plaintext(),
         };
         let backoff = Backoff { first: Duration::from_millis(200), max: Duration::from_millis(500) };
         Ok(builder.tls(self.tls.clone()).backoff(backoff).request_timeout(Duration::from_secs(300)))

@@ -39,11 +39,13 @@ impl Wire {
         Ok(Wire { port, way, cuts })
     }
 
-    /// The client, sent this way: over TCP, as there is no wire for what goes over HTTP.
+    /// The client, sent this way.
     pub(crate) fn client(&self, builder: ClientBuilder) -> ClientBuilder {
         match self.way {
+            Way::StartTls => builder.server("127.0.0.1", self.port),
             Way::DirectTls => builder.server_tls("127.0.0.1", self.port),
-            _ => builder.server("127.0.0.1", self.port),
+            // Nobody lays a wire for these.
+            Way::WebSocket | Way::Bosh => builder,
         }
     }
 
