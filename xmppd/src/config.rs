@@ -23,6 +23,7 @@ pub(crate) struct Config {
     pub(crate) any_user_password: Option<String>,
     pub(crate) listen: Listen,
     pub(crate) tls: Tls,
+    pub(crate) http: Http,
     pub(crate) limits: Limits,
 }
 
@@ -31,6 +32,17 @@ pub(crate) struct Config {
 pub(crate) struct Listen {
     c2s: Option<Vec<SocketAddr>>,
     c2s_tls: Option<Vec<SocketAddr>>,
+    http: Option<Vec<SocketAddr>>,
+    https: Option<Vec<SocketAddr>>,
+}
+
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Http {
+    public_url: Option<String>,
+    trusted_proxies: Vec<String>,
+    origins: Vec<String>,
+    bosh: bool,
 }
 
 #[derive(Clone, Debug, Deserialize, PartialEq)]
@@ -53,6 +65,10 @@ pub(crate) struct Limits {
     outbox_bytes: usize,
     bytes_per_second: u32,
     burst_bytes: u32,
+    bosh_sessions: usize,
+    bosh_sessions_per_ip: usize,
+    bosh_wait_seconds: u32,
+    bosh_inactivity_seconds: u32,
     keepalive_seconds: u32,
 }
 
@@ -67,6 +83,7 @@ impl Default for Config {
             any_user_password: None,
             listen: Listen::default(),
             tls: Tls { enabled: true, certificate: None, key: None },
+            http: Http::default(),
             limits: Limits::default(),
         }
     }
@@ -75,6 +92,32 @@ impl Default for Config {
 impl Default for Tls {
     fn default() -> Tls {
         Config::default().tls
+    }
+}
+
+impl Default for Http {
+    fn default() -> Http {
+        Http { public_url: None, trusted_proxies: Vec::new(), origins: vec!["*".into()], bosh: true }
+    }
+}
+
+impl Http {
+    /// As the server takes it.
+    pub(crate) fn to_core(&self) -> Outcome<server::Http> {
+        let mut core = server::Http::new().bosh(self.bosh);
+        if let Some(url) = &self.public_url {
+            if !url.starts_with("https://") && !url.starts_with("http://") {
+                return Err(format!("http.public_url is no address of the web: {url}").into());
+            }
+            core = core.public_url(url);
+        }
+        for range in &self.trusted_proxies {
+            core = core.trusted_proxy(range.parse().map_err(|error| format!("http.trusted_proxies: {error}"))?);
+        }
+        if !self.origins.iter().any(|origin| origin == "*") {
+            core = core.origins(&self.origins);
+        }
+        Ok(core)
     }
 }
 
@@ -92,6 +135,10 @@ impl Default for Limits {
             outbox_bytes: core.outbox_bytes,
             bytes_per_second: core.bytes_per_second,
             burst_bytes: core.burst_bytes,
+            bosh_sessions: core.http.bosh_sessions,
+            bosh_sessions_per_ip: core.http.bosh_sessions_per_ip,
+            bosh_wait_seconds: seconds(core.http.bosh.wait),
+            bosh_inactivity_seconds: seconds(core.http.bosh.inactivity),
             keepalive_seconds: seconds(core.keepalive),
         }
     }
@@ -112,6 +159,10 @@ impl Limits {
         core.outbox_bytes = self.outbox_bytes;
         core.bytes_per_second = self.bytes_per_second;
         core.burst_bytes = self.burst_bytes;
+        core.http.bosh_sessions = self.bosh_sessions;
+        core.http.bosh_sessions_per_ip = self.bosh_sessions_per_ip;
+        core.http.bosh.wait = Duration::from_secs(self.bosh_wait_seconds.into());
+        core.http.bosh.inactivity = Duration::from_secs(self.bosh_inactivity_seconds.into());
         core.keepalive = Duration::from_secs(self.keepalive_seconds.into());
         core
     }
@@ -125,6 +176,9 @@ impl Limits {
             ("negotiation_seconds", self.negotiation_seconds.into()),
             ("bytes_per_second", self.bytes_per_second.into()),
             ("burst_bytes", self.burst_bytes.into()),
+            ("bosh_sessions", self.bosh_sessions as u64),
+            ("bosh_sessions_per_ip", self.bosh_sessions_per_ip as u64),
+            ("bosh_inactivity_seconds", self.bosh_inactivity_seconds.into()),
             ("keepalive_seconds", self.keepalive_seconds.into()),
         ];
         if let Some((name, _)) = positive.iter().find(|(_, value)| *value == 0) {
@@ -173,13 +227,17 @@ impl Config {
         if let Some(data) = &settings.data {
             config.data.clone_from(data);
         }
-        if !settings.c2s.is_empty() || !settings.c2s_tls.is_empty() {
-            config.listen = Listen { c2s: Some(settings.c2s.clone()), c2s_tls: Some(settings.c2s_tls.clone()) };
+        let named = [&settings.c2s, &settings.c2s_tls, &settings.http, &settings.https];
+        if named.iter().any(|addresses| !addresses.is_empty()) {
+            let [c2s, c2s_tls, http, https] = named.map(|addresses| Some(addresses.clone()));
+            config.listen = Listen { c2s, c2s_tls, http, https };
         }
-        if !config.tls.enabled && !settings.c2s_tls.is_empty() {
-            return Err("--c2s-tls needs TLS, and tls.enabled is false".into());
+        if !config.tls.enabled && !(settings.c2s_tls.is_empty() && settings.https.is_empty()) {
+            return Err("--c2s-tls and --https need TLS, and tls.enabled is false".into());
         }
-        if config.any_user_password.is_some() && config.listeners().iter().any(|one| !one.address.ip().is_loopback()) {
+        if config.any_user_password.is_some()
+            && config.listeners().iter().chain(&config.web_listeners()).any(|one| !one.address.ip().is_loopback())
+        {
             return Err(
                 "any_user_password is for measurements, and every listener must be on a loopback address".into()
             );
@@ -214,7 +272,11 @@ impl Config {
             if config.listen.c2s_tls.as_ref().is_some_and(|addresses| !addresses.is_empty()) {
                 return Err("listen.c2s_tls needs TLS, and tls.enabled is false".into());
             }
+            if config.listen.https.as_ref().is_some_and(|addresses| !addresses.is_empty()) {
+                return Err("listen.https needs TLS, and tls.enabled is false".into());
+            }
         }
+        config.http.to_core()?;
         config.limits.check()?;
         Ok(config)
     }
@@ -239,16 +301,28 @@ impl Config {
 
     /// Where to listen.
     pub(crate) fn listeners(&self) -> Vec<Listener> {
-        let Listen { c2s, c2s_tls } = &self.listen;
-        if c2s.is_none() && c2s_tls.is_none() {
+        let Listen { c2s, c2s_tls, .. } = &self.listen;
+        if self.listens_as_usual() {
             let direct = self.tls.enabled.then(|| self.usual(5223, true));
             return self.usual(5222, false).into_iter().chain(direct.into_iter().flatten()).collect();
         }
-        let named = |addresses: &Option<Vec<SocketAddr>>, tls| {
-            let addresses = addresses.clone().unwrap_or_default().into_iter();
-            addresses.map(move |address| Listener { address, tls, otherwise: Otherwise::Fail })
-        };
         named(c2s, false).chain(named(c2s_tls, true)).collect()
+    }
+
+    /// Where to listen for browsers.
+    pub(crate) fn web_listeners(&self) -> Vec<Listener> {
+        let Listen { http, https, .. } = &self.listen;
+        if self.listens_as_usual() {
+            let open = self.is_local().then(|| self.usual(5280, false));
+            let secured = self.tls.enabled.then(|| self.usual(5281, true));
+            return [open, secured].into_iter().flatten().flatten().collect();
+        }
+        named(http, false).chain(named(https, true)).collect()
+    }
+
+    fn listens_as_usual(&self) -> bool {
+        let Listen { c2s, c2s_tls, http, https } = &self.listen;
+        [c2s, c2s_tls, http, https].iter().all(|addresses| addresses.is_none())
     }
 
     fn usual(&self, port: u16, tls: bool) -> Vec<Listener> {
@@ -263,6 +337,11 @@ impl Config {
     }
 }
 
+fn named(addresses: &Option<Vec<SocketAddr>>, tls: bool) -> impl Iterator<Item = Listener> {
+    let addresses = addresses.clone().unwrap_or_default().into_iter();
+    addresses.map(move |address| Listener { address, tls, otherwise: Otherwise::Fail })
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -271,12 +350,20 @@ mod tests {
     #[test]
     fn the_template_says_the_defaults() {
         assert_eq!(Config::parse(TEMPLATE).unwrap(), Config::default());
-        let uncommented = TEMPLATE.replace("#c2s", "c2s").replace("#certificate", "certificate").replace("#key", "key");
+        let uncommented = ["c2s", "http ", "https ", "certificate", "key", "public_url"]
+            .iter()
+            .fold(TEMPLATE.to_owned(), |text, name| text.replace(&format!("#{name}"), name));
         let config = Config::parse(&uncommented).unwrap();
         let usual: Vec<_> = Config::default().listeners().into_iter().map(|one| (one.address, one.tls)).collect();
         let named: Vec<_> = config.listeners().into_iter().map(|one| (one.address, one.tls)).collect();
         assert_eq!(named, usual);
+        assert_eq!(config.web_listeners(), Config::default().web_listeners().into_iter().map(fixed).collect::<Vec<_>>());
         assert!(config.tls.key.is_some());
+    }
+
+    /// As if it had been named.
+    fn fixed(one: Listener) -> Listener {
+        Listener { otherwise: Otherwise::Fail, ..one }
     }
 
     #[test]
@@ -292,7 +379,12 @@ mod tests {
             ("tls.certificate = 'x'", "both, or neither"),
             ("tls.enabled = false", "unless plaintext = true"),
             ("plaintext = true\nlisten.c2s_tls = ['127.0.0.1:1']\ntls.enabled = false", "c2s_tls needs TLS"),
+            ("plaintext = true\nlisten.https = ['127.0.0.1:1']\ntls.enabled = false", "https needs TLS"),
+            ("http.trusted_proxies = ['nginx']", "\"nginx\" is not a range"),
+            ("http.public_url = 'chat.example.org'", "no address of the web"),
             ("limits.connections = 0", "limits.connections must be more than 0"),
+            ("limits.bosh_sessions = 0", "limits.bosh_sessions must be more than 0"),
+            ("http.bosh = 'yes'", "line 1"),
             ("limits.stanza_bytes = 9999", "at least 10000"),
             ("limits.outbox_bytes = 300000", "at least twice"),
             ("plaintext = 1", "line 1"),
@@ -309,6 +401,7 @@ mod tests {
         assert!(local.listeners().iter().all(|one| one.address.ip().is_loopback()));
         let public = Config::parse("domains = ['localhost', 'example.org']").unwrap();
         assert!(public.listeners().iter().all(|one| one.address.ip().is_unspecified()));
+        assert!(public.web_listeners().iter().all(|one| one.tls), "not in the open");
         let anonymous = Config::parse("anonymous_domains = ['guest.example.org']").unwrap();
         assert!(anonymous.listeners().iter().all(|one| one.address.ip().is_unspecified()));
     }
@@ -318,6 +411,10 @@ mod tests {
         let config = Config::parse("listen.c2s_tls = ['127.0.0.1:443']").unwrap();
         let address = "127.0.0.1:443".parse().unwrap();
         assert_eq!(config.listeners(), [Listener { address, tls: true, otherwise: Otherwise::Fail }]);
+        assert!(config.web_listeners().is_empty());
+        let config = Config::parse("listen.http = ['127.0.0.1:443']").unwrap();
+        assert_eq!(config.web_listeners(), [Listener { address, tls: false, otherwise: Otherwise::Fail }]);
+        assert!(config.listeners().is_empty());
     }
 
     #[test]
