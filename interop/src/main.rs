@@ -40,13 +40,13 @@ async fn checks() -> Checked<bool> {
         queries::checks(&mut report, &peer, way).await;
         pings::checks(&mut report, &peer, way).await;
         loss::checks(&mut report, &peer, way).await;
+        resume::checks(&mut report, &peer, way).await;
     }
     if peer.websocket.is_some() {
         let way = Way::WebSocket;
         talk::checks(&mut report, &peer, way).await;
         queries::checks(&mut report, &peer, way).await;
         loss::checks(&mut report, &peer, way).await;
-        resume::checks(&mut report, &peer, way).await;
     }
     if peer::bosh_url().is_some() {
         login::over_bosh(&mut report, &peer).await;

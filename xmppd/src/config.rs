@@ -27,6 +27,7 @@ pub(crate) struct Config {
     pub(crate) http: Http,
     pub(crate) limits: Limits,
     pub(crate) component: Vec<Component>,
+    pub(crate) stream_management: StreamManagement,
 }
 
 /// An external component that may connect.
@@ -87,6 +88,18 @@ pub(crate) struct Limits {
     bosh_wait_seconds: u32,
     bosh_inactivity_seconds: u32,
     keepalive_seconds: u32,
+    keepalive_answer_seconds: u32,
+}
+
+/// XEP-0198.
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct StreamManagement {
+    resume_seconds: u32,
+    unacked_stanzas: usize,
+    unacked_bytes: usize,
+    hibernated: usize,
+    hibernated_per_account: usize,
 }
 
 impl Default for Config {
@@ -104,6 +117,7 @@ impl Default for Config {
             http: Http::default(),
             limits: Limits::default(),
             component: Vec::new(),
+            stream_management: StreamManagement::default(),
         }
     }
 }
@@ -159,7 +173,42 @@ impl Default for Limits {
             bosh_wait_seconds: seconds(core.http.bosh.wait),
             bosh_inactivity_seconds: seconds(core.http.bosh.inactivity),
             keepalive_seconds: seconds(core.keepalive),
+            keepalive_answer_seconds: seconds(core.keepalive_answer),
         }
+    }
+}
+
+impl Default for StreamManagement {
+    fn default() -> StreamManagement {
+        let core = server::Limits::default();
+        StreamManagement {
+            resume_seconds: u32::try_from(core.resume_time.as_secs()).unwrap_or(u32::MAX),
+            unacked_stanzas: core.unacked_stanzas,
+            unacked_bytes: core.unacked_bytes,
+            hibernated: core.hibernated,
+            hibernated_per_account: core.hibernated_per_account,
+        }
+    }
+}
+
+impl StreamManagement {
+    pub(crate) fn apply(&self, core: &mut server::Limits) {
+        core.resume_time = Duration::from_secs(self.resume_seconds.into());
+        core.unacked_stanzas = self.unacked_stanzas;
+        core.unacked_bytes = self.unacked_bytes;
+        core.hibernated = self.hibernated;
+        core.hibernated_per_account = self.hibernated_per_account;
+    }
+
+    /// A client that acknowledges as it should must not be ended by a single stanza.
+    fn check(&self, limits: &Limits) -> Outcome<()> {
+        if self.unacked_stanzas < 100 {
+            return Err("stream_management.unacked_stanzas must be at least 100".into());
+        }
+        if self.unacked_bytes < 2 * limits.stanza_bytes as usize {
+            return Err("stream_management.unacked_bytes must be at least twice limits.stanza_bytes".into());
+        }
+        Ok(())
     }
 }
 
@@ -183,6 +232,7 @@ impl Limits {
         core.http.bosh.wait = Duration::from_secs(self.bosh_wait_seconds.into());
         core.http.bosh.inactivity = Duration::from_secs(self.bosh_inactivity_seconds.into());
         core.keepalive = Duration::from_secs(self.keepalive_seconds.into());
+        core.keepalive_answer = Duration::from_secs(self.keepalive_answer_seconds.into());
         core
     }
 
@@ -199,6 +249,7 @@ impl Limits {
             ("bosh_sessions_per_ip", self.bosh_sessions_per_ip as u64),
             ("bosh_inactivity_seconds", self.bosh_inactivity_seconds.into()),
             ("keepalive_seconds", self.keepalive_seconds.into()),
+            ("keepalive_answer_seconds", self.keepalive_answer_seconds.into()),
         ];
         if let Some((name, _)) = positive.iter().find(|(_, value)| *value == 0) {
             return Err(format!("limits.{name} must be more than 0").into());
@@ -301,6 +352,7 @@ impl Config {
         }
         config.http.to_core()?;
         config.limits.check()?;
+        config.stream_management.check(&config.limits)?;
         Ok(config)
     }
 
@@ -424,6 +476,9 @@ mod tests {
             ("http.bosh = 'yes'", "line 1"),
             ("limits.stanza_bytes = 9999", "at least 10000"),
             ("limits.outbox_bytes = 300000", "at least twice"),
+            ("stream_management.unacked_bytes = 300000", "at least twice"),
+            ("stream_management.unacked_stanzas = 99", "at least 100"),
+            ("limits.keepalive_answer_seconds = 0", "must be more than 0"),
             ("plaintext = 1", "line 1"),
             ("[listen", "line 1"),
         ] {

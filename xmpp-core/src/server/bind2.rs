@@ -1,10 +1,15 @@
 //! Sessions bound while their client logs in (XEP-0386): the resource, and the features that extensions enable.
 
-use super::{Server, ServerRegistrar, StreamCondition, StreamError, session::Session};
+use super::{Server, ServerRegistrar, StreamCondition, StreamError, client_state, session::Session};
 use crate::{
     BoxFuture,
     jid::{BareJid, FullJid},
-    stream::BindRequest,
+    payload::Payload,
+    stanza::Condition,
+    stream::{
+        BindRequest,
+        management::{self, Enable, Failed},
+    },
     xml::{ElementRef, Writer},
 };
 use hmac::{Hmac, Mac as _};
@@ -90,7 +95,8 @@ impl ServerRegistrar {
 impl Server {
     /// The names of the features that Bind 2 enables.
     pub(super) fn bind_feature_names(&self) -> Vec<String> {
-        let mut names: Vec<String> = self.inner().bind_features.iter().map(|(name, _)| name.clone()).collect();
+        let mut names = vec![management::NS.to_owned(), client_state::NS.to_owned()];
+        names.extend(self.inner().bind_features.iter().map(|(name, _)| name.clone()));
         names.dedup();
         names
     }
@@ -133,8 +139,29 @@ impl Server {
                 let error =
                     StreamError::new(StreamCondition::Conflict).with_text("the same client has logged in again");
                 old.close(Some(&error));
+                self.reap(&old);
             }
         }
+    }
+
+    /// Enables stream management (XEP-0198 §9.1) and takes note of the client's state (XEP-0352), as the client asks,
+    /// for a session that nobody can reach yet; what is answered.
+    pub(super) fn enable_own(&self, session: &Session, request: &BindRequest) -> Vec<u8> {
+        let mut answer = Writer::new(BIND2);
+        for element in request.features() {
+            match (element.ns(), element.name()) {
+                (management::NS, "enable") => {
+                    let wish = Enable::read(element).map_err(|_| Condition::BadRequest);
+                    match wish.and_then(|wish| session.enable(&wish, self.limits(), false)) {
+                        Ok(enabled) => enabled.write(&mut answer),
+                        Err(condition) => Failed::new(condition).write(&mut answer),
+                    }
+                }
+                (client_state::NS, "inactive") => session.set_inactive(true, self.limits()),
+                _ => {}
+            }
+        }
+        answer.finish()
     }
 
     /// Enables the features that a client asked for and extensions provide; what they answer.
