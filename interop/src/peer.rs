@@ -20,6 +20,8 @@ pub(crate) enum Way {
     StartTls,
     DirectTls,
     WebSocket,
+    /// Not at all, over BOSH.
+    Bosh,
 }
 
 impl Display for Way {
@@ -28,6 +30,7 @@ impl Display for Way {
             Way::StartTls => "starttls",
             Way::DirectTls => "direct-tls",
             Way::WebSocket => "websocket",
+            Way::Bosh => "bosh",
         })
     }
 }
@@ -66,6 +69,11 @@ impl Peer {
         })
     }
 
+    /// Host and port.
+    pub(crate) fn address(&self, way: Way) -> (String, u16) {
+        (self.host.clone(), if way == Way::StartTls { self.starttls } else { self.direct })
+    }
+
     /// A client that tries again soon, so that one which should not is seen to.
     pub(crate) fn client(&self, way: Way, account: &str, password: &str) -> Checked<ClientBuilder> {
         let builder = Client::builder(account.parse::<Jid>()?, password);
@@ -76,6 +84,7 @@ impl Peer {
                 let url = self.websocket.clone().ok_or("the server has no WebSocket")?;
                 if url.starts_with("ws:") { builder.websocket(url).allow_plaintext() } else { builder.websocket(url) }
             }
+            Way::Bosh => builder.bosh(var("BOSH_URL")?).allow_plaintext(),
         };
         let backoff = Backoff { first: Duration::from_millis(200), max: Duration::from_millis(500) };
         Ok(builder.tls(self.tls.clone()).backoff(backoff).request_timeout(Duration::from_secs(300)))

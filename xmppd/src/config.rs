@@ -21,10 +21,26 @@ pub(crate) struct Config {
     pub(crate) log: String,
     pub(crate) plaintext: bool,
     pub(crate) any_user_password: Option<String>,
+    pub(crate) replace_components: bool,
     pub(crate) listen: Listen,
     pub(crate) tls: Tls,
     pub(crate) http: Http,
     pub(crate) limits: Limits,
+    pub(crate) component: Vec<Component>,
+}
+
+/// An external component that may connect.
+#[derive(Clone, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Component {
+    pub(crate) domain: String,
+    pub(crate) secret: String,
+}
+
+impl std::fmt::Debug for Component {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Component").field("domain", &self.domain).finish_non_exhaustive()
+    }
 }
 
 #[derive(Clone, Debug, Default, Deserialize, PartialEq)]
@@ -32,6 +48,7 @@ pub(crate) struct Config {
 pub(crate) struct Listen {
     c2s: Option<Vec<SocketAddr>>,
     c2s_tls: Option<Vec<SocketAddr>>,
+    components: Option<Vec<SocketAddr>>,
     http: Option<Vec<SocketAddr>>,
     https: Option<Vec<SocketAddr>>,
 }
@@ -76,10 +93,12 @@ impl Default for Config {
             log: "info".into(),
             plaintext: false,
             any_user_password: None,
+            replace_components: false,
             listen: Listen::default(),
             tls: Tls { enabled: true, certificate: None, key: None },
             http: Http::default(),
             limits: Limits::default(),
+            component: Vec::new(),
         }
     }
 }
@@ -214,7 +233,7 @@ impl Config {
         let named = [&settings.c2s, &settings.c2s_tls, &settings.http, &settings.https];
         if named.iter().any(|addresses| !addresses.is_empty()) {
             let [c2s, c2s_tls, http, https] = named.map(|addresses| Some(addresses.clone()));
-            config.listen = Listen { c2s, c2s_tls, http, https };
+            config.listen = Listen { c2s, c2s_tls, http, https, components: config.listen.components.take() };
         }
         if !config.tls.enabled && !(settings.c2s_tls.is_empty() && settings.https.is_empty()) {
             return Err("--c2s-tls and --https need TLS, and tls.enabled is false".into());
@@ -232,7 +251,8 @@ impl Config {
     fn parse(text: &str) -> Outcome<Config> {
         let mut config: Config = toml::from_str(text)?;
         let mut seen = Vec::new();
-        for domain in config.domains.iter_mut().chain(&mut config.anonymous_domains) {
+        let components = config.component.iter_mut().map(|component| &mut component.domain);
+        for domain in config.domains.iter_mut().chain(&mut config.anonymous_domains).chain(components) {
             let address = BareJid::new(domain).map_err(|error| format!("{domain:?} is not a domain: {error}"))?;
             if address.local().is_some() {
                 return Err(format!("{domain:?} is not a domain: it has an @").into());
@@ -242,6 +262,9 @@ impl Config {
                 return Err(format!("the domain {domain} is there twice").into());
             }
             seen.push(address);
+        }
+        if let Some(open) = config.component.iter().find(|component| component.secret.is_empty()) {
+            return Err(format!("the component {} needs a secret", open.domain).into());
         }
         if config.domains.is_empty() {
             return Err("domains must name at least one domain".into());
@@ -293,6 +316,13 @@ impl Config {
         named(c2s, false).chain(named(c2s_tls, true)).collect()
     }
 
+    /// Where components connect: this machine alone unless other places are named, because their streams are not
+    /// encrypted. Nowhere while there are none.
+    pub(crate) fn component_listeners(&self) -> Vec<SocketAddr> {
+        let usual = || vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 5347))];
+        if self.component.is_empty() { Vec::new() } else { self.listen.components.clone().unwrap_or_else(usual) }
+    }
+
     /// Where to listen for browsers.
     pub(crate) fn web_listeners(&self) -> Vec<Listener> {
         let Listen { http, https, .. } = &self.listen;
@@ -305,7 +335,7 @@ impl Config {
     }
 
     fn listens_as_usual(&self) -> bool {
-        let Listen { c2s, c2s_tls, http, https } = &self.listen;
+        let Listen { c2s, c2s_tls, http, https, .. } = &self.listen;
         [c2s, c2s_tls, http, https].iter().all(|addresses| addresses.is_none())
     }
 
@@ -334,7 +364,7 @@ mod tests {
     #[test]
     fn the_template_says_the_defaults() {
         assert_eq!(Config::parse(TEMPLATE).unwrap(), Config::default());
-        let uncommented = ["c2s", "http ", "https ", "certificate", "key", "public_url"]
+        let uncommented = ["c2s", "components", "http ", "https ", "certificate", "key", "public_url"]
             .iter()
             .fold(TEMPLATE.to_owned(), |text, name| text.replace(&format!("#{name}"), name));
         let config = Config::parse(&uncommented).unwrap();
@@ -366,6 +396,10 @@ mod tests {
             ("tls.certificate = 'x'", "both, or neither"),
             ("tls.enabled = false", "unless plaintext = true"),
             ("plaintext = true\nlisten.c2s_tls = ['127.0.0.1:1']\ntls.enabled = false", "c2s_tls needs TLS"),
+            ("[[component]]\ndomain = 'localhost'\nsecret = 'x'", "twice"),
+            ("[[component]]\ndomain = 'a@x'\nsecret = 'x'", "it has an @"),
+            ("[[component]]\ndomain = 'irc.localhost'\nsecret = ''", "needs a secret"),
+            ("[[component]]\ndomain = 'irc.localhost'", "missing field `secret`"),
             ("plaintext = true\nlisten.https = ['127.0.0.1:1']\ntls.enabled = false", "https needs TLS"),
             ("http.trusted_proxies = ['nginx']", "\"nginx\" is not a range"),
             ("http.public_url = 'chat.example.org'", "no address of the web"),
@@ -389,6 +423,18 @@ mod tests {
         assert!(public.web_listeners().iter().all(|one| one.tls), "not in the open");
         let anonymous = Config::parse("anonymous_domains = ['guest.example.org']").unwrap();
         assert!(anonymous.listeners().iter().all(|one| one.address.ip().is_unspecified()));
+    }
+
+    #[test]
+    fn components_connect_from_this_machine_unless_told_otherwise() {
+        let component = "[[component]]\ndomain = 'IRC.localhost'\nsecret = 'x'\n";
+        let config = Config::parse(component).unwrap();
+        assert_eq!(config.component[0].domain, "irc.localhost");
+        assert_eq!(config.component_listeners(), ["127.0.0.1:5347".parse().unwrap()]);
+        assert!(!format!("{config:?}").contains("\"x\""), "no secret in logs");
+        let other = Config::parse(&format!("listen.components = ['[::1]:1']\n{component}")).unwrap();
+        assert_eq!(other.component_listeners(), ["[::1]:1".parse().unwrap()]);
+        assert!(Config::default().component_listeners().is_empty());
     }
 
     #[test]

@@ -32,6 +32,12 @@ fn compose(config: &Config, accounts: impl Accounts) -> Outcome<ServerBuilder> {
     for domain in &config.anonymous_domains {
         builder = builder.anonymous_domain(domain);
     }
+    for component in &config.component {
+        builder = builder.component(&component.domain, &component.secret);
+    }
+    if config.replace_components {
+        builder = builder.replace_components();
+    }
     if config.plaintext {
         builder = builder.allow_plaintext();
     }
@@ -99,6 +105,15 @@ pub(crate) async fn run(config: Config, settings: &Settings) -> Outcome<()> {
     for listener in config.web_listeners() {
         web.extend(listen(&server, &listener, Face::Web).await?.map(|address| (address, listener.tls)));
     }
+    let mut components = Vec::new();
+    for address in config.component_listeners() {
+        let listening = server.listen_components(address).await;
+        let address = listening.map_err(|error| format!("cannot listen on {address} for components: {error}"))?;
+        if !address.ip().is_loopback() {
+            tracing::warn!(%address, "components can connect from other machines, unencrypted");
+        }
+        components.push(address);
+    }
     if bound.is_empty() && web.is_empty() {
         return Err("there is nothing to listen on: [listen] names no address".into());
     }
@@ -109,7 +124,8 @@ pub(crate) async fn run(config: Config, settings: &Settings) -> Outcome<()> {
         tracing::warn!("any_user_password lets whoever is on this machine log in as anybody");
     }
     let (identity, tls) = serving.unzip();
-    print(&greeting(&config, settings, &bound, &web, identity.as_ref(), first_start))?;
+    let bound = Bound { clients: bound, web, components };
+    print(&greeting(&config, settings, &bound, identity.as_ref(), first_start))?;
 
     loop {
         match signals.next().await {
@@ -189,17 +205,23 @@ fn reload(settings: &Settings, tls: Option<&ServerTls>, running: &Config) -> Out
     Ok(())
 }
 
+/// Where it listens; with TLS from the start or not.
+struct Bound {
+    clients: Vec<(SocketAddr, bool)>,
+    web: Vec<(SocketAddr, bool)>,
+    components: Vec<SocketAddr>,
+}
+
 /// What a person at the terminal needs to know next.
 fn greeting(
     config: &Config,
     settings: &Settings,
-    bound: &[(SocketAddr, bool)],
-    web: &[(SocketAddr, bool)],
+    bound: &Bound,
     identity: Option<&Identity>,
     first_start: bool,
 ) -> String {
     let mut text = format!("xmppd {} serves {}\n", env!("CARGO_PKG_VERSION"), config.all_domains().join(", "));
-    for (address, tls) in bound {
+    for (address, tls) in &bound.clients {
         let how = match (tls, config.plaintext, identity.is_some()) {
             (true, ..) => "TLS",
             (false, false, _) => "STARTTLS",
@@ -208,7 +230,10 @@ fn greeting(
         };
         let _ = writeln!(text, "  clients      {address} ({how})");
     }
-    for (address, tls) in web {
+    for address in &bound.components {
+        let _ = writeln!(text, "  components   {address}");
+    }
+    for (address, tls) in &bound.web {
         let scheme = if *tls { "https" } else { "http" };
         let _ = writeln!(text, "  browsers     {scheme}://{address}/ (WebSocket: /xmpp-websocket)");
     }
@@ -231,7 +256,7 @@ fn greeting(
         let command = command_line(settings);
         let _ = writeln!(text, "{accounts}, while this runs or not:\n  {command} user add NAME@{domain}");
     }
-    if let Some((address, _)) = bound.first() {
+    if let Some((address, _)) = bound.clients.first() {
         let host = if address.ip().is_unspecified() { "this machine".to_owned() } else { address.ip().to_string() };
         let port = address.port();
         let _ = writeln!(text, "Then log in as NAME@{domain} with any XMPP client; host {host}, port {port}.");

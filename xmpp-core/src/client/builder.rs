@@ -1,9 +1,12 @@
 //! Setting a client up.
 
 use super::{
-    Backoff, Client, Events, Shared, events,
+    Backoff, Client, Events, Keepalive, SavedSession, Shared,
+    desk::{Command, Desk},
+    events,
     negotiate::{MakeCredentials, Settings},
-    task::{Command, Task},
+    task::Task,
+    unacknowledged,
 };
 use crate::{
     extension::{self, Registrar, Software},
@@ -34,12 +37,19 @@ pub enum BuildError {
     #[cfg(feature = "websocket")]
     #[error(transparent)]
     WebSocket(#[from] crate::net::WebSocketError),
+    /// The address given is none of a BOSH service.
+    #[cfg(feature = "bosh")]
+    #[error("{0:?} is no address of a BOSH service: it begins with https: or http:")]
+    Bosh(String),
     /// TLS could not be prepared: no trusted roots were found, or a certificate cannot be read.
     #[error(transparent)]
     Tls(#[from] TlsError),
     /// There is no resolver and no fixed address.
     #[error("without the feature `dns` a client needs a resolver or a server address")]
     NoResolver,
+    /// A stanza of the [`SavedSession`] is none.
+    #[error("the saved session is damaged")]
+    DamagedSession,
 }
 
 /// What becomes of an incoming stanza behind an extension's hook.
@@ -128,6 +138,9 @@ pub(super) enum Road {
     /// By WebSocket, at a fixed address, unless the server has just sent us elsewhere.
     #[cfg(feature = "websocket")]
     Web { connector: Connector, url: crate::net::websocket::WebUrl, redirect: crate::net::websocket::Redirect },
+    /// By BOSH.
+    #[cfg(feature = "bosh")]
+    Bosh { connector: Connector, url: crate::net::websocket::WebUrl },
     /// By a function, for pipes inside the process.
     Pipe(Box<dyn FnMut() -> Transport + Send>),
 }
@@ -146,12 +159,17 @@ pub struct ClientBuilder {
     pipe: Option<Box<dyn FnMut() -> Transport + Send>>,
     #[cfg(feature = "websocket")]
     websocket: Option<String>,
+    #[cfg(feature = "bosh")]
+    bosh: Option<String>,
     #[cfg(feature = "websocket")]
     discover_web: bool,
     lang: Option<String>,
     backoff: Option<Backoff>,
     request_timeout: Duration,
-    keepalive: Duration,
+    keepalive: Keepalive,
+    management: bool,
+    manual_acks: bool,
+    session: Option<SavedSession>,
     queue: usize,
     max_stanza_bytes: usize,
     software: Option<Software>,
@@ -186,12 +204,17 @@ impl ClientBuilder {
             pipe: None,
             #[cfg(feature = "websocket")]
             websocket: None,
+            #[cfg(feature = "bosh")]
+            bosh: None,
             #[cfg(feature = "websocket")]
             discover_web: false,
             lang: None,
             backoff: Some(Backoff::default()),
             request_timeout: Duration::from_secs(60),
-            keepalive: Duration::from_secs(120),
+            keepalive: Duration::from_secs(120).into(),
+            management: true,
+            manual_acks: false,
+            session: None,
             queue: 256,
             max_stanza_bytes: 262_144,
             software: Some(Software::default()),
@@ -301,6 +324,24 @@ impl ClientBuilder {
         self
     }
 
+    /// Connects by BOSH (XEP-0206), in HTTP requests to an address such as `https://chat.example.org/http-bind`. The
+    /// host named there is the one whose certificate counts. `http:` needs [`allow_plaintext`](Self::allow_plaintext).
+    ///
+    /// ```
+    /// # #[cfg(feature = "bosh")]
+    /// # fn build() -> Result<xmpp_core::client::ClientBuilder, Box<dyn std::error::Error>> {
+    /// use xmpp_core::client::Client;
+    ///
+    /// let client = Client::builder("juliet@example.org".parse()?, "r0m30").bosh("https://chat.example.org/http-bind");
+    /// # Ok(client) }
+    /// ```
+    #[cfg(feature = "bosh")]
+    #[must_use]
+    pub fn bosh(mut self, url: impl Into<String>) -> Self {
+        self.bosh = Some(url.into());
+        self
+    }
+
     /// Where no port of the server answers, as behind a firewall that lets only the web through, asks the domain by
     /// HTTPS where it has a WebSocket (XEP-0156), and connects there.
     #[cfg(feature = "websocket")]
@@ -325,7 +366,7 @@ impl ClientBuilder {
         self
     }
 
-    /// How long to wait before connecting again.
+    /// How long to wait before connecting again, see [`Backoff`].
     #[must_use]
     pub fn backoff(mut self, backoff: Backoff) -> Self {
         self.backoff = Some(backoff);
@@ -346,11 +387,48 @@ impl ClientBuilder {
         self
     }
 
-    /// After how long a silence the server is asked for a sign of life (XEP-0199); it has as long again to give it.
-    /// 120 seconds unless set.
+    /// After how long a silence the server is asked for a sign of life (XEP-0199, or XEP-0198 where it is in use); it
+    /// has as long again to give it, but no more than a minute. 120 seconds unless set, and less after connections
+    /// were lost in silence: see [`Keepalive`]. A range sets how far that goes.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use xmpp_core::client::Client;
+    /// let builder = Client::builder("bot@example.org".parse()?, "secret")
+    ///     .keepalive(Duration::from_secs(30)..=Duration::from_secs(300));
+    /// # Ok::<(), xmpp_core::jid::JidError>(())
+    /// ```
     #[must_use]
-    pub fn keepalive(mut self, interval: Duration) -> Self {
-        self.keepalive = interval;
+    pub fn keepalive(mut self, interval: impl Into<Keepalive>) -> Self {
+        self.keepalive = interval.into();
+        self
+    }
+
+    /// Does without stream management (XEP-0198): then nothing is acknowledged, and a lost connection is a lost
+    /// session.
+    #[must_use]
+    pub fn no_stream_management(mut self) -> Self {
+        self.management = false;
+        self
+    }
+
+    /// Acknowledges to the server only what the application has said it is done with
+    /// ([`Events::acknowledge`](super::Events::acknowledge)), such as messages that it has stored. What was not comes
+    /// again in a session that another process resumes, and the server keeps it for later otherwise.
+    ///
+    /// Until they are acknowledged, events take room in the [`queue`](Self::queue).
+    #[must_use]
+    pub fn manual_acks(mut self) -> Self {
+        self.manual_acks = true;
+        self
+    }
+
+    /// Goes on with a session that was saved ([`Client::session`](super::Client::session),
+    /// [`Client::suspend`](super::Client::suspend)). If the server has it no longer, a new one begins, and what may
+    /// not have arrived is told by [`Event::Unacknowledged`](super::Event::Unacknowledged).
+    #[must_use]
+    pub fn session(mut self, saved: SavedSession) -> Self {
+        self.session = Some(saved);
         self
     }
 
@@ -389,12 +467,18 @@ impl ClientBuilder {
         if self.account.local().is_none() && !self.anonymous {
             return Err(BuildError::NoAccount(self.account));
         }
+        let mut saved = self.session.iter().flat_map(|session| &session.stanzas);
+        if !saved.all(|stanza| unacknowledged::parse(stanza.xml.as_bytes()).is_some()) {
+            return Err(BuildError::DamagedSession);
+        }
         let road = match self.pipe {
             Some(pipe) => Road::Pipe(pipe),
             None => {
                 let fixed = self.plan.is_some();
                 #[cfg(feature = "websocket")]
                 let fixed = fixed || self.websocket.is_some();
+                #[cfg(feature = "bosh")]
+                let fixed = fixed || self.bosh.is_some();
                 let tls = match self.tls {
                     Some(tls) => tls,
                     None => ClientTls::new()?,
@@ -404,13 +488,24 @@ impl ClientBuilder {
                     None => default_resolver(fixed)?,
                 };
                 let connector = Connector::with_options(resolver, tls, self.options);
-                #[cfg(feature = "websocket")]
-                match self.websocket {
+                #[cfg(feature = "bosh")]
+                let bosh = match self.bosh {
                     Some(url) => {
+                        let url = crate::net::websocket::WebUrl::http(&url).ok_or(BuildError::Bosh(url))?;
+                        Some(Road::Bosh { connector: connector.clone(), url })
+                    }
+                    None => None,
+                };
+                #[cfg(all(feature = "websocket", not(feature = "bosh")))]
+                let bosh = None;
+                #[cfg(feature = "websocket")]
+                match (bosh, self.websocket) {
+                    (Some(road), _) => road,
+                    (None, Some(url)) => {
                         use crate::net::websocket::{Redirect, WebUrl};
                         Road::Web { connector, url: WebUrl::websocket(&url)?, redirect: Redirect::default() }
                     }
-                    None => Road::Network { connector, plan: self.plan, web: self.discover_web },
+                    (None, None) => Road::Network { connector, plan: self.plan, web: self.discover_web },
                 }
                 #[cfg(not(feature = "websocket"))]
                 Road::Network { connector, plan: self.plan }
@@ -418,7 +513,7 @@ impl ClientBuilder {
         };
         let (commands, received) = mpsc::channel::<Command>(self.queue);
         let (online, watching) = watch::channel(None);
-        let (sender, events) = events::channel(self.queue);
+        let (sender, events) = events::channel(self.queue, self.manual_acks);
         let shared = Shared {
             account: self.account.clone(),
             online: watching,
@@ -437,9 +532,12 @@ impl ClientBuilder {
             plaintext: self.plaintext,
             lang: self.lang,
             max_stanza_bytes: self.max_stanza_bytes,
+            management: self.management,
         };
-        let task = Task::new(settings, road, received, sender, online, &client, registrar);
-        tokio::spawn(task.timing(self.backoff, self.keepalive, self.queue, self.floor).run());
+        let desk = Desk::new(received, self.queue);
+        let task = Task::new(settings, road, desk, sender, online, &client, registrar);
+        let task = task.timing(self.backoff, self.keepalive, self.floor).session(self.session);
+        tokio::spawn(task.run());
         Ok((client, events))
     }
 }
