@@ -128,7 +128,9 @@ async fn forgotten(peer: &Peer, way: Way) -> Checked<String> {
         })
         .await?;
     let bodies = |lost: &[Unacknowledged]| -> Vec<String> {
-        lost.iter().filter_map(|one| Some(one.stanza.root().child("body", "jabber:client")?.text().into_owned())).collect()
+        lost.iter()
+            .filter_map(|one| Some(one.stanza.root().child("body", "jabber:client")?.text().into_owned()))
+            .collect()
     };
     expect_eq("what may be lost", bodies(&lost), numbers(0..3))?;
     expect(lost.iter().all(|one| one.doubtful), || "there is no doubt".into())?;
