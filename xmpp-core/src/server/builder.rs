@@ -86,9 +86,9 @@ pub struct ServerRegistrar {
     registrar: Registrar,
     stations: Vec<Station>,
     session_end: Vec<super::SessionEnd>,
-    idle_rules: Vec<super::IdleRule>,
     pub(super) bind_features: Vec<super::bind2::BindFeature>,
     pub(super) bound_info: Vec<super::bind2::BoundInfo>,
+    idle_rules: Vec<super::IdleRule>,
     observers: Vec<mpsc::Sender<Observed>>,
     services: Vec<ServiceRegistrar>,
     #[cfg(feature = "http")]

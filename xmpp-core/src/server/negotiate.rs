@@ -61,13 +61,13 @@ impl Server {
         config.iterations = inner.accounts.as_ref().map_or(super::DEFAULT_ITERATIONS, |accounts| accounts.iterations());
         config.auth_attempts = inner.limits.auth_attempts;
         config.bind_attempts = inner.limits.bind_attempts;
-        config.management = true;
         config.bind_features = self.bind_feature_names();
         config.tokens = inner.tokens.is_some().then_some(inner.limits.token_life.as_secs());
         config.upgrades = inner.accounts.as_ref().map(|accounts| accounts.upgrades().to_vec()).unwrap_or_default();
         let announced = |bytes: u32| StreamLimits::new(Some(bytes.into()), Some(inner.limits.keepalive.as_secs()));
         config.limits.0 = StreamLimits::new(Some(inner.limits.unauthenticated.stanza_bytes.into()), None);
         config.limits.1 = announced(inner.limits.authenticated.stanza_bytes);
+        config.management = true;
         let mut negotiation = Negotiation {
             server: self,
             ip,
@@ -267,11 +267,6 @@ impl Negotiation<'_> {
                 let bound = self.bind(&user, resource.as_deref());
                 self.acceptor.bound(bound)
             }
-            Task::Resume { user, previous, handled } => {
-                let resumed = self.server.resume(&user, &previous, handled).await;
-                let resumed = resumed.and_then(|(session, handled)| self.take_over(session, handled));
-                self.acceptor.resumed(resumed)
-            }
             Task::Bind2(request) => {
                 let bound = self.bind2(&request).await;
                 self.acceptor.bound2(bound)
@@ -293,6 +288,11 @@ impl Negotiation<'_> {
                     None => Err(()),
                 };
                 self.acceptor.credentials_stored(stored)
+            }
+            Task::Resume { user, previous, handled } => {
+                let resumed = self.server.resume(&user, &previous, handled).await;
+                let resumed = resumed.and_then(|(session, handled)| self.take_over(session, handled));
+                self.acceptor.resumed(resumed)
             }
             Task::Accepted(accepted) => {
                 let inner = self.server.inner();
