@@ -28,6 +28,8 @@ fuzz_target!(|data: &[u8]| {
         tls: if how & 1 != 0 { TlsPolicy::Required } else { TlsPolicy::None },
         lang: None,
         nonce: Nonce::new("abcdefghijklmnop").expect("it is one"),
+        management: false,
+        resume: None,
     });
     let mut scanner = Scanner::new(XmlLimits::authenticated());
     let mut steps = initiator.start();

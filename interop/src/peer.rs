@@ -66,6 +66,11 @@ impl Peer {
         })
     }
 
+    /// Host and port.
+    pub(crate) fn address(&self, way: Way) -> (String, u16) {
+        (self.host.clone(), if way == Way::StartTls { self.starttls } else { self.direct })
+    }
+
     /// A client that tries again soon, so that one which should not is seen to.
     pub(crate) fn client(&self, way: Way, account: &str, password: &str) -> Checked<ClientBuilder> {
         let builder = Client::builder(account.parse::<Jid>()?, password);

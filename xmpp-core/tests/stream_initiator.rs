@@ -37,6 +37,8 @@ impl Client {
             tls,
             lang: None,
             nonce: Nonce::new("abcdefghijklmnop").unwrap(),
+            management: false,
+            resume: None,
         });
         let mut client =
             Client { initiator, scanner: Scanner::new(XmlLimits::authenticated()), said: String::new(), jid: None };
@@ -237,6 +239,8 @@ fn bound(answer: &str) -> Result<Option<String>, NegotiationError> {
         tls: TlsPolicy::None,
         lang: None,
         nonce: Nonce::new("abcdefghijklmnop").unwrap(),
+        management: false,
+        resume: None,
     });
     let steps = client.initiator.start();
     client.perform(steps)?;

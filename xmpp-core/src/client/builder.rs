@@ -1,9 +1,12 @@
 //! Setting a client up.
 
 use super::{
-    Backoff, Client, Events, Shared, events,
+    Backoff, Client, Events, Keepalive, SavedSession, Shared,
+    desk::{Command, Desk},
+    events,
     negotiate::{MakeCredentials, Settings},
-    task::{Command, Task},
+    task::Task,
+    unacknowledged,
 };
 use crate::{
     extension::{self, Registrar, Software},
@@ -44,6 +47,9 @@ pub enum BuildError {
     /// There is no resolver and no fixed address.
     #[error("without the feature `dns` a client needs a resolver or a server address")]
     NoResolver,
+    /// A stanza of the [`SavedSession`] is none.
+    #[error("the saved session is damaged")]
+    DamagedSession,
 }
 
 /// What becomes of an incoming stanza behind an extension's hook.
@@ -160,7 +166,10 @@ pub struct ClientBuilder {
     lang: Option<String>,
     backoff: Option<Backoff>,
     request_timeout: Duration,
-    keepalive: Duration,
+    keepalive: Keepalive,
+    management: bool,
+    manual_acks: bool,
+    session: Option<SavedSession>,
     queue: usize,
     max_stanza_bytes: usize,
     software: Option<Software>,
@@ -202,7 +211,10 @@ impl ClientBuilder {
             lang: None,
             backoff: Some(Backoff::default()),
             request_timeout: Duration::from_secs(60),
-            keepalive: Duration::from_secs(120),
+            keepalive: Duration::from_secs(120).into(),
+            management: true,
+            manual_acks: false,
+            session: None,
             queue: 256,
             max_stanza_bytes: 262_144,
             software: Some(Software::default()),
@@ -354,7 +366,7 @@ impl ClientBuilder {
         self
     }
 
-    /// How long to wait before connecting again.
+    /// How long to wait before connecting again, see [`Backoff`].
     #[must_use]
     pub fn backoff(mut self, backoff: Backoff) -> Self {
         self.backoff = Some(backoff);
@@ -375,11 +387,48 @@ impl ClientBuilder {
         self
     }
 
-    /// After how long a silence the server is asked for a sign of life (XEP-0199); it has as long again to give it.
-    /// 120 seconds unless set.
+    /// After how long a silence the server is asked for a sign of life (XEP-0199, or XEP-0198 where it is in use); it
+    /// has as long again to give it, but no more than a minute. 120 seconds unless set, and less after connections
+    /// were lost in silence: see [`Keepalive`]. A range sets how far that goes.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use xmpp_core::client::Client;
+    /// let builder = Client::builder("bot@example.org".parse()?, "secret")
+    ///     .keepalive(Duration::from_secs(30)..=Duration::from_secs(300));
+    /// # Ok::<(), xmpp_core::jid::JidError>(())
+    /// ```
     #[must_use]
-    pub fn keepalive(mut self, interval: Duration) -> Self {
-        self.keepalive = interval;
+    pub fn keepalive(mut self, interval: impl Into<Keepalive>) -> Self {
+        self.keepalive = interval.into();
+        self
+    }
+
+    /// Does without stream management (XEP-0198): then nothing is acknowledged, and a lost connection is a lost
+    /// session.
+    #[must_use]
+    pub fn no_stream_management(mut self) -> Self {
+        self.management = false;
+        self
+    }
+
+    /// Acknowledges to the server only what the application has said it is done with
+    /// ([`Events::acknowledge`](super::Events::acknowledge)), such as messages that it has stored. What was not comes
+    /// again in a session that another process resumes, and the server keeps it for later otherwise.
+    ///
+    /// Until they are acknowledged, events take room in the [`queue`](Self::queue).
+    #[must_use]
+    pub fn manual_acks(mut self) -> Self {
+        self.manual_acks = true;
+        self
+    }
+
+    /// Goes on with a session that was saved ([`Client::session`](super::Client::session),
+    /// [`Client::suspend`](super::Client::suspend)). If the server has it no longer, a new one begins, and what may
+    /// not have arrived is told by [`Event::Unacknowledged`](super::Event::Unacknowledged).
+    #[must_use]
+    pub fn session(mut self, saved: SavedSession) -> Self {
+        self.session = Some(saved);
         self
     }
 
@@ -417,6 +466,10 @@ impl ClientBuilder {
     pub fn connect(self) -> Result<(Client, Events), BuildError> {
         if self.account.local().is_none() && !self.anonymous {
             return Err(BuildError::NoAccount(self.account));
+        }
+        let mut saved = self.session.iter().flat_map(|session| &session.stanzas);
+        if !saved.all(|stanza| unacknowledged::parse(stanza.xml.as_bytes()).is_some()) {
+            return Err(BuildError::DamagedSession);
         }
         let road = match self.pipe {
             Some(pipe) => Road::Pipe(pipe),
@@ -460,7 +513,7 @@ impl ClientBuilder {
         };
         let (commands, received) = mpsc::channel::<Command>(self.queue);
         let (online, watching) = watch::channel(None);
-        let (sender, events) = events::channel(self.queue);
+        let (sender, events) = events::channel(self.queue, self.manual_acks);
         let shared = Shared {
             account: self.account.clone(),
             online: watching,
@@ -479,9 +532,12 @@ impl ClientBuilder {
             plaintext: self.plaintext,
             lang: self.lang,
             max_stanza_bytes: self.max_stanza_bytes,
+            management: self.management,
         };
-        let task = Task::new(settings, road, received, sender, online, &client, registrar);
-        tokio::spawn(task.timing(self.backoff, self.keepalive, self.queue, self.floor).run());
+        let desk = Desk::new(received, self.queue);
+        let task = Task::new(settings, road, desk, sender, online, &client, registrar);
+        let task = task.timing(self.backoff, self.keepalive, self.floor).session(self.session);
+        tokio::spawn(task.run());
         Ok((client, events))
     }
 }

@@ -3,9 +3,10 @@
 use super::{
     Backoff, BuildError, Client, ConnectionError, Event, Events, Flow, ForBoth, RequestError, SendError, Shared,
     builder::{ClientRegistrar, Road},
+    desk::{Command, Desk},
     events,
     negotiate::Settings,
-    task::{Command, Task},
+    task::Task,
 };
 use crate::{
     extension::{self, Registrar, Software, Target},
@@ -335,7 +336,7 @@ impl ComponentBuilder {
         }
         let (commands, received) = mpsc::channel::<Command>(self.queue);
         let (online, watching) = watch::channel(None);
-        let (sender, events) = events::channel(self.queue);
+        let (sender, events) = events::channel(self.queue, false);
         let shared = Shared {
             account: self.domain.clone(),
             online: watching,
@@ -358,9 +359,11 @@ impl ComponentBuilder {
             plaintext: true,
             lang: None,
             max_stanza_bytes: self.max_stanza_bytes,
+            management: false,
         };
-        let task = Task::new(settings, self.road, received, sender, online, &client, registrar);
-        tokio::spawn(task.timing(self.backoff, self.keepalive, self.queue, None).run());
+        let desk = Desk::new(received, self.queue);
+        let task = Task::new(settings, self.road, desk, sender, online, &client, registrar);
+        tokio::spawn(task.timing(self.backoff, self.keepalive.into(), None).run());
         Ok((Component(client), ComponentEvents(events)))
     }
 }

@@ -11,8 +11,8 @@ use crate::{
     net::{ClientTls, Plan, Transport},
     sasl::{ClientPolicy, Credentials, Mechanism, Nonce, ScramKeys},
     stream::{
-        Established, Initiator, InitiatorConfig, NegotiationError, STREAM_END, Step, StreamCondition, StreamError,
-        TlsPolicy,
+        Established, Initiator, InitiatorConfig, NegotiationError, Resumption, STREAM_END, Step, StreamCondition,
+        StreamError, TlsPolicy,
     },
     xml::{Event, Scanner, Writer, XmlLimits, ns},
 };
@@ -36,6 +36,8 @@ pub(super) struct Settings {
     pub(super) plaintext: bool,
     pub(super) lang: Option<String>,
     pub(super) max_stanza_bytes: usize,
+    /// Whether stream management is wanted.
+    pub(super) management: bool,
 }
 
 impl Settings {
@@ -62,7 +64,7 @@ impl Settings {
 }
 
 /// What one session teaches the next.
-#[derive(Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Memory {
     pub(super) floor: Option<Mechanism>,
     pub(super) keys: Option<ScramKeys>,
@@ -81,12 +83,13 @@ pub(super) struct Ready {
 /// The whole negotiation takes no longer.
 const DEADLINE: Duration = Duration::from_secs(60);
 
-/// Connects and negotiates.
+/// Connects and negotiates. Where `resume` is given, `detour` is only preferred.
 pub(super) async fn establish(
     settings: &Settings,
     road: &mut Road,
     detour: Option<Plan>,
     memory: &Memory,
+    resume: Option<Resumption>,
 ) -> Result<Ready, ConnectionError> {
     let domain = settings.account.domain().to_owned();
     let (transport, tls, client_tls) = match road {
@@ -119,9 +122,15 @@ pub(super) async fn establish(
             #[cfg(feature = "websocket")]
             web,
         } => {
-            let connected = match detour.as_ref().or(plan.as_ref()) {
-                Some(plan) => connector.connect_to(&domain, plan.clone()).await,
-                None => connector.connect(&domain).await,
+            let there = match detour {
+                Some(detour) => Some(connector.connect_to(&domain, detour).await),
+                None => None,
+            };
+            // XEP-0198 §3: where nobody is at the preferred place, the way is the domain's own.
+            let connected = match (there, plan) {
+                (Some(there), _) if there.is_ok() || resume.is_none() => there,
+                (_, Some(plan)) => connector.connect_to(&domain, plan.clone()).await,
+                (_, None) => connector.connect(&domain).await,
             };
             let connected = match connected {
                 Ok(connected) => connected,
@@ -132,7 +141,8 @@ pub(super) async fn establish(
                         error
                     })?;
                     let negotiated =
-                        timeout(DEADLINE, negotiate(settings, transport, TlsPolicy::Direct, None, memory)).await;
+                        timeout(DEADLINE, negotiate(settings, transport, TlsPolicy::Direct, None, memory, resume))
+                            .await;
                     return negotiated.unwrap_or(Err(ConnectionError::TimedOut));
                 }
                 Err(error) => return Err(error.into()),
@@ -147,7 +157,7 @@ pub(super) async fn establish(
     };
     let negotiated = match &settings.component {
         Some(secret) => timeout(DEADLINE, attach(settings, transport, secret.clone())).await,
-        None => timeout(DEADLINE, negotiate(settings, transport, tls, client_tls, memory)).await,
+        None => timeout(DEADLINE, negotiate(settings, transport, tls, client_tls, memory, resume)).await,
     };
     negotiated.unwrap_or(Err(ConnectionError::TimedOut))
 }
@@ -188,6 +198,7 @@ async fn negotiate(
     tls: TlsPolicy,
     client_tls: Option<ClientTls>,
     memory: &Memory,
+    resume: Option<Resumption>,
 ) -> Result<Ready, ConnectionError> {
     let policy = ClientPolicy { floor: memory.floor, ..ClientPolicy::default() };
     let mut initiator = Initiator::new(InitiatorConfig {
@@ -198,6 +209,8 @@ async fn negotiate(
         tls,
         lang: settings.lang.clone(),
         nonce: Nonce::from_entropy(&crate::random::bytes::<24>()),
+        management: settings.management,
+        resume,
     });
     let mut scanner = settings.scanner();
     let mut buffer = vec![0; 16 * 1024].into_boxed_slice();

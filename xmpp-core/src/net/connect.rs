@@ -37,6 +37,9 @@ pub struct ConnectOptions {
     /// Connects only to addresses that a public host can have, so that a foreign domain's DNS cannot direct a server
     /// into its own network. Off; servers should set it for connections to other servers.
     pub public_only: bool,
+    /// Where host-meta is asked for.
+    #[cfg(feature = "websocket")]
+    pub(crate) https_port: u16,
 }
 
 impl Default for ConnectOptions {
@@ -50,6 +53,8 @@ impl Default for ConnectOptions {
             max_concurrent: 8,
             max_attempts: 64,
             public_only: false,
+            #[cfg(feature = "websocket")]
+            https_port: 443,
         }
     }
 }

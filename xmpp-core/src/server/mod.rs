@@ -17,14 +17,17 @@ mod accounts;
 mod bind2;
 mod buffers;
 mod builder;
+mod client_state;
 mod component;
 mod connection;
 mod directory;
 mod domains;
+mod hibernation;
 #[cfg(feature = "http")]
 mod http;
 mod limits;
 mod listener;
+mod management;
 mod negotiate;
 mod observe;
 mod route;
@@ -34,16 +37,19 @@ mod session;
 mod stop;
 mod throttle;
 mod tokens;
+mod unsent;
 
 pub use accounts::{Accounts, AccountsError, DEFAULT_ITERATIONS, MemoryAccounts, conformance, hash_password};
 pub use bind2::Binding;
 pub use builder::{Extension, ForBoth, ForServer, ServerBuilder, ServerCell, ServerError, ServerRegistrar};
+pub use client_state::Idle;
 pub use directory::Resource;
 #[cfg(feature = "http")]
 pub use http::{Http, IpRange, WebPeer};
 #[cfg(feature = "http")]
 pub use limits::HttpLimits;
 pub use limits::Limits;
+pub use listener::Audience;
 pub use observe::{Observed, Stats};
 pub use route::{Decision, Envelope, Interceptor, Kinds, RouteError, Stage, Station, Verdict};
 pub use service::ServiceRegistrar;
@@ -58,7 +64,9 @@ use crate::{
     xml::Stanza,
 };
 use accounts::DynAccounts;
+use client_state::IdleRule;
 use directory::Directory;
+use hibernation::Hibernating;
 use session::{Role, Session};
 use std::{
     net::IpAddr,
@@ -66,6 +74,7 @@ use std::{
         Arc, OnceLock, Weak,
         atomic::{AtomicU32, Ordering},
     },
+    time::Duration,
 };
 use throttle::LoginThrottle;
 use tokio::sync::Semaphore;
@@ -124,6 +133,8 @@ pub(crate) struct Inner {
     replace_components: bool,
     registrar: Registrar,
     session_end: Vec<SessionEnd>,
+    idle_rules: Vec<IdleRule>,
+    hibernating: Hibernating,
     stats: observe::Counters,
     throttle: LoginThrottle,
     /// Connections that may still be accepted.
@@ -198,6 +209,11 @@ impl Server {
         self.0.directory.count()
     }
 
+    /// How many of these have no connection, and can be resumed (XEP-0198 §5).
+    pub fn hibernating(&self) -> usize {
+        self.0.hibernating.count()
+    }
+
     /// What has been counted since the start.
     pub fn stats(&self) -> Stats {
         self.0.stats.snapshot()
@@ -239,6 +255,7 @@ impl Server {
         };
         session.is_some_and(|session| {
             session.close(Some(error));
+            self.reap(&session);
             true
         })
     }
@@ -258,6 +275,7 @@ impl Server {
         if let Some(old) = replaced {
             self.farewell(&old);
             old.close(Some(&StreamError::new(StreamCondition::Conflict).with_text("replaced by a new session")));
+            self.reap(&old);
         }
         if self.0.stop.is_cancelled() {
             session.close(Some(&self.stop_reason()));
@@ -317,4 +335,9 @@ impl Server {
             self.detach(pending);
         }
     }
+}
+
+/// Whole seconds, as the keeper counts them.
+fn seconds(time: Duration) -> u32 {
+    u32::try_from(time.as_secs()).unwrap_or(u32::MAX)
 }

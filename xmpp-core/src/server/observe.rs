@@ -19,6 +19,10 @@ pub enum Observed {
     SessionStarted(Jid),
     /// A session has ended.
     SessionEnded(Jid),
+    /// A session has lost its connection and can be resumed for a while.
+    SessionHibernated(Jid),
+    /// A session goes on in another connection.
+    SessionResumed(Jid),
     /// A login failed, with the user name that was given, if any.
     LoginFailed(Option<String>),
 }
@@ -33,6 +37,8 @@ pub struct Stats {
     pub logins: u64,
     /// Logins that failed.
     pub failures: u64,
+    /// Sessions resumed (XEP-0198).
+    pub resumed: u64,
     /// Events that an observer's queue had no room for.
     pub unobserved: u64,
     /// Stanzas dropped, by reason.
@@ -44,6 +50,7 @@ pub(crate) struct Counters {
     pub(crate) accepted: AtomicU64,
     pub(crate) logins: AtomicU64,
     pub(crate) failures: AtomicU64,
+    pub(crate) resumed: AtomicU64,
     unobserved: AtomicU64,
     dropped: Mutex<BTreeMap<&'static str, u64>>,
     pub(crate) observers: Vec<mpsc::Sender<Observed>>,
@@ -77,6 +84,7 @@ impl Counters {
             accepted: read(&self.accepted),
             logins: read(&self.logins),
             failures: read(&self.failures),
+            resumed: read(&self.resumed),
             unobserved: read(&self.unobserved),
             dropped: self.dropped.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).clone(),
         }

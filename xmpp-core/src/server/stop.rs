@@ -57,7 +57,10 @@ impl Server {
             if number > 0 {
                 sleep(pause).await;
             }
-            batch.iter().for_each(|session| session.close(Some(reason)));
+            for session in batch {
+                session.close(Some(reason));
+                self.reap(session);
+            }
         }
         // What clients leave behind, such as their unavailable presence, still reaches components.
         let shutdown = StreamCondition::SystemShutdown.into();

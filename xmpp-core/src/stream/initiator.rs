@@ -1,8 +1,13 @@
 //! The initiating end of a client stream: header, STARTTLS, SASL, binding.
 
-use super::{Features, Header, StreamCondition, StreamError, header, sasl_xml::read_failure};
+use super::{
+    Features, Header, StreamCondition, StreamError, header,
+    management::{self, Enable, Failed, Resume, Resumed, Sm},
+    sasl_xml::read_failure,
+};
 use crate::{
     jid::{FullJid, Jid},
+    payload::Payload,
     sasl::{
         self, ChannelBindings, ChooseError, ClientPolicy, ClientSasl, ClientStep, ClientSuccess, Credentials,
         DeriveJob, Mechanism, Nonce, Offer, SaslCondition, SaslError, SaslFailure, ScramKeys,
@@ -40,6 +45,21 @@ pub struct InitiatorConfig {
     pub lang: Option<String>,
     /// Fresh for each connection.
     pub nonce: Nonce,
+    /// Whether to enable stream management (XEP-0198) where it is offered, and to ask for resumption.
+    pub management: bool,
+    /// The former stream to go on with; where that is not to be had, a resource is bound as usual.
+    pub resume: Option<Resumption>,
+}
+
+/// What it takes to go on with a former stream (XEP-0198 §5).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Resumption {
+    /// The id that the server gave it.
+    pub id: String,
+    /// How many of the server's stanzas have been handled.
+    pub handled: u32,
+    /// Our full address in it.
+    pub jid: FullJid,
 }
 
 /// What the driver is to do, in order.
@@ -74,6 +94,13 @@ pub struct Established {
     pub keys: Option<ScramKeys>,
     /// The stream's id.
     pub stream_id: String,
+    /// That this is the former stream of [`InitiatorConfig::resume`], and how many of our stanzas the server has
+    /// handled in it.
+    pub resumed: Option<u32>,
+    /// Why the former stream does not go on, if the server said so.
+    pub not_resumed: Option<Failed>,
+    /// `<enable/>` was the last thing sent: whatever is sent from now on counts, and the answer is still to come.
+    pub enabling: bool,
 }
 
 /// Why a stream could not be negotiated.
@@ -129,6 +156,7 @@ enum State {
     Proceed,
     Handshake,
     Sasl(Box<ClientSasl>),
+    Resume(Resumption),
     Bind { id: String },
     Session { id: String, jid: FullJid },
     Done,
@@ -144,6 +172,7 @@ pub struct Initiator {
     authenticated: Option<ClientSuccess>,
     features: Option<Features>,
     stream_id: String,
+    not_resumed: Option<Failed>,
 }
 
 type Steps = Result<Vec<Step>, NegotiationError>;
@@ -158,6 +187,7 @@ impl Initiator {
             authenticated: None,
             features: None,
             stream_id: String::new(),
+            not_resumed: None,
             config,
         }
     }
@@ -248,6 +278,19 @@ impl Initiator {
                 "failure" => Err(NegotiationError::Refused(read_failure(root))),
                 _ => Err(unexpected()),
             },
+            State::Resume(_) if Failed::matches(root) => {
+                self.not_resumed = Failed::read(root).ok();
+                self.bind()
+            }
+            State::Resume(former) if Resumed::matches(root) => {
+                let resumed = Resumed::read(root).map_err(|_| StreamError::from(StreamCondition::BadFormat));
+                let resumed = resumed.map_err(NegotiationError::Protocol)?;
+                if resumed.previd != former.id {
+                    return Err(unexpected());
+                }
+                let jid = former.jid.clone();
+                self.established(jid, Some(resumed.h))
+            }
             State::Bind { id } if root.is("iq", ns::CLIENT) && root.attr("id").as_deref() == Some(id.as_str()) => {
                 let jid = bound(&stanza)?;
                 let session = self.features.as_ref().is_some_and(Features::session_required);
@@ -257,14 +300,14 @@ impl Initiator {
                     self.state = State::Session { id, jid };
                     return Ok(vec![Step::Send(request)]);
                 }
-                self.established(jid)
+                self.established(jid, None)
             }
             State::Session { id, jid }
                 if root.is("iq", ns::CLIENT) && root.attr("id").as_deref() == Some(id.as_str()) =>
             {
                 // Whatever the answer: the session element has meant nothing since RFC 6121.
                 let jid = jid.clone();
-                self.established(jid)
+                self.established(jid, None)
             }
             _ => Err(unexpected()),
         }
@@ -277,14 +320,16 @@ impl Initiator {
             return Ok(vec![Step::Send(b"<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>".to_vec())]);
         }
         if self.authenticated.is_some() {
-            if !features.bind() {
-                return Err(NegotiationError::Missing("resource binding"));
-            }
-            let id = crate::stanza::generate_id();
-            let request = bind_request(&id, self.config.resource.as_deref());
+            let managed = features.has(Sm::NAME, management::NS);
             self.features = Some(features);
-            self.state = State::Bind { id };
-            return Ok(vec![Step::Send(request)]);
+            return match self.config.resume.take() {
+                Some(former) if managed => {
+                    let resume = Resume { previd: former.id.clone(), h: former.handled };
+                    self.state = State::Resume(former);
+                    Ok(vec![Step::Send(written(&resume))])
+                }
+                _ => self.bind(),
+            };
         }
         let mechanisms = features.mechanisms();
         if mechanisms.is_empty() {
@@ -305,21 +350,43 @@ impl Initiator {
         Ok(vec![Step::Send(out.finish())])
     }
 
-    fn established(&mut self, jid: FullJid) -> Steps {
+    fn bind(&mut self) -> Steps {
+        if !self.features.as_ref().is_some_and(Features::bind) {
+            return Err(NegotiationError::Missing("resource binding"));
+        }
+        let id = crate::stanza::generate_id();
+        let request = bind_request(&id, self.config.resource.as_deref());
+        self.state = State::Bind { id };
+        Ok(vec![Step::Send(request)])
+    }
+
+    fn established(&mut self, jid: FullJid, resumed: Option<u32>) -> Steps {
         self.state = State::Done;
         let (Some(success), Some(features)) = (self.authenticated.take(), self.features.take()) else {
             return Err(unexpected());
         };
-        let stream_id = std::mem::take(&mut self.stream_id);
-        Ok(vec![Step::Established(Box::new(Established {
+        // XEP-0198 §3: not before the resource is bound. There is no need to wait for the answer.
+        let enabling = self.config.management && resumed.is_none() && features.has(Sm::NAME, management::NS);
+        let enable = enabling.then(|| Step::Send(written(&Enable { resume: true, max: None })));
+        let established = Step::Established(Box::new(Established {
             jid,
             features,
             mechanism: success.mechanism,
             floor: success.floor(),
             keys: success.keys,
-            stream_id,
-        }))])
+            stream_id: std::mem::take(&mut self.stream_id),
+            resumed,
+            not_resumed: self.not_resumed.take(),
+            enabling,
+        }));
+        Ok(enable.into_iter().chain([established]).collect())
     }
+}
+
+fn written<P: Payload>(payload: &P) -> Vec<u8> {
+    let mut out = Writer::new(ns::CLIENT);
+    payload.write(&mut out);
+    out.finish()
 }
 
 fn unexpected() -> NegotiationError {

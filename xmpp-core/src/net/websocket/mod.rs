@@ -3,7 +3,7 @@
 
 mod connect;
 mod discover;
-#[cfg(test)]
+#[cfg(all(test, feature = "http", feature = "client", feature = "self-signed"))]
 mod tests;
 
 #[cfg(feature = "bosh")]
