@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
     time::Duration,
 };
-use xmpp_core::{jid::BareJid, server};
+use xmpp_core::{jid::BareJid, net::tls::ClientAuthorities, server, stream::OtherHost};
 
 /// The file that explains every setting and sets it to its default.
 pub(crate) static TEMPLATE: &str = include_str!("default.toml");
@@ -22,6 +22,9 @@ pub(crate) struct Config {
     pub(crate) plaintext: bool,
     pub(crate) any_user_password: Option<String>,
     pub(crate) replace_components: bool,
+    pub(crate) shutdown_seconds: u32,
+    #[serde(deserialize_with = "other_host")]
+    pub(crate) shutdown_to: Option<OtherHost>,
     pub(crate) listen: Listen,
     pub(crate) tls: Tls,
     pub(crate) http: Http,
@@ -69,6 +72,26 @@ pub(crate) struct Tls {
     pub(crate) enabled: bool,
     pub(crate) certificate: Option<PathBuf>,
     pub(crate) key: Option<PathBuf>,
+    pub(crate) client_authorities: Option<PathBuf>,
+}
+
+impl Tls {
+    /// Who vouches for users, if anybody.
+    pub(crate) fn client_authorities(&self) -> Outcome<Option<ClientAuthorities>> {
+        let Some(path) = &self.client_authorities else { return Ok(None) };
+        let read = std::fs::read(path).map_err(|error| error.to_string());
+        let authorities = read.and_then(|pem| ClientAuthorities::from_pem(&pem).map_err(|error| error.to_string()));
+        match authorities {
+            Ok(authorities) => Ok(Some(authorities)),
+            Err(error) => Err(format!("tls.client_authorities, {}, cannot be used: {error}", path.display()).into()),
+        }
+    }
+}
+
+fn other_host<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<OtherHost>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    let refused = || serde::de::Error::custom(format!("{text:?} is no host, or host:port"));
+    OtherHost::parse(&text).map(Some).ok_or_else(refused)
 }
 
 #[derive(Clone, Debug, Deserialize, PartialEq)]
@@ -113,8 +136,10 @@ impl Default for Config {
             plaintext: false,
             any_user_password: None,
             replace_components: false,
+            shutdown_seconds: 10,
+            shutdown_to: None,
             listen: Listen::default(),
-            tls: Tls { enabled: true, certificate: None, key: None },
+            tls: Tls { enabled: true, certificate: None, key: None, client_authorities: None },
             http: Http::default(),
             limits: Limits::default(),
             component: Vec::new(),
@@ -366,11 +391,17 @@ impl Config {
 
     /// Relative paths count from the folder of the file: the daemon may be started from anywhere.
     fn resolve(mut self, folder: &Path) -> Config {
-        let paths = [Some(&mut self.data), self.tls.certificate.as_mut(), self.tls.key.as_mut()];
+        let tls = &mut self.tls;
+        let paths = [Some(&mut self.data), tls.certificate.as_mut(), tls.key.as_mut(), tls.client_authorities.as_mut()];
         for path in paths.into_iter().flatten() {
             *path = folder.join(&*path);
         }
         self
+    }
+
+    /// How long sessions may take to end when the server is told to stop.
+    pub(crate) fn shutdown(&self) -> Duration {
+        Duration::from_secs(self.shutdown_seconds.into())
     }
 
     pub(crate) fn all_domains(&self) -> Vec<&str> {
@@ -479,6 +510,7 @@ mod tests {
             ("plaintext = true\nlisten.https = ['127.0.0.1:1']\ntls.enabled = false", "https needs TLS"),
             ("http.trusted_proxies = ['nginx']", "\"nginx\" is not a range"),
             ("http.public_url = 'chat.example.org'", "no address of the web"),
+            ("shutdown_to = 'no host'", "no host, or host:port"),
             ("limits.connections = 0", "limits.connections must be more than 0"),
             ("limits.token_days = 0", "limits.token_days must be more than 0"),
             ("limits.bosh_sessions = 0", "limits.bosh_sessions must be more than 0"),
