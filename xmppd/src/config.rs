@@ -60,6 +60,7 @@ pub(crate) struct Http {
     public_url: Option<String>,
     trusted_proxies: Vec<String>,
     origins: Vec<String>,
+    bosh: bool,
 }
 
 #[derive(Clone, Debug, Deserialize, PartialEq)]
@@ -82,8 +83,13 @@ pub(crate) struct Limits {
     outbox_bytes: usize,
     bytes_per_second: u32,
     burst_bytes: u32,
+    bosh_sessions: usize,
+    bosh_sessions_per_ip: usize,
+    bosh_wait_seconds: u32,
+    bosh_inactivity_seconds: u32,
     keepalive_seconds: u32,
     keepalive_answer_seconds: u32,
+    token_days: u32,
 }
 
 /// XEP-0198.
@@ -125,14 +131,14 @@ impl Default for Tls {
 
 impl Default for Http {
     fn default() -> Http {
-        Http { public_url: None, trusted_proxies: Vec::new(), origins: vec!["*".into()] }
+        Http { public_url: None, trusted_proxies: Vec::new(), origins: vec!["*".into()], bosh: true }
     }
 }
 
 impl Http {
     /// As the server takes it.
     pub(crate) fn to_core(&self) -> Outcome<server::Http> {
-        let mut core = server::Http::new();
+        let mut core = server::Http::new().bosh(self.bosh);
         if let Some(url) = &self.public_url {
             if !url.starts_with("https://") && !url.starts_with("http://") {
                 return Err(format!("http.public_url is no address of the web: {url}").into());
@@ -163,8 +169,13 @@ impl Default for Limits {
             outbox_bytes: core.outbox_bytes,
             bytes_per_second: core.bytes_per_second,
             burst_bytes: core.burst_bytes,
+            bosh_sessions: core.http.bosh_sessions,
+            bosh_sessions_per_ip: core.http.bosh_sessions_per_ip,
+            bosh_wait_seconds: seconds(core.http.bosh.wait),
+            bosh_inactivity_seconds: seconds(core.http.bosh.inactivity),
             keepalive_seconds: seconds(core.keepalive),
             keepalive_answer_seconds: seconds(core.keepalive_answer),
+            token_days: seconds(core.token_life) / DAY,
         }
     }
 }
@@ -218,8 +229,13 @@ impl Limits {
         core.outbox_bytes = self.outbox_bytes;
         core.bytes_per_second = self.bytes_per_second;
         core.burst_bytes = self.burst_bytes;
+        core.http.bosh_sessions = self.bosh_sessions;
+        core.http.bosh_sessions_per_ip = self.bosh_sessions_per_ip;
+        core.http.bosh.wait = Duration::from_secs(self.bosh_wait_seconds.into());
+        core.http.bosh.inactivity = Duration::from_secs(self.bosh_inactivity_seconds.into());
         core.keepalive = Duration::from_secs(self.keepalive_seconds.into());
         core.keepalive_answer = Duration::from_secs(self.keepalive_answer_seconds.into());
+        core.token_life = Duration::from_secs(u64::from(self.token_days) * u64::from(DAY));
         core
     }
 
@@ -232,8 +248,12 @@ impl Limits {
             ("negotiation_seconds", self.negotiation_seconds.into()),
             ("bytes_per_second", self.bytes_per_second.into()),
             ("burst_bytes", self.burst_bytes.into()),
+            ("bosh_sessions", self.bosh_sessions as u64),
+            ("bosh_sessions_per_ip", self.bosh_sessions_per_ip as u64),
+            ("bosh_inactivity_seconds", self.bosh_inactivity_seconds.into()),
             ("keepalive_seconds", self.keepalive_seconds.into()),
             ("keepalive_answer_seconds", self.keepalive_answer_seconds.into()),
+            ("token_days", self.token_days.into()),
         ];
         if let Some((name, _)) = positive.iter().find(|(_, value)| *value == 0) {
             return Err(format!("limits.{name} must be more than 0").into());
@@ -248,6 +268,9 @@ impl Limits {
         Ok(())
     }
 }
+
+/// Seconds of a day.
+const DAY: u32 = 24 * 60 * 60;
 
 /// A place to listen on.
 #[derive(Clone, Debug, PartialEq)]
@@ -456,6 +479,9 @@ mod tests {
             ("http.trusted_proxies = ['nginx']", "\"nginx\" is not a range"),
             ("http.public_url = 'chat.example.org'", "no address of the web"),
             ("limits.connections = 0", "limits.connections must be more than 0"),
+            ("limits.token_days = 0", "limits.token_days must be more than 0"),
+            ("limits.bosh_sessions = 0", "limits.bosh_sessions must be more than 0"),
+            ("http.bosh = 'yes'", "line 1"),
             ("limits.stanza_bytes = 9999", "at least 10000"),
             ("limits.outbox_bytes = 300000", "at least twice"),
             ("stream_management.unacked_bytes = 300000", "at least twice"),

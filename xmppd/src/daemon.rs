@@ -86,7 +86,7 @@ pub(crate) async fn run(config: Config, settings: &Settings) -> Outcome<()> {
     config.stream_management.apply(&mut limits);
     let builder = match &config.any_user_password {
         Some(password) => compose(&config, Anybody::new(password))?,
-        None => compose(&config, accounts)?,
+        None => compose(&config, accounts)?.tokens(database.tokens()),
     };
     let mut builder = builder.limits(limits).secret(database.secret("scram").await?);
     let mut serving = None;

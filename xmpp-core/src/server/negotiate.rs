@@ -358,15 +358,16 @@ impl Negotiation<'_> {
         };
         let jid = user.with_resource(resource);
         let jid = jid.map_err(|error| StanzaError::bad_request().with_text(error.to_string()))?;
-        self.enter(&jid, |_| {})?;
+        self.enter(&self.session(&jid))?;
         Ok(jid)
     }
 
     /// Enters a session as Bind 2 has it (XEP-0386 §3.2).
     async fn bind2(&mut self, request: &BindRequest) -> Result<Bound, StanzaError> {
         let (jid, stable) = self.server.resource_for(request).ok_or_else(StanzaError::bad_request)?;
-        let mut features = Vec::new();
-        let session = self.enter(&jid, |session| features = self.server.enable_own(session, request))?;
+        let session = self.session(&jid);
+        let mut features = self.server.enable_own(&session, request);
+        self.enter(&session)?;
         if let Some(stable) = stable {
             self.server.end_older(&session, &stable);
         }
@@ -375,15 +376,16 @@ impl Negotiation<'_> {
         Ok(Bound::new(jid, features))
     }
 
-    /// `prepare` is called before anybody can reach the session.
-    fn enter(&mut self, jid: &FullJid, prepare: impl FnOnce(&Session)) -> Result<Arc<Session>, StanzaError> {
-        let session = Arc::new(Session::new(jid.clone().into(), Role::Client, self.server.tick()));
-        prepare(&session);
+    fn session(&self, jid: &FullJid) -> Arc<Session> {
+        Arc::new(Session::new(jid.clone().into(), Role::Client, self.server.tick()))
+    }
+
+    fn enter(&mut self, session: &Arc<Session>) -> Result<(), StanzaError> {
         self.server
-            .session_started(&session)
+            .session_started(session)
             .map_err(|_| StanzaError::resource_constraint().with_text("the account has too many sessions"))?;
-        self.session = Some(Arc::clone(&session));
-        Ok(session)
+        self.session = Some(Arc::clone(session));
+        Ok(())
     }
 }
 
