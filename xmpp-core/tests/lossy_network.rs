@@ -11,7 +11,7 @@ use std::{
     sync::{Arc, Mutex, OnceLock},
     time::Duration,
 };
-use support::{PASSWORD, server};
+use support::{PASSWORD, builder};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf},
     sync::watch,
@@ -22,7 +22,7 @@ use xmpp_core::{
     jid::Jid,
     net::Transport,
     sasl::{Hash, ScramKeys},
-    server::Server,
+    server::{Limits, Server},
     stanza::{Message, MessageType},
 };
 
@@ -190,7 +190,10 @@ async fn send(client: Client, other: Client, to: Jid, count: u64, dice: Dice) {
 async fn converse(seed: u64, cuts: u64) -> Result<usize, TestCaseError> {
     const COUNT: u64 = 60;
     let dice = Dice::new(seed);
-    let server = server();
+    // However long the network fails, the session is there: when it ends, what is in doubt is bounced.
+    let mut limits = Limits::default();
+    limits.resume_time = Duration::from_secs(24 * 3600);
+    let server = builder().limits(limits).build().unwrap();
     let hers = client("juliet@localhost/x", behind(&server, cuts, &dice)).queue(1 + dice.roll(40) as usize);
     let hers = hers.keepalive(Duration::from_secs(5)..=Duration::from_secs(30));
     let his = client("romeo@localhost/y", behind(&server, cuts / 2, &dice)).queue(1 + dice.roll(200) as usize);

@@ -29,8 +29,6 @@ const REDIRECTS: u32 = 4;
 const STABLE: Duration = Duration::from_secs(60);
 /// One that the network ended, not the server, was good if it lasted so long.
 const USABLE: Duration = Duration::from_secs(5);
-/// A server that is going down is not met again before waits of this rank have passed.
-const SHUTDOWN: u32 = 3;
 /// So many negotiations may fail for no other reason than a resumption.
 const RESUMPTIONS: u32 = 3;
 
@@ -293,17 +291,17 @@ impl Task {
             // Who is sent away while connecting is one of few; who is sent away in a session is one of all.
             let Some(_) = lasted else { return Some(Duration::ZERO) };
             retries.untold = Some(error);
-            return Some(backoff.delay(1, random));
+            return Some(backoff.redirected(random));
         }
         retries.redirects = 0;
         // A network that failed for a moment is no event.
         if lasted.is_some() && self.desk.ledger.is_resumable() && is_network(&error) && !retries.hurried {
             retries.hurried = true;
             retries.untold = Some(error);
-            return Some(backoff.delay(0, random) / 4);
+            return Some(backoff.quick(random));
         }
         if is_shutdown(&error) {
-            retries.attempt = retries.attempt.max(SHUTDOWN);
+            retries.attempt = retries.attempt.max(Backoff::SHUTDOWN);
         }
         let wait = backoff.delay(retries.attempt, random);
         retries.attempt = retries.attempt.saturating_add(1);
