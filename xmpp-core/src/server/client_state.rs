@@ -54,11 +54,19 @@ fn is_chat_state(root: ElementRef<'_>) -> bool {
     }) && found
 }
 
+/// A stanza that waits.
+#[derive(Debug)]
+struct Waiting {
+    kind: Idle,
+    from: Box<str>,
+    bytes: Box<[u8]>,
+}
+
 /// What is held back for one session: the latest of each kind from each sender, in the order in which they came.
 #[derive(Debug, Default)]
 pub(crate) struct Held {
     places: HashMap<(Idle, Box<str>), u64>,
-    stanzas: BTreeMap<u64, (Idle, Box<str>, Box<[u8]>)>,
+    stanzas: BTreeMap<u64, Waiting>,
     next: u64,
     bytes: usize,
 }
@@ -70,11 +78,11 @@ impl Held {
         self.next += 1;
         self.bytes += bytes.len();
         if let Some(earlier) = self.places.insert((kind, from.into()), place)
-            && let Some((_, _, bytes)) = self.stanzas.remove(&earlier)
+            && let Some(earlier) = self.stanzas.remove(&earlier)
         {
-            self.bytes -= bytes.len();
+            self.bytes -= earlier.bytes.len();
         }
-        self.stanzas.insert(place, (kind, from.into(), bytes.into()));
+        self.stanzas.insert(place, Waiting { kind, from: from.into(), bytes: bytes.into() });
     }
 
     pub(crate) fn is_full(&self, stanzas: usize, bytes: usize) -> bool {
@@ -83,12 +91,12 @@ impl Held {
 
     /// The first of them.
     pub(crate) fn first(&self) -> Option<&[u8]> {
-        self.stanzas.first_key_value().map(|(_, (_, _, bytes))| &**bytes)
+        self.stanzas.first_key_value().map(|(_, first)| &*first.bytes)
     }
 
     /// Lets the first of them go.
     pub(crate) fn remove_first(&mut self) {
-        if let Some((_, (kind, from, bytes))) = self.stanzas.pop_first() {
+        if let Some((_, Waiting { kind, from, bytes })) = self.stanzas.pop_first() {
             self.places.remove(&(kind, from));
             self.bytes -= bytes.len();
         }
@@ -98,6 +106,6 @@ impl Held {
     pub(crate) fn take(&mut self) -> impl Iterator<Item = Box<[u8]>> + use<> {
         self.places.clear();
         self.bytes = 0;
-        std::mem::take(&mut self.stanzas).into_values().map(|(_, _, bytes)| bytes)
+        std::mem::take(&mut self.stanzas).into_values().map(|waiting| waiting.bytes)
     }
 }
