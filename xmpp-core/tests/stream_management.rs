@@ -8,9 +8,13 @@ use std::{
     sync::{Arc, Mutex},
     time::Duration,
 };
-use support::{END, HEADER, PATIENCE, Raw, builder};
+use support::{END, HEADER, PASSWORD, PATIENCE, Raw, builder};
 use tokio::{sync::Notify, time::timeout};
 use xmpp_core::{
+    sasl::{
+        ChannelBindings, ClientPolicy, ClientSasl, ClientStep, Credentials, Nonce, Offer, decode_payload,
+        encode_payload,
+    },
     server::{Decision, Envelope, Kinds, Limits, Resource, Server, ServerRegistrar, Stage, Station, Verdict},
     stanza::StanzaKind,
 };
@@ -121,6 +125,15 @@ async fn abuse_a066_enabling_twice_ends_the_stream() {
     juliet.ends_with("policy-violation").await;
     drop(juliet);
     settled(&server, |server| server.sessions() == 0 && server.hibernating() == 0).await;
+}
+
+#[tokio::test]
+async fn abuse_a066_who_only_asks_and_never_reads_is_bounded() {
+    let server = server_with(|limits| limits.outbox_bytes = 10_000);
+    let (mut juliet, _) = managed(&server, "juliet@localhost/x").await;
+    juliet.try_send(&R.repeat(10_000)).await;
+    let text = juliet.ends_with("policy-violation").await;
+    assert!(text.matches("<a ").count() < 10_000);
 }
 
 #[tokio::test]
@@ -606,4 +619,71 @@ async fn xep0198_5_who_breaks_the_rules_is_not_waited_for() {
     juliet.ends_with("not-well-formed").await;
     drop(juliet);
     settled(&server, |server| server.sessions() == 0 && server.hibernating() == 0).await;
+}
+
+/// Logs in by SASL2 (XEP-0388), with this along; everything up to `</success>`.
+async fn authenticate2(raw: &mut Raw, user: &str, along: &str) -> String {
+    raw.send(HEADER).await;
+    let features = raw.until("</stream:features>").await;
+    let (_, offered) = features.split_once("<authentication ").unwrap();
+    let (offered, _) = offered.split_once("</authentication>").unwrap();
+    assert!(offered.contains(&format!("<sm {SM}/>")), "{offered}");
+    assert!(offered.contains("<feature var='urn:xmpp:sm:3'/>"), "{offered}");
+    let mechanisms = offered.split("<mechanism>").skip(1).map(|rest| rest.split_once('<').unwrap().0.to_owned());
+    let offer = Offer { mechanisms: mechanisms.collect(), bindings: None, sasl2: true };
+    let (credentials, policy) = (Credentials::password(user, PASSWORD), ClientPolicy::default());
+    let bindings = ChannelBindings::default();
+    let mut sasl = ClientSasl::choose(&offer, credentials, &bindings, false, &policy).unwrap();
+    let (mechanism, initial) = sasl.start(Nonce::new("fyko+d2lbbFgONRv9qkxdawL").unwrap()).unwrap();
+    let initial = encode_payload(initial.as_deref());
+    raw.send(&format!(
+        "<authenticate xmlns='urn:xmpp:sasl:2' mechanism='{mechanism}'><initial-response>{initial}</initial-response>\
+         {along}</authenticate>"
+    ))
+    .await;
+    let challenge = raw.until("</challenge>").await;
+    let challenge = challenge.trim_end_matches("</challenge>").rsplit_once('>').unwrap().1.to_owned();
+    let mut step = sasl.challenge(&decode_payload(&challenge).unwrap().unwrap()).unwrap();
+    let response = loop {
+        step = match step {
+            ClientStep::Send(response) => break response,
+            ClientStep::Derive(job) => ClientStep::Send(sasl.derived(job.run()).unwrap()),
+        };
+    };
+    let response = encode_payload(Some(&response));
+    raw.send(&format!("<response xmlns='urn:xmpp:sasl:2'>{response}</response>")).await;
+    raw.until("</success>").await
+}
+
+#[tokio::test]
+async fn xep0198_9_enabled_and_resumed_while_logging_in() {
+    let server = server_with(|_| {});
+    let bind = format!("<bind xmlns='urn:xmpp:bind:0'><tag>t</tag><enable {SM} resume='true' max='60'/></bind>");
+    let mut juliet = Raw::memory(&server);
+    let success = authenticate2(&mut juliet, "juliet", &bind).await;
+    let (_, enabled) = success.split_once("<enabled ").unwrap();
+    let (id, max) = (attribute(&format!(" {enabled}"), "id").to_owned(), attribute(enabled, "max").to_owned());
+    assert_eq!(max, "60");
+    let jid = success.split_once("<authorization-identifier>").unwrap().1.split_once('<').unwrap().0.to_owned();
+    juliet.until("</stream:features>").await;
+    let mut romeo = Raw::session(&server, "romeo@localhost/y").await;
+    message(&mut romeo, &jid, "1").await;
+    juliet.until(R).await;
+    drop(juliet);
+    hibernating(&server, 1).await;
+    message(&mut romeo, &jid, "2").await;
+    // §9.2: who resumes is not bound, whatever it says.
+    let mut juliet = Raw::memory(&server);
+    let resume = |id: &str| format!("<resume {SM} previd='{id}' h='1'/>{bind}");
+    let success = authenticate2(&mut juliet, "juliet", &resume(&id)).await;
+    assert!(success.contains(&format!("<resumed {SM} previd='{id}' h='0'/>")), "{success}");
+    assert!(!success.contains("<bound "), "{success}");
+    assert_eq!(bodies(&juliet.until("</message>").await), ["2"]);
+    // §9.2.1: who cannot resume is bound.
+    let mut juliet = Raw::memory(&server);
+    let success = authenticate2(&mut juliet, "juliet", &resume("nonsense")).await;
+    assert!(success.contains("<item-not-found ") && success.contains("<enabled "), "{success}");
+    juliet.until("</stream:features>").await;
+    juliet.sync().await;
+    assert_eq!((server.sessions(), server.hibernating()), (3, 0));
 }

@@ -254,26 +254,29 @@ impl Server {
     /// whether it arrived, and after as long a silence again a ping (XEP-0199 §4.1). Any byte is a sign of life.
     fn keep_alive(&self, tick: u32) {
         let limits = self.limits();
-        let (silence, patience, every) =
-            (seconds(limits.keepalive), seconds(limits.keepalive_answer), self.keepalive_every());
+        let (silence, patience) = (seconds(limits.keepalive).max(1), seconds(limits.keepalive_answer));
+        let (twice, every) = (silence.saturating_mul(2), self.keepalive_every());
         let is_now = |silent: u32, at: u32| silent >= at && silent - at < every;
         self.inner().directory.for_each(|session| {
             let silent = tick.saturating_sub(session.silent_since());
             let dead = match session.keep_vigil(tick, limits) {
                 Vigil::Fine => return,
                 Vigil::Dead => true,
-                Vigil::Silent => silent >= silence.saturating_mul(2) && session.is_stuck(),
+                Vigil::Silent => silent >= twice && session.is_stuck(),
             };
             let timeout = StreamError::new(StreamCondition::ConnectionTimeout);
-            if dead {
-                session.close(Some(&timeout));
-                session.kill();
-            } else if silent >= silence.saturating_mul(2).saturating_add(patience) {
-                session.close(Some(&timeout));
-            } else if is_now(silent, silence.saturating_mul(2)) && session.role() == Role::Client {
-                session.push_raw(limits, &ping(session.jid()));
-            } else if is_now(silent, silence) {
-                session.push_raw(limits, b" ");
+            match session.role() {
+                _ if dead => {
+                    session.close(Some(&timeout));
+                    session.kill();
+                }
+                Role::Client if silent >= twice.saturating_add(patience) => session.close(Some(&timeout)),
+                Role::Client if is_now(silent, twice) => session.push_raw(limits, &ping(session.jid())),
+                Role::Client if is_now(silent, silence) => session.push_raw(limits, b" "),
+                Role::Client => {}
+                // These may have nothing to say for hours: TCP alone tells.
+                Role::Component | Role::Server if silent % silence < every => session.push_raw(limits, b" "),
+                Role::Component | Role::Server => {}
             }
         });
     }

@@ -69,8 +69,12 @@ pub fn server() -> Server {
 }
 
 pub fn initiator(jid: &str, tls: TlsPolicy) -> Initiator {
+    Initiator::new(initiator_config(jid, tls))
+}
+
+fn initiator_config(jid: &str, tls: TlsPolicy) -> InitiatorConfig {
     let account: Jid = jid.parse().unwrap();
-    Initiator::new(InitiatorConfig {
+    InitiatorConfig {
         resource: account.resource().map(str::to_owned),
         credentials: Credentials::password(account.local().unwrap(), PASSWORD),
         policy: ClientPolicy::default(),
@@ -81,7 +85,7 @@ pub fn initiator(jid: &str, tls: TlsPolicy) -> Initiator {
         resume: None,
         sasl2: Default::default(),
         account,
-    })
+    }
 }
 
 /// A connection spoken by hand.
@@ -121,7 +125,10 @@ impl Raw {
     }
 
     async fn negotiate(&mut self, jid: &str, unbound: bool) {
-        let mut initiator = initiator(jid, TlsPolicy::None);
+        let mut config = initiator_config(jid, TlsPolicy::None);
+        // SASL2 binds while it logs in.
+        config.sasl2.enabled = !unbound;
+        let mut initiator = Initiator::new(config);
         let mut scanner = Scanner::new(XmlLimits::authenticated());
         let mut steps = initiator.start();
         loop {
