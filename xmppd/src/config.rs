@@ -235,7 +235,8 @@ impl Config {
             let [c2s, c2s_tls, http, https] = named.map(|addresses| Some(addresses.clone()));
             config.listen = Listen { c2s, c2s_tls, http, https, components: config.listen.components.take() };
         }
-        if !config.tls.enabled && !(settings.c2s_tls.is_empty() && settings.https.is_empty()) {
+        let with_tls = [&settings.c2s_tls, &settings.https].iter().any(|addresses| !addresses.is_empty());
+        if with_tls && !config.tls.enabled {
             return Err("--c2s-tls and --https need TLS, and tls.enabled is false".into());
         }
         if config.any_user_password.is_some()
