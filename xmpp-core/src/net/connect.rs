@@ -38,7 +38,7 @@ pub struct ConnectOptions {
     /// into its own network. Off; servers should set it for connections to other servers.
     pub public_only: bool,
     /// Where host-meta is asked for.
-    #[cfg(feature = "websocket")]
+    #[cfg(all(feature = "client", feature = "websocket"))]
     pub(crate) https_port: u16,
 }
 
@@ -53,7 +53,7 @@ impl Default for ConnectOptions {
             max_concurrent: 8,
             max_attempts: 64,
             public_only: false,
-            #[cfg(feature = "websocket")]
+            #[cfg(all(feature = "client", feature = "websocket"))]
             https_port: 443,
         }
     }
@@ -193,7 +193,7 @@ impl Connector {
         self.tls.service()
     }
 
-    #[cfg(feature = "websocket")]
+    #[cfg(all(feature = "client", feature = "websocket"))]
     pub(crate) fn options(&self) -> &ConnectOptions {
         &self.options
     }

@@ -25,7 +25,9 @@ pub use system::SystemResolver;
 pub use tls::{CertificateProblem, ClientTls, ServerTls, TlsError};
 pub use transport::Transport;
 #[cfg(feature = "websocket")]
-pub use websocket::{WebSocket, WebSocketError};
+pub use websocket::WebSocket;
+#[cfg(all(feature = "client", feature = "websocket"))]
+pub use websocket::WebSocketError;
 
 /// Which of the two XMPP services a connection is for: it names the SRV records, the ALPN identifier and the port.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]

@@ -17,6 +17,7 @@ use super::tls::{self, ClientTls, ServerTls, TlsError};
 use super::websocket::WebSocket;
 use super::{Service, pipe::Pipe};
 use crate::sasl::ChannelBindings;
+#[cfg(feature = "server")]
 use crate::xml::XmlLimits;
 
 /// A connection of either role. TLS is boxed, so that a plain connection costs no more than its socket.
@@ -203,6 +204,7 @@ impl Transport {
     }
 
     /// New bounds on what the peer may send, for a transport that has its own part in them.
+    #[cfg(feature = "server")]
     pub(crate) fn set_limits(&mut self, _limits: XmlLimits) {
         #[cfg(feature = "websocket")]
         if let Transport::WebSocket(socket) = self {
@@ -331,7 +333,7 @@ impl Transport {
     }
 
     /// HTTPS as the initiator: the host has to prove to be `host`.
-    #[cfg(feature = "websocket")]
+    #[cfg(all(feature = "client", feature = "websocket"))]
     pub(crate) async fn https_client(self, tls: &ClientTls, host: &str) -> Result<Transport, TlsError> {
         tls.connect_http(self.into_raw()?, host).await
     }

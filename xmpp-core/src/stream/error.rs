@@ -218,6 +218,7 @@ impl From<StreamError> for std::io::Error {
 
 impl StreamError {
     /// The stream error that a transport found, if that is what it says.
+    #[cfg(any(feature = "server", feature = "websocket"))]
     pub(crate) fn found_by_transport(error: &std::io::Error) -> Option<&StreamError> {
         error.get_ref()?.downcast_ref()
     }

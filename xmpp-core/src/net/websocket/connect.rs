@@ -1,6 +1,6 @@
 //! The opening handshake (RFC 6455 §4), and the way to the host.
 
-use super::{SUBPROTOCOL, WebSocket};
+use super::{SUBPROTOCOL, WebSocket, accept_key};
 use crate::net::{ConnectError, Connector, Plan, TlsError, Transport};
 use crate::stream::framing::Side;
 use crate::xml::XmlLimits;
@@ -11,7 +11,6 @@ use http_body_util::Empty;
 use hyper::client::conn::http1;
 use hyper::{Request, StatusCode, Uri, header};
 use hyper_util::rt::TokioIo;
-use sha1::{Digest, Sha1};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -44,12 +43,6 @@ pub enum WebSocketError {
     /// It took too long.
     #[error("the host did not answer in time")]
     TimedOut,
-}
-
-/// The answer to a `Sec-WebSocket-Key` (RFC 6455 §4.2.2).
-pub(crate) fn accept_key(key: &[u8]) -> String {
-    let hash = Sha1::new().chain_update(key).chain_update(b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11").finalize();
-    STANDARD.encode(hash)
 }
 
 /// An address of HTTP or of a WebSocket.

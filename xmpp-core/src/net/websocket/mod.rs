@@ -1,15 +1,20 @@
 //! XMPP over WebSocket (RFC 7395) as a byte stream: each message is an element on the wire, and whoever reads and
 //! writes sees the stream of RFC 6120.
 
+#[cfg(feature = "client")]
 mod connect;
+#[cfg(feature = "client")]
 mod discover;
 #[cfg(all(test, feature = "http", feature = "client", feature = "self-signed"))]
 mod tests;
 
 #[cfg(feature = "bosh")]
 pub(crate) use connect::Line;
+#[cfg(feature = "client")]
 pub use connect::WebSocketError;
-pub(crate) use connect::{Redirect, WebUrl, accept_key, connect};
+#[cfg(feature = "client")]
+pub(crate) use connect::{Redirect, WebUrl, connect};
+#[cfg(feature = "client")]
 pub(crate) use discover::discover;
 
 use super::Transport;
@@ -27,6 +32,15 @@ use tungstenite::protocol::{CloseFrame, Role, WebSocketConfig, WebSocketContext}
 
 /// The name of the subprotocol (RFC 7395 §3.1).
 pub(crate) const SUBPROTOCOL: &str = "xmpp";
+
+/// The answer to a `Sec-WebSocket-Key` (RFC 6455 §4.2.2).
+#[cfg(any(feature = "client", feature = "http"))]
+pub(crate) fn accept_key(key: &[u8]) -> String {
+    use base64::Engine;
+    use sha1::Digest;
+    let salted = sha1::Sha1::new().chain_update(key).chain_update(b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11");
+    base64::engine::general_purpose::STANDARD.encode(salted.finalize())
+}
 
 /// A read buffer is held as long as the connection: idle ones are many.
 const READ_BUFFER: usize = 1024;
@@ -56,6 +70,7 @@ pub struct WebSocket {
     code: CloseCode,
     close_sent: bool,
     /// Where the server's wish to be left for another is noted.
+    #[cfg(feature = "client")]
     redirect: Option<Redirect>,
 }
 
@@ -172,11 +187,13 @@ impl WebSocket {
             blocked: false,
             code: CloseCode::Normal,
             close_sent: false,
+            #[cfg(feature = "client")]
             redirect: None,
         }
     }
 
     /// New bounds on the peer's messages.
+    #[cfg(feature = "server")]
     pub(crate) fn set_limits(&mut self, limits: XmlLimits) {
         self.framing.set_limits(limits);
         if let Some(socket) = &mut self.socket {
@@ -205,6 +222,7 @@ impl WebSocket {
                 if let Err(error) = self.framing.incoming(&text, &mut self.inbox) {
                     return Poll::Ready(Err(error.into()));
                 }
+                #[cfg(feature = "client")]
                 if let (Some(redirect), Some(uri)) = (&self.redirect, self.framing.see_other_uri()) {
                     redirect.set(uri, socket.io.is_secure());
                 }
