@@ -20,6 +20,7 @@ pub(crate) enum Way {
     StartTls,
     DirectTls,
     WebSocket,
+    Bosh,
 }
 
 impl Display for Way {
@@ -28,6 +29,7 @@ impl Display for Way {
             Way::StartTls => "starttls",
             Way::DirectTls => "direct-tls",
             Way::WebSocket => "websocket",
+            Way::Bosh => "bosh",
         })
     }
 }
@@ -81,6 +83,10 @@ impl Peer {
                 let url = self.websocket.clone().ok_or("the server has no WebSocket")?;
                 if url.starts_with("ws:") { builder.websocket(url).allow_plaintext() } else { builder.websocket(url) }
             }
+            Way::Bosh => {
+                let url = bosh_url().ok_or("the server has no BOSH")?;
+                if url.starts_with("http:") { builder.bosh(url).allow_plaintext() } else { builder.bosh(url) }
+            }
         };
         let backoff = Backoff { first: Duration::from_millis(200), max: Duration::from_millis(500) };
         Ok(builder.tls(self.tls.clone()).backoff(backoff).request_timeout(Duration::from_secs(300)))
@@ -102,6 +108,11 @@ impl Peer {
             .await?;
         if status.success() { Ok(()) } else { Err(format!("the server cannot be told to {command}").into()) }
     }
+}
+
+/// Where the server has BOSH, over TLS if it can be had so.
+pub(crate) fn bosh_url() -> Option<String> {
+    optional("BOSHS_URL").or_else(|| optional("BOSH_URL"))
 }
 
 /// A variable that must be there.

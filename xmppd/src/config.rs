@@ -30,6 +30,7 @@ pub(crate) struct Config {
     pub(crate) http: Http,
     pub(crate) limits: Limits,
     pub(crate) component: Vec<Component>,
+    pub(crate) stream_management: StreamManagement,
 }
 
 /// An external component that may connect.
@@ -62,6 +63,7 @@ pub(crate) struct Http {
     public_url: Option<String>,
     trusted_proxies: Vec<String>,
     origins: Vec<String>,
+    bosh: bool,
 }
 
 #[derive(Clone, Debug, Deserialize, PartialEq)]
@@ -104,7 +106,24 @@ pub(crate) struct Limits {
     outbox_bytes: usize,
     bytes_per_second: u32,
     burst_bytes: u32,
+    bosh_sessions: usize,
+    bosh_sessions_per_ip: usize,
+    bosh_wait_seconds: u32,
+    bosh_inactivity_seconds: u32,
     keepalive_seconds: u32,
+    keepalive_answer_seconds: u32,
+    token_days: u32,
+}
+
+/// XEP-0198.
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct StreamManagement {
+    resume_seconds: u32,
+    unacked_stanzas: usize,
+    unacked_bytes: usize,
+    hibernated: usize,
+    hibernated_per_account: usize,
 }
 
 impl Default for Config {
@@ -124,6 +143,7 @@ impl Default for Config {
             http: Http::default(),
             limits: Limits::default(),
             component: Vec::new(),
+            stream_management: StreamManagement::default(),
         }
     }
 }
@@ -136,14 +156,14 @@ impl Default for Tls {
 
 impl Default for Http {
     fn default() -> Http {
-        Http { public_url: None, trusted_proxies: Vec::new(), origins: vec!["*".into()] }
+        Http { public_url: None, trusted_proxies: Vec::new(), origins: vec!["*".into()], bosh: true }
     }
 }
 
 impl Http {
     /// As the server takes it.
     pub(crate) fn to_core(&self) -> Outcome<server::Http> {
-        let mut core = server::Http::new();
+        let mut core = server::Http::new().bosh(self.bosh);
         if let Some(url) = &self.public_url {
             if !url.starts_with("https://") && !url.starts_with("http://") {
                 return Err(format!("http.public_url is no address of the web: {url}").into());
@@ -174,8 +194,48 @@ impl Default for Limits {
             outbox_bytes: core.outbox_bytes,
             bytes_per_second: core.bytes_per_second,
             burst_bytes: core.burst_bytes,
+            bosh_sessions: core.http.bosh_sessions,
+            bosh_sessions_per_ip: core.http.bosh_sessions_per_ip,
+            bosh_wait_seconds: seconds(core.http.bosh.wait),
+            bosh_inactivity_seconds: seconds(core.http.bosh.inactivity),
             keepalive_seconds: seconds(core.keepalive),
+            keepalive_answer_seconds: seconds(core.keepalive_answer),
+            token_days: seconds(core.token_life) / DAY,
         }
+    }
+}
+
+impl Default for StreamManagement {
+    fn default() -> StreamManagement {
+        let core = server::Limits::default();
+        StreamManagement {
+            resume_seconds: u32::try_from(core.resume_time.as_secs()).unwrap_or(u32::MAX),
+            unacked_stanzas: core.unacked_stanzas,
+            unacked_bytes: core.unacked_bytes,
+            hibernated: core.hibernated,
+            hibernated_per_account: core.hibernated_per_account,
+        }
+    }
+}
+
+impl StreamManagement {
+    pub(crate) fn apply(&self, core: &mut server::Limits) {
+        core.resume_time = Duration::from_secs(self.resume_seconds.into());
+        core.unacked_stanzas = self.unacked_stanzas;
+        core.unacked_bytes = self.unacked_bytes;
+        core.hibernated = self.hibernated;
+        core.hibernated_per_account = self.hibernated_per_account;
+    }
+
+    /// A client that acknowledges as it should must not be ended by a single stanza.
+    fn check(&self, limits: &Limits) -> Outcome<()> {
+        if self.unacked_stanzas < 100 {
+            return Err("stream_management.unacked_stanzas must be at least 100".into());
+        }
+        if self.unacked_bytes < 2 * limits.stanza_bytes as usize {
+            return Err("stream_management.unacked_bytes must be at least twice limits.stanza_bytes".into());
+        }
+        Ok(())
     }
 }
 
@@ -194,7 +254,13 @@ impl Limits {
         core.outbox_bytes = self.outbox_bytes;
         core.bytes_per_second = self.bytes_per_second;
         core.burst_bytes = self.burst_bytes;
+        core.http.bosh_sessions = self.bosh_sessions;
+        core.http.bosh_sessions_per_ip = self.bosh_sessions_per_ip;
+        core.http.bosh.wait = Duration::from_secs(self.bosh_wait_seconds.into());
+        core.http.bosh.inactivity = Duration::from_secs(self.bosh_inactivity_seconds.into());
         core.keepalive = Duration::from_secs(self.keepalive_seconds.into());
+        core.keepalive_answer = Duration::from_secs(self.keepalive_answer_seconds.into());
+        core.token_life = Duration::from_secs(u64::from(self.token_days) * u64::from(DAY));
         core
     }
 
@@ -207,7 +273,12 @@ impl Limits {
             ("negotiation_seconds", self.negotiation_seconds.into()),
             ("bytes_per_second", self.bytes_per_second.into()),
             ("burst_bytes", self.burst_bytes.into()),
+            ("bosh_sessions", self.bosh_sessions as u64),
+            ("bosh_sessions_per_ip", self.bosh_sessions_per_ip as u64),
+            ("bosh_inactivity_seconds", self.bosh_inactivity_seconds.into()),
             ("keepalive_seconds", self.keepalive_seconds.into()),
+            ("keepalive_answer_seconds", self.keepalive_answer_seconds.into()),
+            ("token_days", self.token_days.into()),
         ];
         if let Some((name, _)) = positive.iter().find(|(_, value)| *value == 0) {
             return Err(format!("limits.{name} must be more than 0").into());
@@ -222,6 +293,9 @@ impl Limits {
         Ok(())
     }
 }
+
+/// Seconds of a day.
+const DAY: u32 = 24 * 60 * 60;
 
 /// A place to listen on.
 #[derive(Clone, Debug, PartialEq)]
@@ -260,7 +334,8 @@ impl Config {
             let [c2s, c2s_tls, http, https] = named.map(|addresses| Some(addresses.clone()));
             config.listen = Listen { c2s, c2s_tls, http, https, components: config.listen.components.take() };
         }
-        if !config.tls.enabled && !(settings.c2s_tls.is_empty() && settings.https.is_empty()) {
+        let named_tls = !settings.c2s_tls.is_empty() || !settings.https.is_empty();
+        if !config.tls.enabled && named_tls {
             return Err("--c2s-tls and --https need TLS, and tls.enabled is false".into());
         }
         if config.any_user_password.is_some()
@@ -310,6 +385,7 @@ impl Config {
         }
         config.http.to_core()?;
         config.limits.check()?;
+        config.stream_management.check(&config.limits)?;
         Ok(config)
     }
 
@@ -436,8 +512,14 @@ mod tests {
             ("http.public_url = 'chat.example.org'", "no address of the web"),
             ("shutdown_to = 'no host'", "no host, or host:port"),
             ("limits.connections = 0", "limits.connections must be more than 0"),
+            ("limits.token_days = 0", "limits.token_days must be more than 0"),
+            ("limits.bosh_sessions = 0", "limits.bosh_sessions must be more than 0"),
+            ("http.bosh = 'yes'", "line 1"),
             ("limits.stanza_bytes = 9999", "at least 10000"),
             ("limits.outbox_bytes = 300000", "at least twice"),
+            ("stream_management.unacked_bytes = 300000", "at least twice"),
+            ("stream_management.unacked_stanzas = 99", "at least 100"),
+            ("limits.keepalive_answer_seconds = 0", "must be more than 0"),
             ("plaintext = 1", "line 1"),
             ("[listen", "line 1"),
         ] {

@@ -1,7 +1,8 @@
 //! An external component (XEP-0114): a program that speaks for all addresses of a domain, through a server.
 
 use super::{
-    Backoff, BuildError, Client, ConnectionError, Event, Events, Flow, ForBoth, RequestError, SendError, Shared,
+    Backoff, BuildError, Client, ConnectionError, Event, Events, Flow, ForBoth, Keepalive, RequestError, SendError,
+    Shared, Unacknowledged,
     builder::{ClientRegistrar, Road},
     desk::{Command, Desk},
     events,
@@ -15,6 +16,7 @@ use crate::{
     payload::{Payload, disco::Identity},
     sasl::Credentials,
     stanza::{AnyStanza, Iq, IqBuilder, IqType, Message, Presence, StanzaParseError, WriteStanza},
+    stream::Sasl2Options,
     xml::{Stanza, XmlLimits, ns},
 };
 use std::{
@@ -66,6 +68,8 @@ pub enum ComponentEvent {
     Presence(Presence),
     /// A stanza with a header that cannot be read, such as a `from` that is no address.
     Malformed(StanzaParseError),
+    /// What was to be sent and may not have arrived, because the connection was lost.
+    Unacknowledged(Vec<Unacknowledged>),
 }
 
 /// The events of a component, in order.
@@ -84,6 +88,7 @@ impl ComponentEvents {
                 Event::Message(message) => ComponentEvent::Message(message),
                 Event::Presence(presence) => ComponentEvent::Presence(presence),
                 Event::Malformed(malformed) => ComponentEvent::Malformed(malformed),
+                Event::Unacknowledged(stanzas) => ComponentEvent::Unacknowledged(stanzas),
                 _ => continue,
             });
         }
@@ -224,7 +229,7 @@ pub struct ComponentBuilder {
     road: Road,
     backoff: Option<Backoff>,
     request_timeout: Duration,
-    keepalive: Duration,
+    keepalive: Keepalive,
     queue: usize,
     max_stanza_bytes: usize,
     software: Option<Software>,
@@ -245,7 +250,7 @@ impl ComponentBuilder {
             road: Road::Plain { host: "localhost".into(), port: 5347 },
             backoff: Some(Backoff::default()),
             request_timeout: Duration::from_secs(60),
-            keepalive: Duration::from_secs(120),
+            keepalive: Duration::from_secs(120).into(),
             queue: 1024,
             max_stanza_bytes: 262_144,
             software: Some(Software::default()),
@@ -292,8 +297,8 @@ impl ComponentBuilder {
     /// After how long a silence the component asks for a sign of life, by a ping to itself through the server; it has
     /// as long again to come back. 120 seconds unless set.
     #[must_use]
-    pub fn keepalive(mut self, interval: Duration) -> Self {
-        self.keepalive = interval;
+    pub fn keepalive(mut self, interval: impl Into<Keepalive>) -> Self {
+        self.keepalive = interval.into();
         self
     }
 
@@ -341,7 +346,7 @@ impl ComponentBuilder {
             account: self.domain.clone(),
             online: watching,
             request_timeout: self.request_timeout,
-            max_bytes: self.max_stanza_bytes,
+            max_bytes: self.max_stanza_bytes.into(),
         };
         let client = Client { commands, shared: Arc::new(shared) };
 
@@ -360,10 +365,11 @@ impl ComponentBuilder {
             lang: None,
             max_stanza_bytes: self.max_stanza_bytes,
             management: false,
+            sasl2: Sasl2Options::default(),
         };
         let desk = Desk::new(received, self.queue);
         let task = Task::new(settings, self.road, desk, sender, online, &client, registrar);
-        tokio::spawn(task.timing(self.backoff, self.keepalive.into(), None).run());
+        tokio::spawn(task.timing(self.backoff, self.keepalive, None).run());
         Ok((Component(client), ComponentEvents(events)))
     }
 }

@@ -365,29 +365,34 @@ impl Negotiation<'_> {
         };
         let jid = user.with_resource(resource);
         let jid = jid.map_err(|error| StanzaError::bad_request().with_text(error.to_string()))?;
-        self.enter(&jid)?;
+        self.enter(&self.session(&jid))?;
         Ok(jid)
     }
 
     /// Enters a session as Bind 2 has it (XEP-0386 §3.2).
     async fn bind2(&mut self, request: &BindRequest) -> Result<Bound, StanzaError> {
         let (jid, stable) = self.server.resource_for(request).ok_or_else(StanzaError::bad_request)?;
-        let session = self.enter(&jid)?;
+        let session = self.session(&jid);
+        let mut features = self.server.enable_own(&session, request);
+        self.enter(&session)?;
         if let Some(stable) = stable {
             self.server.end_older(&session, &stable);
         }
-        let mut features = self.server.enable_features(&jid, request);
+        features.extend(self.server.enable_features(&jid, request));
         features.extend(self.server.gather_bound_info(&jid).await);
         Ok(Bound::new(jid, features))
     }
 
-    fn enter(&mut self, jid: &FullJid) -> Result<Arc<Session>, StanzaError> {
-        let session = Arc::new(Session::new(jid.clone().into(), Role::Client, self.server.tick()));
+    fn session(&self, jid: &FullJid) -> Arc<Session> {
+        Arc::new(Session::new(jid.clone().into(), Role::Client, self.server.tick()))
+    }
+
+    fn enter(&mut self, session: &Arc<Session>) -> Result<(), StanzaError> {
         self.server
-            .session_started(&session)
+            .session_started(session)
             .map_err(|_| StanzaError::resource_constraint().with_text("the account has too many sessions"))?;
-        self.session = Some(Arc::clone(&session));
-        Ok(session)
+        self.session = Some(Arc::clone(session));
+        Ok(())
     }
 }
 

@@ -186,7 +186,7 @@ impl Session {
             return Pushed::Gone;
         }
         if outbox.held.is_some() {
-            return hold(outbox, limits, idle(), write);
+            return hold(outbox, limits, limits.outbox(self.role), idle(), write);
         }
         let full = !outbox.append(limits.outbox(self.role), write);
         finish_push(outbox, full)
@@ -380,7 +380,7 @@ impl Session {
         if inactive {
             outbox.held.get_or_insert_default();
         } else if outbox.held.is_some() && outbox.state == State::Open {
-            let full = !outbox.release(limits);
+            let full = !outbox.release(limits.outbox(self.role));
             if !full {
                 outbox.held = None;
             }
@@ -446,7 +446,7 @@ impl Outbox {
         self.managed.as_ref().is_some_and(|managed| managed.is_hibernating())
     }
 
-    /// Appends a stanza and remembers it, if there is room for both; `most` bytes may wait.
+    /// Appends a stanza and remembers it, if there is room for both: `most` bytes in all here.
     fn append(&mut self, most: usize, write: impl FnOnce(&mut Vec<u8>)) -> bool {
         if self.bytes.capacity() == 0 {
             self.bytes = buffers::take_write();
@@ -468,11 +468,11 @@ impl Outbox {
     }
 
     /// Appends what was held back; whether there was room.
-    fn release(&mut self, limits: &Limits) -> bool {
+    fn release(&mut self, most: usize) -> bool {
         let Some(mut held) = self.held.take() else { return true };
         let mut room = true;
         while let Some(first) = held.first() {
-            room = self.append(limits.outbox_bytes, |out| out.extend_from_slice(first));
+            room = self.append(most, |out| out.extend_from_slice(first));
             if !room {
                 break;
             }
@@ -524,11 +524,12 @@ impl Outbox {
 fn hold(
     mut outbox: MutexGuard<'_, Outbox>,
     limits: &Limits,
+    most: usize,
     idle: Option<(Idle, &str)>,
     write: impl FnOnce(&mut Vec<u8>),
 ) -> Pushed {
     let Some((kind, from)) = idle else {
-        let full = !(outbox.release(limits) && outbox.append(limits.outbox_bytes, write));
+        let full = !(outbox.release(most) && outbox.append(most, write));
         return finish_push(outbox, full);
     };
     let mut bytes = buffers::take_write();
@@ -539,7 +540,7 @@ fn hold(
         crowded = held.is_full(limits.held_stanzas, limits.held_bytes);
     }
     buffers::give_write(bytes);
-    if crowded && !outbox.release(limits) {
+    if crowded && !outbox.release(most) {
         // It is among what is held, and handed on with it.
         finish_push(outbox, true);
     } else if crowded {

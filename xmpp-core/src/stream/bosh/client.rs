@@ -139,6 +139,8 @@ pub struct BoshClient {
     last_answer: Option<Duration>,
     /// Answers of `type='error'` in a row.
     recoveries: u32,
+    /// We have asked for the end.
+    leaving: bool,
 }
 
 impl BoshClient {
@@ -165,6 +167,7 @@ impl BoshClient {
             patience: config.patience,
             last_answer: None,
             recoveries: 0,
+            leaving: false,
             config,
         }
     }
@@ -322,6 +325,7 @@ impl BoshClient {
                 }
                 Part::Terminate => {
                     body.attr("type", "terminate");
+                    self.leaving = true;
                     return;
                 }
                 // One that stands first is taken elsewhere.

@@ -107,7 +107,8 @@ impl BoshClient {
         let name = body.attr("condition");
         let condition =
             name.as_deref().map(|name| BoshCondition::from_name(name).unwrap_or(BoshCondition::UndefinedCondition));
-        if condition.is_none() {
+        // Some say on the other request that this one has ended the session: it has, as it should.
+        if condition.is_none() || self.leaving {
             self.end_stream(None, out);
             return self.over(Ok(()), out);
         }
