@@ -188,6 +188,22 @@ async fn plaintext_must_be_asked_for() {
 }
 
 #[tokio::test]
+async fn browsers_are_listened_for() {
+    let scratch = Scratch::new();
+    scratch.user(&["add", "romeo@localhost"], "pw");
+    let daemon = Daemon::start(&scratch, &["--https", "127.0.0.1:0"]);
+    let place = daemon.greeting.lines().find_map(|line| line.trim_start().strip_prefix("browsers"));
+    let place = place.unwrap_or_else(|| panic!("{}", daemon.greeting)).trim_start();
+    let port = place.strip_prefix("https://127.0.0.1:").and_then(|rest| rest.split('/').next()).unwrap();
+    let root = std::fs::read(scratch.data().join("self-signed.crt")).unwrap();
+    let romeo = client("romeo@localhost", "pw", &root).websocket(format!("wss://localhost:{port}/xmpp-websocket"));
+    let (romeo, mut events) = romeo.no_reconnect().connect().unwrap();
+    online(&mut events).await;
+    assert!(romeo.close().await);
+    assert!(daemon.stop().success());
+}
+
+#[tokio::test]
 async fn for_measurements_every_name_has_one_password_on_loopback_only() {
     let scratch = Scratch::new();
     let text = "plaintext = true\nany_user_password = 'secret'\ntls.enabled = false\nlisten.c2s = ['127.0.0.1:0']";
