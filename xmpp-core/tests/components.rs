@@ -403,3 +403,18 @@ async fn abuse_a085_a_component_that_breaks_the_stream() {
         }
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn xep0199_a_silent_component_is_asked_whether_it_is_there() {
+    let mut limits = Limits::default();
+    limits.keepalive = Duration::from_secs(2);
+    limits.keepalive_answer = Duration::from_secs(2);
+    let server = builder().component(DOMAIN, "secret").limits(limits).build().unwrap();
+    let mut component = attached(&server).await;
+    for _ in 0..3 {
+        let asked = component.until("</iq>").await;
+        assert!(asked.contains("from='localhost' to='plays.localhost' type='get'"), "{asked}");
+        component.send("<iq from='plays.localhost' to='localhost' type='result' id='x'/>").await;
+    }
+    component.ends_with("connection-timeout").await;
+}

@@ -2,11 +2,10 @@
 
 use super::{
     Server, StreamCondition, StreamError, seconds,
-    session::{Role, Vigil},
+    session::{Role, Session, Vigil},
     throttle::network,
 };
 use crate::{
-    jid::Jid,
     net::{Service, Transport},
     payload::{Payload, ping::Ping},
     xml::{Writer, ns},
@@ -249,6 +248,26 @@ impl Server {
         (seconds(limits.keepalive.min(limits.keepalive_answer)) / 4).max(1)
     }
 
+    /// Asks a client or a component whether it is there. It must answer any request (RFC 6120 §8.2.3); what it answers
+    /// does not matter.
+    fn ping(&self, session: &Session) -> Vec<u8> {
+        let to = session.jid();
+        let from = match session.role() {
+            // From its own domain it would be the one to get its answer.
+            Role::Component => self.domains().next().unwrap_or_default(),
+            _ => to.domain(),
+        };
+        let mut out = Writer::new(ns::CLIENT);
+        out.open("iq", ns::CLIENT);
+        let id = crate::stanza::generate_id();
+        for (name, value) in [("from", from), ("to", to.as_str()), ("type", "get"), ("id", &id)] {
+            out.attr(name, value);
+        }
+        Ping.write(&mut out);
+        out.close();
+        out.finish()
+    }
+
     /// Finds out whether those who have been silent are there. Who has stream management is asked for an
     /// acknowledgement (XEP-0198 §4). Others get white space (RFC 6120 §4.6.1), of which TCP says in its own time
     /// whether it arrived, and after as long a silence again a ping (XEP-0199 §4.1). Any byte is a sign of life.
@@ -270,29 +289,16 @@ impl Server {
                     session.close(Some(&timeout));
                     session.kill();
                 }
-                Role::Client if silent >= twice.saturating_add(patience) => session.close(Some(&timeout)),
-                Role::Client if is_now(silent, twice) => session.push_raw(limits, &ping(session.jid())),
-                Role::Client if is_now(silent, silence) => session.push_raw(limits, b" "),
-                Role::Client => {}
-                // These may have nothing to say for hours: TCP alone tells.
-                Role::Component | Role::Server if silent % silence < every => session.push_raw(limits, b" "),
-                Role::Component | Role::Server => {}
+                // Another server may have nothing to say for hours: TCP alone tells.
+                Role::Server if silent % silence < every => session.push_raw(limits, b" "),
+                Role::Server => {}
+                _ if silent >= twice.saturating_add(patience) => session.close(Some(&timeout)),
+                _ if is_now(silent, twice) => session.push_raw(limits, &self.ping(session)),
+                _ if is_now(silent, silence) => session.push_raw(limits, b" "),
+                _ => {}
             }
         });
     }
-}
-
-/// Asks a client whether it is there. It must answer any request (RFC 6120 §8.2.3); what it answers does not matter.
-fn ping(to: &Jid) -> Vec<u8> {
-    let mut out = Writer::new(ns::CLIENT);
-    out.open("iq", ns::CLIENT);
-    let id = crate::stanza::generate_id();
-    for (name, value) in [("from", to.domain()), ("to", to.as_str()), ("type", "get"), ("id", &id)] {
-        out.attr(name, value);
-    }
-    Ping.write(&mut out);
-    out.close();
-    out.finish()
 }
 
 /// The service that a listener of clients stands for.
