@@ -12,6 +12,7 @@ mod queries;
 mod resume;
 mod session;
 mod talk;
+mod tokens;
 mod wire;
 
 use check::{Checked, Report};
@@ -36,6 +37,7 @@ async fn checks() -> Checked<bool> {
     for way in [Way::StartTls, Way::DirectTls] {
         login::checks(&mut report, &peer, way).await;
         login::refusals(&mut report, &peer, way).await;
+        tokens::checks(&mut report, &peer, way).await;
         talk::checks(&mut report, &peer, way).await;
         queries::checks(&mut report, &peer, way).await;
         pings::checks(&mut report, &peer, way).await;
@@ -48,7 +50,7 @@ async fn checks() -> Checked<bool> {
         queries::checks(&mut report, &peer, way).await;
         loss::checks(&mut report, &peer, way).await;
     }
-    if peer::optional("BOSH_URL").is_some() {
+    if peer::bosh_url().is_some() {
         login::over_bosh(&mut report, &peer).await;
         talk::checks(&mut report, &peer, Way::Bosh).await;
         queries::checks(&mut report, &peer, Way::Bosh).await;

@@ -14,7 +14,7 @@ use xmpp_core::{
 };
 
 /// How soon a dead connection is found.
-const KEEPALIVE: Duration = Duration::from_secs(1);
+const KEEPALIVE: Duration = Duration::from_secs(2);
 
 pub(crate) async fn checks(report: &mut Report, peer: &Peer, way: Way) {
     report.check(&format!("{way} a dead connection: resumed, all arrives exactly once"), resumed(peer, way)).await;

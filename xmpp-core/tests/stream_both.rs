@@ -48,6 +48,7 @@ fn run(login: &Login, sizes: &[usize]) -> Result<Box<Established>, NegotiationEr
         nonce: Nonce::new("abcdefghijklmnop").unwrap(),
         management: false,
         resume: None,
+        sasl2: Default::default(),
     });
     let mut scanner = Scanner::new(XmlLimits::authenticated());
     let mut steps = client.start();

@@ -39,6 +39,7 @@ impl Client {
             nonce: Nonce::new("abcdefghijklmnop").unwrap(),
             management: false,
             resume: None,
+            sasl2: Default::default(),
         });
         let mut client =
             Client { initiator, scanner: Scanner::new(XmlLimits::authenticated()), said: String::new(), jid: None };
@@ -241,6 +242,7 @@ fn bound(answer: &str) -> Result<Option<String>, NegotiationError> {
         nonce: Nonce::new("abcdefghijklmnop").unwrap(),
         management: false,
         resume: None,
+        sasl2: Default::default(),
     });
     let steps = client.initiator.start();
     client.perform(steps)?;

@@ -66,5 +66,8 @@ fn established(settings: &Settings, stream_id: String) -> Result<Established, Ne
         resumed: None,
         not_resumed: None,
         enabling: false,
+        enabled: None,
+        sasl2: None,
+        token: None,
     })
 }

@@ -14,6 +14,8 @@ use crate::{
     net::{ClientTls, ConnectOptions, Connector, Plan, Resolver, TlsError, Transport},
     sasl::{ClientMechanism, Credentials, Mechanism, ScramKeys},
     stanza::AnyStanza,
+    stream::{FastToken, Sasl2Options, UserAgent},
+    xml::Writer,
 };
 use std::{
     ops::{Deref, DerefMut},
@@ -68,6 +70,8 @@ pub(super) type Hook = Box<dyn Fn(&AnyStanza, &Client) -> Flow + Send + Sync>;
 pub struct ClientRegistrar {
     pub(super) registrar: Registrar,
     pub(super) hooks: Vec<Hook>,
+    /// What is enabled while the session is bound, each with the name of its feature.
+    pub(super) bind_features: Vec<(String, Vec<u8>)>,
 }
 
 impl std::fmt::Debug for ClientRegistrar {
@@ -90,6 +94,15 @@ impl DerefMut for ClientRegistrar {
 }
 
 impl ClientRegistrar {
+    /// Enables a feature of each new session while it is bound (XEP-0386), where the server names the feature there:
+    /// `write` writes the element that asks for it. It saves a round trip, and where the server does not, the extension
+    /// has to ask as usual.
+    pub fn bind_feature(&mut self, feature: &str, write: impl FnOnce(&mut Writer)) {
+        let mut out = Writer::new("urn:xmpp:bind:0");
+        write(&mut out);
+        self.bind_features.push((feature.to_owned(), out.finish()));
+    }
+
     /// Shows every incoming message and presence to `hook`, in order, before the application sees it. It must not
     /// block.
     pub fn incoming(&mut self, hook: impl Fn(&AnyStanza, &Client) -> Flow + Send + Sync + 'static) {
@@ -168,6 +181,8 @@ pub struct ClientBuilder {
     request_timeout: Duration,
     keepalive: Keepalive,
     management: bool,
+    sasl2: Sasl2Options,
+    token: Option<FastToken>,
     manual_acks: bool,
     session: Option<SavedSession>,
     queue: usize,
@@ -213,6 +228,8 @@ impl ClientBuilder {
             request_timeout: Duration::from_secs(60),
             keepalive: Duration::from_secs(120).into(),
             management: true,
+            sasl2: Sasl2Options::default(),
+            token: None,
             manual_acks: false,
             session: None,
             queue: 256,
@@ -251,6 +268,49 @@ impl ClientBuilder {
     #[must_use]
     pub fn mechanism(mut self, make: impl Fn() -> Box<dyn ClientMechanism> + Send + Sync + 'static) -> Self {
         self.credentials = Box::new(move |_| Credentials::Custom(make()));
+        self
+    }
+
+    /// What to tell the server of this installation (XEP-0388 §2.3): a random id that the application keeps
+    /// ([`UserAgent::new_id`]), and the software and device for the account's owner to read. With the id the server may
+    /// give a token that logs in next time with one message, without the password (XEP-0484), and the same resource at
+    /// each login. The software's name becomes part of the resource where the server makes that up: others see it.
+    ///
+    /// ```
+    /// use xmpp_core::{client::Client, stream::UserAgent};
+    ///
+    /// let id = UserAgent::new_id(); // once; then from where the application keeps it
+    /// let builder = Client::builder("juliet@example.org".parse()?, "r0m30").user_agent(id, "Balcony", "Juliet's phone");
+    /// # Ok::<(), xmpp_core::jid::JidError>(())
+    /// ```
+    #[must_use]
+    pub fn user_agent(mut self, id: impl Into<String>, software: &str, device: &str) -> Self {
+        let named = |name: &str| (!name.is_empty()).then(|| name.to_owned());
+        self.sasl2.tag = named(software);
+        let agent = UserAgent { id: Some(id.into()), software: named(software), device: named(device) };
+        self.sasl2.user_agent = Some(agent);
+        self
+    }
+
+    /// Logs in by a token of an earlier run ([`Event::Online`](super::Event::Online)), under TLS and with the
+    /// [`user_agent`](Self::user_agent) that it was given to. If the server refuses it, the password serves.
+    #[must_use]
+    pub fn token(mut self, token: FastToken) -> Self {
+        self.token = Some(token);
+        self
+    }
+
+    /// Logs in by the token for the last time: the server forgets it (XEP-0484 §3.6). For logging out from a device.
+    #[must_use]
+    pub fn invalidate_token(mut self) -> Self {
+        self.sasl2.invalidate = true;
+        self
+    }
+
+    /// Logs in by the profile of RFC 6120 even where the server offers SASL2 (XEP-0388).
+    #[must_use]
+    pub fn without_sasl2(mut self) -> Self {
+        self.sasl2.enabled = false;
         self
     }
 
@@ -518,7 +578,7 @@ impl ClientBuilder {
             account: self.account.clone(),
             online: watching,
             request_timeout: self.request_timeout,
-            max_bytes: self.max_stanza_bytes,
+            max_bytes: self.max_stanza_bytes.into(),
         };
         let client = Client { commands, shared: Arc::new(shared) };
 
@@ -533,10 +593,11 @@ impl ClientBuilder {
             lang: self.lang,
             max_stanza_bytes: self.max_stanza_bytes,
             management: self.management,
+            sasl2: Sasl2Options { bind: registrar.bind_features.clone(), ..self.sasl2 },
         };
         let desk = Desk::new(received, self.queue);
         let task = Task::new(settings, road, desk, sender, online, &client, registrar);
-        let task = task.timing(self.backoff, self.keepalive, self.floor).session(self.session);
+        let task = task.timing(self.backoff, self.keepalive, self.floor).token(self.token).session(self.session);
         tokio::spawn(task.run());
         Ok((client, events))
     }

@@ -16,6 +16,7 @@ use crate::{
     payload::{Payload, disco::Identity},
     sasl::Credentials,
     stanza::{AnyStanza, Iq, IqBuilder, IqType, Message, Presence, StanzaParseError, WriteStanza},
+    stream::Sasl2Options,
     xml::{Stanza, XmlLimits, ns},
 };
 use std::{
@@ -345,7 +346,7 @@ impl ComponentBuilder {
             account: self.domain.clone(),
             online: watching,
             request_timeout: self.request_timeout,
-            max_bytes: self.max_stanza_bytes,
+            max_bytes: self.max_stanza_bytes.into(),
         };
         let client = Client { commands, shared: Arc::new(shared) };
 
@@ -364,6 +365,7 @@ impl ComponentBuilder {
             lang: None,
             max_stanza_bytes: self.max_stanza_bytes,
             management: false,
+            sasl2: Sasl2Options::default(),
         };
         let desk = Desk::new(received, self.queue);
         let task = Task::new(settings, self.road, desk, sender, online, &client, registrar);

@@ -107,6 +107,7 @@ impl Desk {
             saved.doubtful = saved.stanzas.len();
         }
         saved.keys.clone_from(&self.memory.keys);
+        saved.token.clone_from(&self.memory.token);
         saved.floor = self.memory.floor;
         Some(saved)
     }

@@ -6,7 +6,7 @@ use crate::{
     net::{ConnectError, TlsError},
     sasl::{Mechanism, ScramKeys},
     stanza::{Message, Presence, StanzaParseError},
-    stream::{NegotiationError, StreamError},
+    stream::{FastToken, NegotiationError, StreamError},
 };
 use std::{
     io,
@@ -35,6 +35,10 @@ pub enum Event {
         /// What logs in without the password as long as that is not changed: for
         /// [`ClientBuilder::keys`](super::ClientBuilder::keys).
         keys: Option<ScramKeys>,
+        /// What logs in once more with a single message, until it expires: for
+        /// [`ClientBuilder::token`](super::ClientBuilder::token). There is one where the server gives some (XEP-0484)
+        /// and the client has an id ([`ClientBuilder::user_agent`](super::ClientBuilder::user_agent)).
+        token: Option<FastToken>,
         /// TLS version and cipher suite, for people to read; `None` without TLS.
         tls: Option<String>,
     },

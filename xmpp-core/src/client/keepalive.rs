@@ -47,6 +47,8 @@ const MOST: u32 = 256;
 #[derive(Debug)]
 pub(super) struct Pulse {
     bounds: Keepalive,
+    /// What the server announces (XEP-0478).
+    ceiling: Duration,
     interval: Duration,
     held: u32,
     needed: u32,
@@ -54,17 +56,23 @@ pub(super) struct Pulse {
 
 impl Pulse {
     pub(super) fn new(bounds: Keepalive) -> Pulse {
-        Pulse { bounds, interval: bounds.longest, held: 0, needed: FIRST }
+        Pulse { bounds, ceiling: Duration::MAX, interval: bounds.longest, held: 0, needed: FIRST }
     }
 
     /// After such a silence the server is asked.
     pub(super) fn interval(&self) -> Duration {
-        self.interval
+        self.interval.min(self.ceiling)
+    }
+
+    /// The server takes a client that is silent for so long for gone.
+    pub(super) fn within(&mut self, idle: Option<Duration>) {
+        let ceiling = idle.map_or(Duration::MAX, |idle| idle * 3 / 4);
+        self.ceiling = ceiling.max(Duration::from_secs(1));
     }
 
     /// The time it has for an answer.
     pub(super) fn patience(&self) -> Duration {
-        self.interval.min(PATIENCE)
+        self.interval().min(PATIENCE)
     }
 
     /// What was asked after a silence of `idle` has been answered.

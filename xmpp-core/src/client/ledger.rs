@@ -170,6 +170,7 @@ impl Ledger {
             location: ticket.location.clone(),
             max: ticket.max,
             keys: None,
+            token: None,
             floor: None,
         })
     }

@@ -51,6 +51,7 @@ use crate::{
     xml::{Writer, ns},
 };
 use desk::Command;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::{sync::Arc, time::Duration};
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -66,7 +67,8 @@ struct Shared {
     account: Jid,
     online: watch::Receiver<Option<FullJid>>,
     request_timeout: Duration,
-    max_bytes: usize,
+    /// Of a stanza, as both ends see it.
+    max_bytes: AtomicUsize,
 }
 
 /// Why something was not sent.
@@ -76,7 +78,7 @@ pub enum SendError {
     /// The client was closed, or has given up; the event stream says why.
     #[error("the client is closed")]
     Closed,
-    /// The stanza is larger than [`ClientBuilder::max_stanza_bytes`].
+    /// The stanza is larger than [`ClientBuilder::max_stanza_bytes`], or than what the server takes (XEP-0478).
     #[error("a stanza of {0} bytes is larger than servers accept")]
     TooBig(usize),
     /// A component's stanza is from an address outside its domain, or to nobody (XEP-0114 §3).
@@ -248,6 +250,7 @@ impl Client {
         let mut out = Writer::new(ns::CLIENT);
         stanza.write_to(&mut out);
         let bytes = out.finish();
-        if bytes.len() > self.shared.max_bytes { Err(SendError::TooBig(bytes.len())) } else { Ok(bytes) }
+        let most = self.shared.max_bytes.load(Ordering::Relaxed);
+        if bytes.len() > most { Err(SendError::TooBig(bytes.len())) } else { Ok(bytes) }
     }
 }

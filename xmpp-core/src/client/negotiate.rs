@@ -11,12 +11,15 @@ use crate::{
     net::{ClientTls, Plan, Transport},
     sasl::{ClientPolicy, Credentials, Mechanism, Nonce, ScramKeys},
     stream::{
-        Established, Initiator, InitiatorConfig, NegotiationError, Resumption, STREAM_END, Step, StreamCondition,
-        StreamError, TlsPolicy,
+        Established, FastToken, Initiator, InitiatorConfig, NegotiationError, Resumption, STREAM_END, Sasl2Offer,
+        Sasl2Options, Step, StreamCondition, StreamError, TlsPolicy,
     },
     xml::{Event, Scanner, Writer, XmlLimits, ns},
 };
-use std::{io, time::Duration};
+use std::{
+    io,
+    time::{Duration, SystemTime},
+};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -38,6 +41,8 @@ pub(super) struct Settings {
     pub(super) max_stanza_bytes: usize,
     /// Whether stream management is wanted.
     pub(super) management: bool,
+    /// What is used of SASL2, but for what is remembered.
+    pub(super) sasl2: Sasl2Options,
 }
 
 impl Settings {
@@ -68,6 +73,29 @@ impl Settings {
 pub(super) struct Memory {
     pub(super) floor: Option<Mechanism>,
     pub(super) keys: Option<ScramKeys>,
+    pub(super) token: Option<FastToken>,
+    /// What the server offers under TLS.
+    pub(super) offer: Option<Sasl2Offer>,
+}
+
+impl Memory {
+    /// Whether the first flight will log in.
+    pub(super) fn pipelines(&self) -> bool {
+        self.token.is_some() && self.offer.is_some()
+    }
+
+    /// What a session has taught.
+    pub(super) fn learn(&mut self, established: &Established) {
+        // A login by token derives no keys, and those that are there stay good.
+        if established.keys.is_some() {
+            self.keys.clone_from(&established.keys);
+        }
+        self.floor = self.floor.max(established.floor);
+        if established.sasl2.is_some() {
+            self.token.clone_from(&established.token);
+        }
+        self.offer.clone_from(&established.sasl2);
+    }
 }
 
 /// A session with its socket.
@@ -200,6 +228,9 @@ async fn negotiate(
     memory: &Memory,
     resume: Option<Resumption>,
 ) -> Result<Ready, ConnectionError> {
+    let mut sasl2 = settings.sasl2.clone();
+    sasl2.token = memory.token.clone().filter(|token| SystemTime::from(token.expiry) > SystemTime::now());
+    sasl2.offer.clone_from(&memory.offer);
     let policy = ClientPolicy { floor: memory.floor, ..ClientPolicy::default() };
     let mut initiator = Initiator::new(InitiatorConfig {
         account: settings.account.clone(),
@@ -211,6 +242,7 @@ async fn negotiate(
         nonce: Nonce::from_entropy(&crate::random::bytes::<24>()),
         management: settings.management,
         resume,
+        sasl2,
     });
     let mut scanner = settings.scanner();
     let mut buffer = vec![0; 16 * 1024].into_boxed_slice();
@@ -244,6 +276,10 @@ async fn negotiate(
                 Step::Derive(job) => {
                     let keys = tokio::task::spawn_blocking(move || job.run()).await;
                     next = initiator.derived(keys.map_err(io::Error::other)?)?;
+                }
+                Step::Upgrade(job) => {
+                    let salted = tokio::task::spawn_blocking(move || job.run()).await;
+                    next = initiator.upgraded(&salted.map_err(io::Error::other)?);
                 }
                 Step::Established(established) => {
                     return Ok(Ready { transport, scanner, buffer, unread, established });

@@ -15,7 +15,7 @@ use crate::{
     jid::FullJid,
     net::Plan,
     sasl::Mechanism,
-    stream::{NegotiationError, OtherHost, StreamCondition, StreamError},
+    stream::{FastToken, NegotiationError, OtherHost, StreamCondition, StreamError, StreamLimits},
 };
 use std::time::Duration;
 use tokio::{
@@ -96,6 +96,12 @@ impl Task {
         }
     }
 
+    /// A token of an earlier run.
+    pub(super) fn token(mut self, token: Option<FastToken>) -> Task {
+        self.desk.memory.token = token;
+        self
+    }
+
     pub(super) fn timing(mut self, backoff: Option<Backoff>, keepalive: Keepalive, floor: Option<Mechanism>) -> Task {
         self.backoff = backoff;
         self.pulse = Pulse::new(keepalive);
@@ -107,6 +113,7 @@ impl Task {
     pub(super) fn session(mut self, saved: Option<SavedSession>) -> Task {
         if let Some(mut saved) = saved {
             self.desk.memory.keys = saved.keys.take();
+            self.desk.memory.token = self.desk.memory.token.take().or(saved.token.take());
             self.desk.memory.floor = self.desk.memory.floor.max(saved.floor);
             self.desk.restore(saved);
         }
@@ -145,7 +152,18 @@ impl Task {
         let location = self.desk.ledger.location().map(plan);
         let resume = self.desk.ledger.resumption();
         let memory = self.desk.memory.clone();
-        let connecting = establish(&self.settings, &mut self.road, detour.or(location), &memory, resume);
+        let there = detour.or(location);
+        let connecting = establish(&self.settings, &mut self.road, there.clone(), &memory, resume.clone());
+        let ready = self.desk.meanwhile(connecting).await?;
+        let Err(ConnectionError::Negotiation(error)) = &ready else { return Ok(ready) };
+        if !memory.pipelines() || matches!(error, NegotiationError::Refused(_)) {
+            return Ok(ready);
+        }
+        // The server may not be what it was: this time it is listened to first.
+        tracing::debug!(%error, "what the server offered before does no longer hold");
+        self.desk.memory.offer = None;
+        let memory = self.desk.memory.clone();
+        let connecting = establish(&self.settings, &mut self.road, there, &memory, resume);
         self.desk.meanwhile(connecting).await
     }
 
@@ -168,10 +186,8 @@ impl Task {
     async fn opened(&mut self, mut ready: Ready) -> End {
         let established = &ready.established;
         self.retries.resumptions = 0;
-        let memory = &mut self.desk.memory;
-        memory.keys = established.keys.clone();
-        memory.floor = memory.floor.max(established.floor);
-        let Memory { keys, floor } = memory.clone();
+        self.desk.memory.learn(established);
+        let Memory { keys, floor, token, .. } = self.desk.memory.clone();
         let (jid, mechanism) = (established.jid.clone(), established.mechanism);
         let tls = ready.transport.tls_summary();
         if let Some(h) = established.resumed {
@@ -186,15 +202,27 @@ impl Task {
             self.events.send(Event::Resumed { jid, tls });
         } else {
             self.settle(established.not_resumed.as_ref().and_then(|failed| failed.h));
-            self.desk.ledger.begin(jid.clone(), established.enabling);
+            self.desk.ledger.begin(jid.clone(), established.enabling || established.enabled.is_some());
+            if let Some(enabled) = established.enabled.clone() {
+                self.desk.ledger.enabled(enabled);
+            }
+            self.obey(established.features.limits());
             if let Some(error) = self.retries.untold.take() {
                 self.events.send(Event::Offline { error, retry: Some(Duration::ZERO) });
             }
             self.online.send_replace(Some(jid.clone()));
-            self.events.send(Event::Online { jid, mechanism, floor, keys, tls });
+            self.events.send(Event::Online { jid, mechanism, floor, keys, token, tls });
             self.report();
         }
         self.run_session(ready).await
+    }
+
+    /// What the server wants of a stream (XEP-0478).
+    fn obey(&mut self, limits: StreamLimits) {
+        let own = self.settings.max_stanza_bytes;
+        let most = limits.max_bytes.and_then(|bytes| usize::try_from(bytes).ok()).map_or(own, |bytes| bytes.min(own));
+        self.shared.max_bytes.store(most, std::sync::atomic::Ordering::Relaxed);
+        self.pulse.within(limits.idle_seconds.map(Duration::from_secs));
     }
 
     /// Runs a session in a connection until one of them ends.

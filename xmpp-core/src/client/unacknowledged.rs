@@ -5,6 +5,7 @@ use crate::{
     payload::{DateTime, Payload, delay::Delay},
     sasl::{Mechanism, ScramKeys},
     stanza::WriteStanza,
+    stream::FastToken,
     xml::{Stanza, Writer, XmlLimits, ns},
 };
 use std::time::SystemTime;
@@ -68,6 +69,8 @@ pub struct SavedSession {
     pub max: Option<u32>,
     /// What logs in without the password.
     pub keys: Option<ScramKeys>,
+    /// What does so in one message (XEP-0484).
+    pub token: Option<FastToken>,
     /// The weakest mechanism to accept.
     pub floor: Option<Mechanism>,
 }

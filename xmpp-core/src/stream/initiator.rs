@@ -1,16 +1,21 @@
 //! The initiating end of a client stream: header, STARTTLS, SASL, binding.
 
+mod sasl2;
+
+pub use sasl2::{FastToken, Sasl2Offer, Sasl2Options};
+
 use super::{
     Features, Header, StreamCondition, StreamError, header,
-    management::{self, Enable, Failed, Resume, Resumed, Sm},
+    management::{self, Enable, Enabled, Failed, Resume, Resumed, Sm},
     sasl_xml::read_failure,
+    sasl2::SASL2,
 };
 use crate::{
     jid::{FullJid, Jid},
     payload::Payload,
     sasl::{
         self, ChannelBindings, ChooseError, ClientPolicy, ClientSasl, ClientStep, ClientSuccess, Credentials,
-        DeriveJob, Mechanism, Nonce, Offer, SaslCondition, SaslError, SaslFailure, ScramKeys,
+        DeriveJob, Mechanism, Nonce, Offer, SaslCondition, SaslError, SaslFailure, ScramKeys, UpgradeJob,
     },
     stanza::{ErrorType, StanzaError},
     xml::{ElementRef, Event, Stanza, StreamHeader, Writer, ns},
@@ -49,6 +54,8 @@ pub struct InitiatorConfig {
     pub management: bool,
     /// The former stream to go on with; where that is not to be had, a resource is bound as usual.
     pub resume: Option<Resumption>,
+    /// What to use of SASL2.
+    pub sasl2: Sasl2Options,
 }
 
 /// What it takes to go on with a former stream (XEP-0198 §5).
@@ -74,6 +81,8 @@ pub enum Step {
     Restart,
     /// Run the job where it does not block, then call [`Initiator::derived`].
     Derive(DeriveJob),
+    /// Run the job where it does not block, then call [`Initiator::upgraded`].
+    Upgrade(UpgradeJob),
     /// The session is ready.
     Established(Box<Established>),
 }
@@ -101,6 +110,12 @@ pub struct Established {
     pub not_resumed: Option<Failed>,
     /// `<enable/>` was the last thing sent: whatever is sent from now on counts, and the answer is still to come.
     pub enabling: bool,
+    /// That stream management was enabled together with the binding, and how.
+    pub enabled: Option<Enabled>,
+    /// What logs in the next time instead of the password: a new token, or the one that was used.
+    pub token: Option<FastToken>,
+    /// What the server offers of SASL2, if it does: for [`Sasl2Options::offer`] of the next time.
+    pub sasl2: Option<Sasl2Offer>,
 }
 
 /// Why a stream could not be negotiated.
@@ -131,6 +146,9 @@ pub enum NegotiationError {
     /// The server offers no resource binding, or refused it.
     #[error("resource binding: {0}")]
     Bind(StanzaError),
+    /// The server wants something besides the login that nobody here can do (XEP-0388 §2.6.3).
+    #[error("the server asks for more than a login: {0}")]
+    Task(String),
     /// A feature we need is missing.
     #[error("the server does not offer {0}")]
     Missing(&'static str),
@@ -141,7 +159,10 @@ impl NegotiationError {
     pub fn is_final(&self) -> bool {
         match self {
             NegotiationError::Refused(failure) => failure.condition != SaslCondition::TemporaryAuthFailure,
-            NegotiationError::Sasl(_) | NegotiationError::NoMechanism(_) | NegotiationError::TlsUnavailable => true,
+            NegotiationError::Sasl(_)
+            | NegotiationError::NoMechanism(_)
+            | NegotiationError::TlsUnavailable
+            | NegotiationError::Task(_) => true,
             NegotiationError::Bind(error) => error.type_ != ErrorType::Wait,
             NegotiationError::Stream(error) => error.is_final(),
             NegotiationError::Protocol(_) | NegotiationError::Closed | NegotiationError::Missing(_) => false,
@@ -156,6 +177,7 @@ enum State {
     Proceed,
     Handshake,
     Sasl(Box<ClientSasl>),
+    Sasl2(Box<sasl2::Run>),
     Resume(Resumption),
     Bind { id: String },
     Session { id: String, jid: FullJid },
@@ -173,6 +195,12 @@ pub struct Initiator {
     features: Option<Features>,
     stream_id: String,
     not_resumed: Option<Failed>,
+    /// What was begun by the first flight, until the features are here.
+    sasl2: Option<Box<sasl2::Run>>,
+    pipelined: bool,
+    outcome: sasl2::Outcome,
+    /// Our address, where Bind 2 has bound it.
+    bound: Option<FullJid>,
 }
 
 type Steps = Result<Vec<Step>, NegotiationError>;
@@ -188,6 +216,10 @@ impl Initiator {
             features: None,
             stream_id: String::new(),
             not_resumed: None,
+            sasl2: None,
+            pipelined: false,
+            outcome: sasl2::Outcome::default(),
+            bound: None,
             config,
         }
     }
@@ -206,6 +238,11 @@ impl Initiator {
             lang: self.config.lang.as_deref(),
         }
         .write(&mut out);
+        if self.authenticated.is_none()
+            && let Some(login) = self.pipeline()
+        {
+            out.extend(login);
+        }
         vec![Step::Restart, Step::Send(out)]
     }
 
@@ -218,6 +255,9 @@ impl Initiator {
 
     /// The keys that [`Step::Derive`] asked for.
     pub fn derived(&mut self, keys: ScramKeys) -> Steps {
+        if let State::Sasl2(run) = &mut self.state {
+            return run.derived(keys);
+        }
         let State::Sasl(sasl) = &mut self.state else { return Ok(Vec::new()) };
         let step = ClientStep::Send(sasl.derived(keys)?);
         Ok(sasl_step(step))
@@ -253,6 +293,10 @@ impl Initiator {
         let root = stanza.root();
         if root.is("error", ns::STREAMS) {
             return Err(NegotiationError::Stream(StreamError::read(root)));
+        }
+        if root.ns() == SASL2 && matches!(self.state, State::Sasl2(_)) {
+            let State::Sasl2(run) = std::mem::replace(&mut self.state, State::Done) else { return Err(unexpected()) };
+            return self.sasl2_element(run, root);
         }
         match &mut self.state {
             State::Features => match Features::from_stanza(stanza) {
@@ -319,6 +363,10 @@ impl Initiator {
             self.state = State::Proceed;
             return Ok(vec![Step::Send(b"<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>".to_vec())]);
         }
+        if let Some(jid) = self.bound.take() {
+            self.features = Some(features);
+            return self.established(jid, None);
+        }
         if self.authenticated.is_some() {
             let managed = features.has(Sm::NAME, management::NS);
             self.features = Some(features);
@@ -330,6 +378,15 @@ impl Initiator {
                 }
                 _ => self.bind(),
             };
+        }
+        let sasl2 = Sasl2Offer::read(&features).filter(|_| self.config.sasl2.enabled);
+        if let Some(offer) = sasl2 {
+            self.features = Some(features);
+            return self.offered_sasl2(offer);
+        }
+        if self.pipelined {
+            // It was known to have it.
+            return Err(NegotiationError::Missing("SASL2"));
         }
         let mechanisms = features.mechanisms();
         if mechanisms.is_empty() {
@@ -366,7 +423,9 @@ impl Initiator {
             return Err(unexpected());
         };
         // XEP-0198 §3: not before the resource is bound. There is no need to wait for the answer.
-        let enabling = self.config.management && resumed.is_none() && features.has(Sm::NAME, management::NS);
+        let enabled = self.outcome.enabled.take();
+        let offered = features.has(Sm::NAME, management::NS);
+        let enabling = self.config.management && resumed.is_none() && enabled.is_none() && offered;
         let enable = enabling.then(|| Step::Send(written(&Enable { resume: true, max: None })));
         let established = Step::Established(Box::new(Established {
             jid,
@@ -378,6 +437,9 @@ impl Initiator {
             resumed,
             not_resumed: self.not_resumed.take(),
             enabling,
+            enabled,
+            token: self.outcome.token.take(),
+            sasl2: self.outcome.offer.take(),
         }));
         Ok(enable.into_iter().chain([established]).collect())
     }

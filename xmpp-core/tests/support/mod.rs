@@ -79,6 +79,7 @@ pub fn initiator(jid: &str, tls: TlsPolicy) -> Initiator {
         nonce: Nonce::new("fyko+d2lbbFgONRv9qkxdawL").unwrap(),
         management: false,
         resume: None,
+        sasl2: Default::default(),
         account,
     })
 }
