@@ -241,7 +241,7 @@ async fn converse(seed: u64, cuts: u64) -> Result<usize, TestCaseError> {
 
 fn run<T>(case: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
-    runtime.block_on(async { timeout(Duration::from_secs(100_000), case).await.expect("it comes to an end") })
+    runtime.block_on(async { timeout(Duration::from_secs(100_000), case).await.unwrap() })
 }
 
 proptest! {

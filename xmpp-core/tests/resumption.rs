@@ -169,11 +169,12 @@ async fn xep0198_5_the_request_names_what_was_handled_and_what_comes_again_is_dr
     drop(raw);
     let mut raw = Raw::over(timeout(PATIENCE, pipes.recv()).await.unwrap().unwrap());
     let mut server = machine::Server::with(|config| (config.plaintext, config.management) = (true, true));
-    let mut text = String::new();
-    while !text.contains("<resume ") {
+    let (mut text, mut done) = (String::new(), false);
+    while !done {
         let heard = raw.hear().await;
         text += &heard;
         let said = server.hear(&heard);
+        done = said.contains("[juliet");
         raw.send(&said[..said.find("[juliet").unwrap_or(said.len())].replace("[restart]", "")).await;
     }
     assert!(text.contains("<resume xmlns='urn:xmpp:sm:3' previd='her-id' h='1'/>"), "{text}");
@@ -397,7 +398,10 @@ async fn quiet(client: &Client, events: &mut Events, pipes: &mut Pipes) -> Raw {
     say(client, 0..3).await;
     raw.until("<body>2</body></message>").await;
     raw.send(&ack(3)).await;
-    raw.is_quiet().await;
+    // Whether the request for it came before or after the last of them.
+    if !raw.is_quiet().await {
+        raw.hear().await;
+    }
     raw
 }
 

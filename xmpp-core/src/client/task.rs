@@ -29,8 +29,10 @@ const REDIRECTS: u32 = 4;
 const STABLE: Duration = Duration::from_secs(60);
 /// One that the network ended, not the server, was good if it lasted so long.
 const USABLE: Duration = Duration::from_secs(5);
-/// So many negotiations may fail for no other reason than a resumption.
-const RESUMPTIONS: u32 = 3;
+/// So many negotiations in a row may end with an error while a resumption is tried, which may be the reason; and so many
+/// connections may break instead, which the network is more likely to have done.
+const ERRORS: u32 = 3;
+const BREAKS: u32 = 12;
 
 pub(super) struct Task {
     pub(super) settings: Settings,
@@ -56,7 +58,7 @@ pub(super) struct Task {
 struct Retries {
     attempt: u32,
     redirects: u32,
-    /// Negotiations with a resumption in them that failed, in a row.
+    /// Negotiations with a resumption in them that failed, in a row, each with its weight.
     resumptions: u32,
     /// Where a redirection leads; it holds for one attempt.
     detour: Option<Plan>,
@@ -170,10 +172,11 @@ impl Task {
         if let ConnectionError::Negotiation(negotiation) = error
             && self.desk.ledger.is_resumable()
         {
-            self.retries.resumptions += 1;
             let refused = matches!(negotiation, NegotiationError::Stream(StreamError { condition, .. })
                 if *condition == StreamCondition::UndefinedCondition);
-            if refused || self.retries.resumptions >= RESUMPTIONS {
+            self.retries.resumptions +=
+                if matches!(negotiation, NegotiationError::Closed) { 1 } else { BREAKS / ERRORS };
+            if refused || self.retries.resumptions >= BREAKS {
                 self.desk.ledger.forfeit();
             }
         }
