@@ -7,6 +7,7 @@ mod check;
 mod login;
 mod loss;
 mod peer;
+mod pings;
 mod queries;
 mod resume;
 mod session;
@@ -39,6 +40,7 @@ async fn checks() -> Checked<bool> {
         tokens::checks(&mut report, &peer, way).await;
         talk::checks(&mut report, &peer, way).await;
         queries::checks(&mut report, &peer, way).await;
+        pings::checks(&mut report, &peer, way).await;
         loss::checks(&mut report, &peer, way).await;
         resume::checks(&mut report, &peer, way).await;
     }

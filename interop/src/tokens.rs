@@ -32,7 +32,11 @@ pub(crate) async fn checks(report: &mut Report, peer: &Peer, way: Way) {
     let id = UserAgent::new_id();
     let builder = || -> Checked<ClientBuilder> {
         // Without a resource: the server makes it.
-        Ok(peer.client(way, &format!("{}@{}", first.name, peer.domain), &first.password)?.user_agent(id.clone(), "interop", "a test"))
+        Ok(peer.client(way, &format!("{}@{}", first.name, peer.domain), &first.password)?.user_agent(
+            id.clone(),
+            "interop",
+            "a test",
+        ))
     };
     let token = match async { log_in(builder()?).await }.await {
         Ok(Login { token: Some(token), .. }) => token,
@@ -59,4 +63,3 @@ pub(crate) async fn checks(report: &mut Report, peer: &Peer, way: Way) {
         })
         .await;
 }
-

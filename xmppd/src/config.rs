@@ -24,6 +24,7 @@ pub(crate) struct Config {
     pub(crate) listen: Listen,
     pub(crate) tls: Tls,
     pub(crate) limits: Limits,
+    pub(crate) stream_management: StreamManagement,
 }
 
 #[derive(Clone, Debug, Default, Deserialize, PartialEq)]
@@ -55,6 +56,18 @@ pub(crate) struct Limits {
     burst_bytes: u32,
     keepalive_seconds: u32,
     token_days: u32,
+    keepalive_answer_seconds: u32,
+}
+
+/// XEP-0198.
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct StreamManagement {
+    resume_seconds: u32,
+    unacked_stanzas: usize,
+    unacked_bytes: usize,
+    hibernated: usize,
+    hibernated_per_account: usize,
 }
 
 impl Default for Config {
@@ -69,6 +82,7 @@ impl Default for Config {
             listen: Listen::default(),
             tls: Tls { enabled: true, certificate: None, key: None },
             limits: Limits::default(),
+            stream_management: StreamManagement::default(),
         }
     }
 }
@@ -95,7 +109,42 @@ impl Default for Limits {
             burst_bytes: core.burst_bytes,
             keepalive_seconds: seconds(core.keepalive),
             token_days: seconds(core.token_life) / DAY,
+            keepalive_answer_seconds: seconds(core.keepalive_answer),
         }
+    }
+}
+
+impl Default for StreamManagement {
+    fn default() -> StreamManagement {
+        let core = server::Limits::default();
+        StreamManagement {
+            resume_seconds: u32::try_from(core.resume_time.as_secs()).unwrap_or(u32::MAX),
+            unacked_stanzas: core.unacked_stanzas,
+            unacked_bytes: core.unacked_bytes,
+            hibernated: core.hibernated,
+            hibernated_per_account: core.hibernated_per_account,
+        }
+    }
+}
+
+impl StreamManagement {
+    pub(crate) fn apply(&self, core: &mut server::Limits) {
+        core.resume_time = Duration::from_secs(self.resume_seconds.into());
+        core.unacked_stanzas = self.unacked_stanzas;
+        core.unacked_bytes = self.unacked_bytes;
+        core.hibernated = self.hibernated;
+        core.hibernated_per_account = self.hibernated_per_account;
+    }
+
+    /// A client that acknowledges as it should must not be ended by a single stanza.
+    fn check(&self, limits: &Limits) -> Outcome<()> {
+        if self.unacked_stanzas < 100 {
+            return Err("stream_management.unacked_stanzas must be at least 100".into());
+        }
+        if self.unacked_bytes < 2 * limits.stanza_bytes as usize {
+            return Err("stream_management.unacked_bytes must be at least twice limits.stanza_bytes".into());
+        }
+        Ok(())
     }
 }
 
@@ -116,6 +165,7 @@ impl Limits {
         core.burst_bytes = self.burst_bytes;
         core.keepalive = Duration::from_secs(self.keepalive_seconds.into());
         core.token_life = Duration::from_secs(u64::from(self.token_days) * u64::from(DAY));
+        core.keepalive_answer = Duration::from_secs(self.keepalive_answer_seconds.into());
         core
     }
 
@@ -130,6 +180,7 @@ impl Limits {
             ("burst_bytes", self.burst_bytes.into()),
             ("keepalive_seconds", self.keepalive_seconds.into()),
             ("token_days", self.token_days.into()),
+            ("keepalive_answer_seconds", self.keepalive_answer_seconds.into()),
         ];
         if let Some((name, _)) = positive.iter().find(|(_, value)| *value == 0) {
             return Err(format!("limits.{name} must be more than 0").into());
@@ -223,6 +274,7 @@ impl Config {
             }
         }
         config.limits.check()?;
+        config.stream_management.check(&config.limits)?;
         Ok(config)
     }
 
@@ -303,6 +355,9 @@ mod tests {
             ("limits.token_days = 0", "limits.token_days must be more than 0"),
             ("limits.stanza_bytes = 9999", "at least 10000"),
             ("limits.outbox_bytes = 300000", "at least twice"),
+            ("stream_management.unacked_bytes = 300000", "at least twice"),
+            ("stream_management.unacked_stanzas = 99", "at least 100"),
+            ("limits.keepalive_answer_seconds = 0", "must be more than 0"),
             ("plaintext = 1", "line 1"),
             ("[listen", "line 1"),
         ] {

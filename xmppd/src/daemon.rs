@@ -75,7 +75,8 @@ pub(crate) async fn run(config: Config, settings: &Settings) -> Outcome<()> {
     let accounts = database.accounts();
     let first_start = accounts.is_empty().await?;
 
-    let limits = config.limits.to_core(crate::files::raise_limit());
+    let mut limits = config.limits.to_core(crate::files::raise_limit());
+    config.stream_management.apply(&mut limits);
     let builder = match &config.any_user_password {
         Some(password) => compose(&config, Anybody::new(password)),
         None => compose(&config, accounts).tokens(database.tokens()),

@@ -16,7 +16,7 @@ pub(super) enum Command {
     /// Send these bytes, one stanza.
     Send(Vec<u8>),
     /// Send a request and hand its answer over.
-    Request { id: String, to: Option<Jid>, bytes: Vec<u8>, reply: Reply },
+    Request { id: String, from: Option<Jid>, to: Option<Jid>, bytes: Vec<u8>, reply: Reply },
     /// Tell what it takes to resume the session.
     Save(oneshot::Sender<Option<SavedSession>>),
     /// Close the stream and end; the answer is whether the server has everything.
@@ -85,8 +85,8 @@ impl Desk {
         match command {
             Some(Command::Send(bytes)) => self.unsent.push_back(Outgoing::new(bytes, Origin::Application)),
             // Asked while there is no session, it is asked as soon as there is one.
-            Some(Command::Request { id, to, bytes, reply }) => {
-                if self.requests.insert(&id, to, reply) {
+            Some(Command::Request { id, from, to, bytes, reply }) => {
+                if self.requests.insert(&id, from, to, reply) {
                     self.unsent.push_back(Outgoing::new(bytes, Origin::Request(id)));
                 }
             }

@@ -4,15 +4,15 @@ use super::{
     Client, ConnectionError, Event,
     builder::Flow,
     desk::Leave,
+    entity::Entity,
     keepalive::Silence,
     ledger::{Origin, Outgoing},
     output::{GATHER, Reader, Session},
     task::Task,
 };
 use crate::{
-    extension::{Answer, IqContext, IqOutcome, Names, Target, answer_error, answer_result},
-    jid::{FullJid, Jid},
-    payload::{Payload, ping::Ping},
+    extension::{Answer, IqContext, IqOutcome, Names, answer_error, answer_result},
+    payload::Payload,
     stanza::{AnyStanza, Iq, StanzaError, StanzaKind, WriteStanza},
     stream::{
         StreamCondition, StreamError,
@@ -32,7 +32,7 @@ const HANDLERS: usize = 64;
 /// it either.
 const BACKLOG: (usize, usize) = (4096, 1 << 20);
 /// Time a closing stream waits for acknowledgements, and for the server's end tag.
-const CLOSING: Duration = Duration::from_secs(3);
+const CLOSING: Duration = Duration::from_secs(5);
 
 /// Handlers at work; those of a lost session are dropped with it.
 pub(super) type Handlers = JoinSet<(Stanza, Answer)>;
@@ -64,7 +64,8 @@ impl Task {
             let (stanzas, bytes) = self.desk.ledger.waiting();
             let reading = room && stanzas < BACKLOG.0 && session.backlog() + bytes < BACKLOG.1;
             let handled = &self.desk.ledger.handled;
-            let (owes, due) = (handled.owes(), handled.deadline());
+            // An answer that is due goes out behind a write that has begun.
+            let (owes, due) = (handled.owes(), handled.deadline().filter(|_| session.is_gathering()));
             let deadline = silence.deadline(&self.pulse);
             tokio::select! {
                 read = reader.read(), if reading => match read {
@@ -132,7 +133,7 @@ impl Task {
     /// Asks a silent server for a sign of life: for its count (XEP-0198 §4), or by a ping (XEP-0199 §4).
     fn ask(&mut self, session: &Session) -> Result<(), ConnectionError> {
         if !self.desk.ledger.is_on() {
-            return self.queue(&Iq::get(server_of(&session.own)).payload(&Ping));
+            return self.queue(&session.entity.ping(&session.own));
         }
         self.desk.ledger.asks();
         Ok(())
@@ -161,7 +162,8 @@ impl Task {
             while !self.scan(session, reader)? {
                 reader.read().await?;
             }
-            session.writer.shutdown().await?;
+            // The server may have gone already: it has nothing more to hear.
+            let _ = session.writer.shutdown().await;
             Ok::<(), ConnectionError>(())
         };
         let ended = matches!(tokio::time::timeout(CLOSING, closing).await, Ok(Ok(())));
@@ -216,7 +218,7 @@ impl Task {
         if !self.desk.ledger.handled.arrives() {
             return Ok(());
         }
-        let event = match AnyStanza::from_stanza(stanza) {
+        let event = match AnyStanza::from_stanza(session.entity.admit(stanza)) {
             Ok(AnyStanza::Iq(iq)) => return self.receive_iq(session, iq),
             Ok(stanza) if self.is_taken(&stanza) => return Ok(()),
             Ok(AnyStanza::Message(message)) => Event::Message(message),
@@ -279,7 +281,7 @@ impl Task {
         let cx = IqContext {
             from: iq.from().cloned(),
             to: iq.to().cloned(),
-            target: Target::Client,
+            target: session.entity.target(iq.to()),
             stanza: iq.stanza().clone(),
         };
         let request = iq.into_stanza();
@@ -307,7 +309,8 @@ impl Task {
 
     fn answer(&mut self, request: &Stanza, answer: Answer) -> Result<(), ConnectionError> {
         let to = request.root().attr("from").map(|from| from.into_owned());
-        let names = Names { from: None, to: to.as_deref() };
+        let asked = request.root().attr("to").filter(|_| self.settings.entity() == Entity::Component);
+        let names = Names { from: asked.as_deref(), to: to.as_deref() };
         let mut out = Writer::new(ns::CLIENT);
         let fault = match answer {
             Ok(reply) => {
@@ -340,8 +343,4 @@ impl Task {
 
 fn broken(condition: StreamCondition) -> ConnectionError {
     ConnectionError::Protocol(condition.into())
-}
-
-fn server_of(own: &FullJid) -> Jid {
-    Jid::from_parts(None, own.domain(), None).unwrap_or_else(|_| own.to_bare().into())
 }

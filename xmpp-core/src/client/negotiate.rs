@@ -1,15 +1,20 @@
 //! The driver of a negotiation: from nothing to a session.
 
-use super::{ConnectionError, builder::Road};
+use super::{ConnectionError, attach::attach, builder::Road, entity::Entity};
+#[cfg(feature = "websocket")]
+use crate::net::{
+    Connector, WebSocketError,
+    websocket::{self, Redirect},
+};
 use crate::{
     jid::Jid,
     net::{ClientTls, Plan, Transport},
     sasl::{ClientPolicy, Credentials, Mechanism, Nonce, ScramKeys},
     stream::{
         Established, FastToken, Initiator, InitiatorConfig, NegotiationError, Resumption, STREAM_END, Sasl2Offer,
-        Sasl2Options, Step, StreamError, TlsPolicy,
+        Sasl2Options, Step, StreamCondition, StreamError, TlsPolicy,
     },
-    xml::{Scanner, Writer, XmlLimits, ns},
+    xml::{Event, Scanner, Writer, XmlLimits, ns},
 };
 use std::{
     io,
@@ -17,8 +22,10 @@ use std::{
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
     time::timeout,
 };
+use zeroize::Zeroizing;
 
 /// Makes credentials for one connection, with the keys of an earlier one if there are any.
 pub(super) type MakeCredentials = Box<dyn Fn(Option<ScramKeys>) -> Credentials + Send + Sync>;
@@ -27,6 +34,8 @@ pub(super) type MakeCredentials = Box<dyn Fn(Option<ScramKeys>) -> Credentials +
 pub(super) struct Settings {
     pub(super) account: Jid,
     pub(super) credentials: MakeCredentials,
+    /// The secret of a component, which has no account and no credentials.
+    pub(super) component: Option<Zeroizing<String>>,
     pub(super) plaintext: bool,
     pub(super) lang: Option<String>,
     pub(super) max_stanza_bytes: usize,
@@ -34,6 +43,29 @@ pub(super) struct Settings {
     pub(super) management: bool,
     /// What is used of SASL2, but for what is remembered.
     pub(super) sasl2: Sasl2Options,
+}
+
+impl Settings {
+    pub(super) fn scanner(&self) -> Scanner {
+        Scanner::new(limits(self))
+    }
+
+    pub(super) fn entity(&self) -> Entity {
+        if self.component.is_some() { Entity::Component } else { Entity::Account }
+    }
+
+    /// Whether trying again cannot help.
+    pub(super) fn is_final(&self, error: &ConnectionError) -> bool {
+        match error {
+            // The server may hold on to a connection of ours that is dead, until it notices.
+            ConnectionError::Negotiation(NegotiationError::Stream(error))
+                if self.component.is_some() && error.condition == StreamCondition::Conflict =>
+            {
+                false
+            }
+            error => error.is_final(),
+        }
+    }
 }
 
 /// What one session teaches the next.
@@ -90,17 +122,50 @@ pub(super) async fn establish(
     let domain = settings.account.domain().to_owned();
     let (transport, tls, client_tls) = match road {
         Road::Pipe(connect) => (connect(), TlsPolicy::None, None),
-        Road::Network { connector, plan } => {
+        Road::Plain { host, port } => {
+            let stream = timeout(DEADLINE, TcpStream::connect((host.as_str(), *port))).await;
+            let stream = stream.map_err(|_| ConnectionError::TimedOut)??;
+            stream.set_nodelay(true)?;
+            (Transport::Plain(stream), TlsPolicy::None, None)
+        }
+        #[cfg(feature = "websocket")]
+        Road::Web { connector, url, redirect } => {
+            let url = redirect.take().unwrap_or_else(|| url.clone());
+            let limits = limits(settings);
+            let transport = websocket::connect(connector, &url, limits, redirect.clone()).await?;
+            (transport, web_policy(url.secure, settings), None)
+        }
+        Road::Network {
+            connector,
+            plan,
+            #[cfg(feature = "websocket")]
+            web,
+        } => {
             let there = match detour {
                 Some(detour) => Some(connector.connect_to(&domain, detour).await),
                 None => None,
             };
             // XEP-0198 §3: where nobody is at the preferred place, the way is the domain's own.
+            let there = there.filter(|there| there.is_ok() || resume.is_none());
             let connected = match (there, plan) {
-                (Some(Ok(connected)), _) => connected,
-                (Some(Err(error)), _) if resume.is_none() => return Err(error.into()),
-                (_, Some(plan)) => connector.connect_to(&domain, plan.clone()).await?,
-                (_, None) => connector.connect(&domain).await?,
+                (Some(there), _) => there,
+                (None, Some(plan)) => connector.connect_to(&domain, plan.clone()).await,
+                (None, None) => connector.connect(&domain).await,
+            };
+            let connected = match connected {
+                Ok(connected) => connected,
+                #[cfg(feature = "websocket")]
+                Err(error) if *web => {
+                    let transport = discovered(settings, connector, &domain).await.map_err(|other| {
+                        tracing::debug!(error = %other, "no WebSocket either");
+                        error
+                    })?;
+                    let negotiated =
+                        timeout(DEADLINE, negotiate(settings, transport, TlsPolicy::Direct, None, memory, resume))
+                            .await;
+                    return negotiated.unwrap_or(Err(ConnectionError::TimedOut));
+                }
+                Err(error) => return Err(error.into()),
             };
             let policy = match (connected.direct_tls(), settings.plaintext) {
                 (true, _) => TlsPolicy::Direct,
@@ -110,8 +175,41 @@ pub(super) async fn establish(
             (connected.transport, policy, Some(connector.tls().clone()))
         }
     };
-    let negotiated = timeout(DEADLINE, negotiate(settings, transport, tls, client_tls, memory, resume)).await;
+    let negotiated = match &settings.component {
+        Some(secret) => timeout(DEADLINE, attach(settings, transport, secret.clone())).await,
+        None => timeout(DEADLINE, negotiate(settings, transport, tls, client_tls, memory, resume)).await,
+    };
     negotiated.unwrap_or(Err(ConnectionError::TimedOut))
+}
+
+/// What the server may send.
+fn limits(settings: &Settings) -> XmlLimits {
+    let mut limits = XmlLimits::authenticated();
+    limits.stanza_bytes = u32::try_from(settings.max_stanza_bytes).unwrap_or(u32::MAX);
+    limits
+}
+
+/// RFC 7395 §3.9: TLS is there from the start, or never.
+#[cfg(feature = "websocket")]
+fn web_policy(secure: bool, settings: &Settings) -> TlsPolicy {
+    match (secure, settings.plaintext) {
+        (true, _) => TlsPolicy::Direct,
+        (false, true) => TlsPolicy::None,
+        (false, false) => TlsPolicy::Required,
+    }
+}
+
+/// The first WebSocket that answers, of those that the domain tells of.
+#[cfg(feature = "websocket")]
+async fn discovered(settings: &Settings, connector: &Connector, domain: &str) -> Result<Transport, WebSocketError> {
+    let mut failure = WebSocketError::NotOffered(domain.to_owned());
+    for url in websocket::discover(connector, domain).await? {
+        match websocket::connect(connector, &url, limits(settings), Redirect::default()).await {
+            Ok(transport) => return Ok(transport),
+            Err(error) => failure = error,
+        }
+    }
+    Err(failure)
 }
 
 async fn negotiate(
@@ -138,11 +236,9 @@ async fn negotiate(
         resume,
         sasl2,
     });
-    let mut limits = XmlLimits::authenticated();
-    limits.stanza_bytes = u32::try_from(settings.max_stanza_bytes).unwrap_or(u32::MAX);
-    let mut scanner = Scanner::new(limits);
+    let mut scanner = settings.scanner();
     let mut buffer = vec![0; 16 * 1024].into_boxed_slice();
-    let (mut start, mut end) = (0, 0);
+    let mut unread = 0..0;
 
     let mut steps = match tls {
         TlsPolicy::Direct => initiator.secured(transport.bindings()),
@@ -159,7 +255,7 @@ async fn negotiate(
                 Step::Restart => scanner.restart(),
                 Step::StartTls => {
                     // RFC 6120 §5.4.3.3: nothing of what came before the handshake may be used after it.
-                    if start < end {
+                    if unread.start < unread.end {
                         let error = io::Error::new(io::ErrorKind::InvalidData, "data behind <proceed/>");
                         return Err(ConnectionError::Io(error));
                     }
@@ -178,7 +274,7 @@ async fn negotiate(
                     next = initiator.upgraded(&salted.map_err(io::Error::other)?);
                 }
                 Step::Established(established) => {
-                    return Ok(Ready { transport, scanner, buffer, unread: start..end, established });
+                    return Ok(Ready { transport, scanner, buffer, unread, established });
                 }
             }
         }
@@ -186,26 +282,7 @@ async fn negotiate(
             steps = next;
             continue;
         }
-        let event = loop {
-            let mut rest = buffer.get(start..end).unwrap_or_default();
-            let scanned = scanner.scan(&mut rest);
-            start = end - rest.len();
-            match scanned {
-                Ok(Some(event)) => break event,
-                Ok(None) => {
-                    end = transport.read(&mut buffer).await?;
-                    start = 0;
-                    if end == 0 {
-                        return Err(NegotiationError::Closed.into());
-                    }
-                }
-                Err(error) => {
-                    let error = StreamError::from(error);
-                    farewell(&mut transport, Some(&error)).await;
-                    return Err(ConnectionError::Protocol(error));
-                }
-            }
-        };
+        let event = next_event(&mut transport, &mut scanner, &mut buffer, &mut unread).await?;
         steps = match initiator.event(event) {
             Ok(steps) => steps,
             Err(error) => {
@@ -221,6 +298,34 @@ async fn negotiate(
                 return Err(error.into());
             }
         };
+    }
+}
+
+/// Reads until there is an event.
+pub(super) async fn next_event(
+    transport: &mut Transport,
+    scanner: &mut Scanner,
+    buffer: &mut [u8],
+    unread: &mut std::ops::Range<usize>,
+) -> Result<Event, ConnectionError> {
+    loop {
+        let mut rest = buffer.get(unread.clone()).unwrap_or_default();
+        let scanned = scanner.scan(&mut rest);
+        unread.start = unread.end - rest.len();
+        match scanned {
+            Ok(Some(event)) => return Ok(event),
+            Ok(None) => {
+                *unread = 0..transport.read(buffer).await?;
+                if unread.end == 0 {
+                    return Err(NegotiationError::Closed.into());
+                }
+            }
+            Err(error) => {
+                let error = StreamError::from(error);
+                farewell(transport, Some(&error)).await;
+                return Err(ConnectionError::Protocol(error));
+            }
+        }
     }
 }
 

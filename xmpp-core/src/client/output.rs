@@ -1,6 +1,6 @@
 //! The two halves of a connection, and what is gathered for the next write.
 
-use super::ledger::Ledger;
+use super::{entity::Entity, ledger::Ledger};
 use crate::{
     jid::FullJid,
     net::Transport,
@@ -30,6 +30,7 @@ impl Reader {
 /// A session in this connection: what is read goes through the scanner, what is written through here.
 pub(super) struct Session {
     pub(super) own: FullJid,
+    pub(super) entity: Entity,
     pub(super) scanner: Scanner,
     pub(super) writer: WriteHalf<Transport>,
     /// Gathered for one write.
@@ -43,8 +44,8 @@ pub(super) struct Session {
 pub(super) const GATHER: usize = 16 * 1024;
 
 impl Session {
-    pub(super) fn new(own: FullJid, scanner: Scanner, writer: WriteHalf<Transport>) -> Session {
-        Session { own, scanner, writer, writing: Vec::new(), written: 0, ends: VecDeque::new() }
+    pub(super) fn new(own: FullJid, entity: Entity, scanner: Scanner, writer: WriteHalf<Transport>) -> Session {
+        Session { own, entity, scanner, writer, writing: Vec::new(), written: 0, ends: VecDeque::new() }
     }
 
     pub(super) fn has_output(&self) -> bool {

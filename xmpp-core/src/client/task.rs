@@ -228,7 +228,7 @@ impl Task {
     async fn run_session(&mut self, ready: Ready) -> End {
         let Ready { transport, scanner, buffer, unread, established } = ready;
         let (reader, writer) = tokio::io::split(transport);
-        let mut session = Session::new(established.jid, scanner, writer);
+        let mut session = Session::new(established.jid, self.settings.entity(), scanner, writer);
         let mut reader = Reader { reader, buffer, unread };
         let end = self.exchange(&mut session, &mut reader).await;
         session.note(&mut self.desk.ledger);
@@ -276,7 +276,7 @@ impl Task {
     /// How long to wait before connecting again, after an attempt or after a session that lasted so long; `None` if
     /// there is no use in it, which the application has been told.
     fn retry(&mut self, error: ConnectionError, lasted: Option<Duration>) -> Option<Duration> {
-        let Some(backoff) = self.backoff.filter(|_| !error.is_final()) else {
+        let Some(backoff) = self.backoff.filter(|_| !self.settings.is_final(&error)) else {
             self.give_up();
             self.events.send(Event::Offline { error, retry: None });
             return None;

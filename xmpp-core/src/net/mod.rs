@@ -8,16 +8,22 @@ pub mod resolve;
 pub mod tls;
 pub mod transport;
 
+mod pipe;
 mod race;
 #[cfg(feature = "dns")]
 mod system;
+#[cfg(feature = "websocket")]
+pub(crate) mod websocket;
 
 pub use connect::{AttemptFailure, Attempted, ConnectError, ConnectOptions, Connected, Connector};
+pub use pipe::Pipe;
 pub use resolve::{Plan, ResolveError, ResolveFuture, Resolver, SrvRecord, StaticResolver, Target};
 #[cfg(feature = "dns")]
 pub use system::SystemResolver;
 pub use tls::{CertificateProblem, ClientTls, ServerTls, TlsError};
 pub use transport::Transport;
+#[cfg(feature = "websocket")]
+pub use websocket::{WebSocket, WebSocketError};
 
 /// Which of the two XMPP services a connection is for: it names the SRV records, the ALPN identifier and the port.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]

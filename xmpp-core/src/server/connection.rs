@@ -84,7 +84,8 @@ impl Connection {
         scanner: Scanner,
         input: Option<Input>,
     ) -> Connection {
-        let bucket = Bucket::new(server.limits().bytes_per_second, server.limits().burst_bytes);
+        let (rate, burst) = server.limits().rate(session.role());
+        let bucket = Bucket::new(rate, burst);
         Connection {
             server,
             session,
@@ -198,8 +199,14 @@ impl Connection {
                 }
                 _ => buffers::give_read(buffer),
             }
-            ready!(polled)?;
-            return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
+            let error = match ready!(polled) {
+                Ok(()) => io::ErrorKind::UnexpectedEof.into(),
+                Err(error) => error,
+            };
+            match StreamError::found_by_transport(&error) {
+                Some(found) if self.hearing == Hearing::Open => self.refuse(found),
+                _ => return Poll::Ready(Err(error)),
+            }
         }
     }
 
@@ -246,9 +253,7 @@ impl Connection {
                 Ok(Some(Event::Open(_))) => StreamError::new(StreamCondition::BadFormat),
                 Err(error) => error.into(),
             };
-            tracing::debug!(jid = %self.session.jid(), %error, "a client broke the rules of the stream");
-            self.hearing = Hearing::Deaf;
-            self.session.close(Some(&error));
+            self.refuse(&error);
         }
         buffers::give_read(input.buffer);
     }
@@ -282,6 +287,13 @@ impl Connection {
         out.extend_from_slice(STREAM_END.as_bytes());
         let _ = Pin::new(&mut self.transport).poll_write(cx, &out);
         let _ = Pin::new(&mut self.transport).poll_flush(cx);
+    }
+
+    /// Ends the stream because the client broke its rules.
+    fn refuse(&mut self, error: &StreamError) {
+        tracing::debug!(jid = %self.session.jid(), %error, "a client broke the rules of the stream");
+        self.hearing = Hearing::Deaf;
+        self.session.close(Some(error));
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::{
     Observed, Server,
-    session::{Left, Session},
+    session::{Left, Role, Session},
     unsent::Unsent,
 };
 use crate::{
@@ -133,7 +133,10 @@ impl Server {
         let Left { queued, managed, held } = left;
         let mut unsent = Unsent::new(session.content_ns());
         let undelivered = |stanzas: Vec<Stanza>| {
-            stanzas.into_iter().for_each(|stanza| self.undelivered(session.jid(), stanza));
+            stanzas.into_iter().for_each(|stanza| match session.role() {
+                Role::Client => self.undelivered(session.jid(), stanza),
+                Role::Component | Role::Server => self.bounce(stanza),
+            });
         };
         if managed.as_ref().is_none_or(|managed| !managed.is_announced()) {
             // With management, only what stands before <enabled/>: the rest is among the unacknowledged.

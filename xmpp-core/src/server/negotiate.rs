@@ -61,13 +61,13 @@ impl Server {
         config.iterations = inner.accounts.as_ref().map_or(super::DEFAULT_ITERATIONS, |accounts| accounts.iterations());
         config.auth_attempts = inner.limits.auth_attempts;
         config.bind_attempts = inner.limits.bind_attempts;
+        config.management = true;
         config.bind_features = self.bind_feature_names();
         config.tokens = inner.tokens.is_some().then_some(inner.limits.token_life.as_secs());
         config.upgrades = inner.accounts.as_ref().map(|accounts| accounts.upgrades().to_vec()).unwrap_or_default();
         let announced = |bytes: u32| StreamLimits::new(Some(bytes.into()), Some(inner.limits.keepalive.as_secs()));
         config.limits.0 = StreamLimits::new(Some(inner.limits.unauthenticated.stanza_bytes.into()), None);
         config.limits.1 = announced(inner.limits.authenticated.stanza_bytes);
-        config.management = true;
         let mut negotiation = Negotiation {
             server: self,
             ip,
@@ -80,7 +80,8 @@ impl Server {
             resumed: false,
         };
         match negotiation.run(entry).await {
-            Ok(Some((transport, session))) => {
+            Ok(Some((mut transport, session))) => {
+                transport.set_limits(inner.limits.authenticated);
                 let Negotiation { mut scanner, input, .. } = negotiation;
                 scanner.set_limits(inner.limits.authenticated);
                 let input = (input.start < input.end).then_some(input);
@@ -111,6 +112,12 @@ impl Negotiation<'_> {
                 () = stop.cancelled() => return Ok(None),
             };
             let secured = secured.map_err(|_| io::ErrorKind::TimedOut)??;
+            self.perform(secured).await?;
+        }
+        #[cfg(feature = "http")]
+        if entry == (Entry::Web { secured: true }) {
+            let bindings = self.transport.as_ref().map(Transport::bindings).unwrap_or_default();
+            let secured = self.acceptor.secured(bindings);
             self.perform(secured).await?;
         }
         loop {
@@ -177,7 +184,14 @@ impl Negotiation<'_> {
             self.input.start = self.input.end - rest.len();
             match scanned {
                 Ok(Some(event)) => break self.acceptor.event(event),
-                Ok(None) => self.read().await?,
+                Ok(None) => {
+                    if let Err(error) = self.read().await {
+                        match StreamError::found_by_transport(&error) {
+                            Some(found) => break self.acceptor.fail(found),
+                            None => return Err(error),
+                        }
+                    }
+                }
                 Err(error) => break self.acceptor.fail(&error.into()),
             }
         };
@@ -253,6 +267,11 @@ impl Negotiation<'_> {
                 let bound = self.bind(&user, resource.as_deref());
                 self.acceptor.bound(bound)
             }
+            Task::Resume { user, previous, handled } => {
+                let resumed = self.server.resume(&user, &previous, handled).await;
+                let resumed = resumed.and_then(|(session, handled)| self.take_over(session, handled));
+                self.acceptor.resumed(resumed)
+            }
             Task::Bind2(request) => {
                 let bound = self.bind2(&request).await;
                 self.acceptor.bound2(bound)
@@ -274,11 +293,6 @@ impl Negotiation<'_> {
                     None => Err(()),
                 };
                 self.acceptor.credentials_stored(stored)
-            }
-            Task::Resume { user, previous, handled } => {
-                let resumed = self.server.resume(&user, &previous, handled).await;
-                let resumed = resumed.and_then(|(session, handled)| self.take_over(session, handled));
-                self.acceptor.resumed(resumed)
             }
             Task::Accepted(accepted) => {
                 let inner = self.server.inner();
@@ -344,34 +358,34 @@ impl Negotiation<'_> {
         };
         let jid = user.with_resource(resource);
         let jid = jid.map_err(|error| StanzaError::bad_request().with_text(error.to_string()))?;
-        self.enter(&self.session(&jid))?;
+        self.enter(&jid, |_| {})?;
         Ok(jid)
     }
 
     /// Enters a session as Bind 2 has it (XEP-0386 §3.2).
     async fn bind2(&mut self, request: &BindRequest) -> Result<Bound, StanzaError> {
         let (jid, stable) = self.server.resource_for(request).ok_or_else(StanzaError::bad_request)?;
-        let session = self.session(&jid);
-        let mut features = self.server.enable_own(&session, request);
-        self.enter(&session)?;
+        let mut features = Vec::new();
+        let session = self.enter(&jid, |session| features = self.server.enable_own(session, request))?;
         if let Some(stable) = stable {
             self.server.end_older(&session, &stable);
         }
         features.extend(self.server.enable_features(&jid, request));
         features.extend(self.server.gather_bound_info(&jid).await);
-        Ok(Bound::new(jid, features))
+        let mut bound = Bound::new(jid, features);
+        bound.managed = session.is_managed();
+        Ok(bound)
     }
 
-    fn session(&self, jid: &FullJid) -> Arc<Session> {
-        Arc::new(Session::new(jid.clone().into(), Role::Client, self.server.tick()))
-    }
-
-    fn enter(&mut self, session: &Arc<Session>) -> Result<(), StanzaError> {
+    /// `prepare` is called before anybody can reach the session.
+    fn enter(&mut self, jid: &FullJid, prepare: impl FnOnce(&Session)) -> Result<Arc<Session>, StanzaError> {
+        let session = Arc::new(Session::new(jid.clone().into(), Role::Client, self.server.tick()));
+        prepare(&session);
         self.server
-            .session_started(session)
+            .session_started(&session)
             .map_err(|_| StanzaError::resource_constraint().with_text("the account has too many sessions"))?;
-        self.session = Some(Arc::clone(session));
-        Ok(())
+        self.session = Some(Arc::clone(&session));
+        Ok(session)
     }
 }
 
@@ -407,7 +421,7 @@ async fn looked_up<T, E: std::error::Error>(
 
 /// Reads and drops until the peer closes: closing on unread data would reset the connection, and the peer would
 /// never see why (RFC 6120 §4.4).
-async fn linger(transport: &mut Transport, buffer: &mut [u8], time: std::time::Duration) {
+pub(super) async fn linger(transport: &mut Transport, buffer: &mut [u8], time: std::time::Duration) {
     let drained = async {
         transport.shutdown().await?;
         while transport.read(buffer).await? > 0 {}

@@ -39,7 +39,6 @@ pub(crate) enum Role {
     /// A client: one resource of one account.
     Client,
     /// A component, which speaks for all of its domain (XEP-0114).
-    #[expect(dead_code)]
     Component,
     /// Another server (RFC 6120 §1.4).
     #[expect(dead_code)]
@@ -187,9 +186,9 @@ impl Session {
             return Pushed::Gone;
         }
         if outbox.held.is_some() {
-            return hold(outbox, limits, idle(), write);
+            return hold(outbox, limits, limits.outbox(self.role), idle(), write);
         }
-        let full = !outbox.append(limits, write);
+        let full = !outbox.append(limits.outbox(self.role), write);
         finish_push(outbox, full)
     }
 
@@ -197,7 +196,7 @@ impl Session {
     pub(crate) fn push_raw(&self, limits: &Limits, bytes: &[u8]) {
         let mut outbox = self.outbox();
         if outbox.state == State::Open && !outbox.is_hibernating() {
-            let full = outbox.bytes.len() + bytes.len() > limits.outbox_bytes;
+            let full = outbox.bytes.len() + bytes.len() > limits.outbox(self.role);
             if !full {
                 outbox.bytes.extend_from_slice(bytes);
             }
@@ -348,6 +347,11 @@ impl Session {
         Ok(enabled)
     }
 
+    /// Whether stream management has begun.
+    pub(crate) fn is_managed(&self) -> bool {
+        self.outbox().managed.is_some()
+    }
+
     /// A stanza of the client has been handled.
     pub(crate) fn count_handled(&self) {
         // Without a locked instruction: nobody else counts.
@@ -381,7 +385,7 @@ impl Session {
         if inactive {
             outbox.held.get_or_insert_default();
         } else if outbox.held.is_some() && outbox.state == State::Open {
-            let full = !outbox.release(limits);
+            let full = !outbox.release(limits.outbox(self.role));
             if !full {
                 outbox.held = None;
             }
@@ -447,14 +451,14 @@ impl Outbox {
         self.managed.as_ref().is_some_and(|managed| managed.is_hibernating())
     }
 
-    /// Appends a stanza and remembers it, if there is room for both.
-    fn append(&mut self, limits: &Limits, write: impl FnOnce(&mut Vec<u8>)) -> bool {
+    /// Appends a stanza and remembers it, if there is room for both: `most` bytes in all here.
+    fn append(&mut self, most: usize, write: impl FnOnce(&mut Vec<u8>)) -> bool {
         if self.bytes.capacity() == 0 {
             self.bytes = buffers::take_write();
         }
         let before = self.bytes.len();
         write(&mut self.bytes);
-        let mut room = self.bytes.len() <= limits.outbox_bytes;
+        let mut room = self.bytes.len() <= most;
         if let Some(managed) = &mut self.managed {
             room = room && managed.sent(self.bytes.get(before..).unwrap_or_default());
             if managed.is_hibernating() {
@@ -469,11 +473,11 @@ impl Outbox {
     }
 
     /// Appends what was held back; whether there was room.
-    fn release(&mut self, limits: &Limits) -> bool {
+    fn release(&mut self, most: usize) -> bool {
         let Some(mut held) = self.held.take() else { return true };
         let mut room = true;
         while let Some(first) = held.first() {
-            room = self.append(limits, |out| out.extend_from_slice(first));
+            room = self.append(most, |out| out.extend_from_slice(first));
             if !room {
                 break;
             }
@@ -525,11 +529,12 @@ impl Outbox {
 fn hold(
     mut outbox: MutexGuard<'_, Outbox>,
     limits: &Limits,
+    most: usize,
     idle: Option<(Idle, &str)>,
     write: impl FnOnce(&mut Vec<u8>),
 ) -> Pushed {
     let Some((kind, from)) = idle else {
-        let full = !(outbox.release(limits) && outbox.append(limits, write));
+        let full = !(outbox.release(most) && outbox.append(most, write));
         return finish_push(outbox, full);
     };
     let mut bytes = buffers::take_write();
@@ -540,7 +545,7 @@ fn hold(
         crowded = held.is_full(limits.held_stanzas, limits.held_bytes);
     }
     buffers::give_write(bytes);
-    if crowded && !outbox.release(limits) {
+    if crowded && !outbox.release(most) {
         // It is among what is held, and handed on with it.
         finish_push(outbox, true);
     } else if crowded {

@@ -1,11 +1,15 @@
 //! The negotiation of a stream (RFC 6120 §4 to §7), both roles, as state machines without I/O.
 //!
-//! [`Initiator`] is the client's end, [`Acceptor`] the server's. A driver feeds them scanner events and carries out
+//! [`Initiator`] is the client's end, [`Acceptor`] the server's; [`ComponentInitiator`] and [`ComponentAcceptor`] are the
+//! ends of a component's stream (XEP-0114). A driver feeds them scanner events and carries out
 //! the [`Step`]s or [`Task`]s they ask for, in order. Neither owns a socket, a clock or a source of randomness.
 
 mod acceptor;
+pub mod bosh;
+mod component;
 mod error;
 mod features;
+pub mod framing;
 mod header;
 mod initiator;
 mod limits;
@@ -17,6 +21,9 @@ mod unacked;
 
 pub use acceptor::{
     Accepted, Acceptor, AcceptorConfig, BindRequest, Bound, Entropy, Phase, ResumeError, Resumed, Task,
+};
+pub use component::{
+    ComponentAcceptor, ComponentInitiator, ComponentSecrets, ComponentStep, ComponentTask, component_handshake,
 };
 pub use error::{OtherHost, StreamCondition, StreamError};
 pub use features::Features;

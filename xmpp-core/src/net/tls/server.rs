@@ -102,6 +102,8 @@ struct Certificates {
 #[derive(Debug)]
 struct Served {
     starttls: Arc<ServerConfig>,
+    #[cfg(feature = "http")]
+    http: Arc<ServerConfig>,
     direct_client: Arc<ServerConfig>,
     direct_server: Arc<ServerConfig>,
     end_point: Option<Arc<[u8]>>,
@@ -142,17 +144,31 @@ impl ServerTls {
     }
 
     pub(crate) async fn accept(&self, raw: Raw, direct: Option<Service>) -> Result<Transport, TlsError> {
+        let choose = |served: &Served| match direct {
+            None => served.starttls.clone(),
+            Some(Service::Client) => served.direct_client.clone(),
+            Some(Service::Server) => served.direct_server.clone(),
+        };
+        self.shake_hands(raw, choose).await
+    }
+
+    /// For HTTPS: ALPN is `http/1.1`.
+    #[cfg(feature = "http")]
+    pub(crate) async fn accept_http(&self, raw: Raw) -> Result<Transport, TlsError> {
+        self.shake_hands(raw, |served| served.http.clone()).await
+    }
+
+    async fn shake_hands(
+        &self,
+        raw: Raw,
+        choose: impl FnOnce(&Served) -> Arc<ServerConfig>,
+    ) -> Result<Transport, TlsError> {
         // The certificate is chosen here rather than by a resolver inside rustls, because rustls doesn't tell afterwards
         // which one it was, and `tls-server-end-point` needs just that.
         let start = LazyConfigAcceptor::new(Acceptor::default(), raw).await.map_err(TlsError::from_io)?;
         let served = self.choose(start.client_hello().server_name());
-        let config = match direct {
-            None => &served.starttls,
-            Some(Service::Client) => &served.direct_client,
-            Some(Service::Server) => &served.direct_server,
-        };
         let stream = start
-            .into_stream_with(config.clone(), |connection| connection.set_buffer_limit(Some(BUFFER_LIMIT)))
+            .into_stream_with(choose(&served), |connection| connection.set_buffer_limit(Some(BUFFER_LIMIT)))
             .await
             .map_err(TlsError::from_io)?;
         Ok(Transport::ServerTls(Box::new(SecureServer { stream, end_point: served.end_point.clone() })))
@@ -234,14 +250,16 @@ impl Served {
         config.require_ems = true;
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.send_tls13_tickets = 0;
-        let with_alpn = |service: Service| {
+        let with_alpn = |protocol: &str| {
             let mut config = config.clone();
-            config.alpn_protocols = vec![service.name().as_bytes().to_vec()];
+            config.alpn_protocols = vec![protocol.as_bytes().to_vec()];
             Arc::new(config)
         };
         Ok(Served {
-            direct_client: with_alpn(Service::Client),
-            direct_server: with_alpn(Service::Server),
+            direct_client: with_alpn(Service::Client.name()),
+            direct_server: with_alpn(Service::Server.name()),
+            #[cfg(feature = "http")]
+            http: with_alpn("http/1.1"),
             starttls: Arc::new(config),
             end_point,
         })
