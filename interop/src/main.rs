@@ -44,5 +44,17 @@ async fn checks() -> Checked<bool> {
         loss::checks(&mut report, &peer, way).await;
         resume::checks(&mut report, &peer, way).await;
     }
+    if peer.websocket.is_some() {
+        let way = Way::WebSocket;
+        talk::checks(&mut report, &peer, way).await;
+        queries::checks(&mut report, &peer, way).await;
+        loss::checks(&mut report, &peer, way).await;
+    }
+    if peer::bosh_url().is_some() {
+        login::over_bosh(&mut report, &peer).await;
+        talk::checks(&mut report, &peer, Way::Bosh).await;
+        queries::checks(&mut report, &peer, Way::Bosh).await;
+        loss::checks(&mut report, &peer, Way::Bosh).await;
+    }
     Ok(report.passed())
 }

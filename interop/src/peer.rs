@@ -19,6 +19,8 @@ use xmpp_core::{
 pub(crate) enum Way {
     StartTls,
     DirectTls,
+    WebSocket,
+    Bosh,
 }
 
 impl Display for Way {
@@ -26,6 +28,8 @@ impl Display for Way {
         f.write_str(match self {
             Way::StartTls => "starttls",
             Way::DirectTls => "direct-tls",
+            Way::WebSocket => "websocket",
+            Way::Bosh => "bosh",
         })
     }
 }
@@ -41,6 +45,8 @@ pub(crate) struct Peer {
     host: String,
     starttls: u16,
     direct: u16,
+    /// Its WebSocket, if it has one.
+    pub(crate) websocket: Option<String>,
     pub(crate) domain: String,
     tls: ClientTls,
     pub(crate) users: [User; 3],
@@ -55,6 +61,7 @@ impl Peer {
             host: var("HOST")?,
             starttls: var("C2S_PORT")?.parse()?,
             direct: var("TLS_PORT")?.parse()?,
+            websocket: optional("WSS_URL").or_else(|| optional("WS_URL")),
             domain: var("DOMAIN")?,
             tls: trusted()?,
             users: [user(1)?, user(2)?, user(3)?],
@@ -72,6 +79,14 @@ impl Peer {
         let builder = match way {
             Way::StartTls => builder.server(&self.host, self.starttls),
             Way::DirectTls => builder.server_tls(&self.host, self.direct),
+            Way::WebSocket => {
+                let url = self.websocket.clone().ok_or("the server has no WebSocket")?;
+                if url.starts_with("ws:") { builder.websocket(url).allow_plaintext() } else { builder.websocket(url) }
+            }
+            Way::Bosh => {
+                let url = bosh_url().ok_or("the server has no BOSH")?;
+                if url.starts_with("http:") { builder.bosh(url).allow_plaintext() } else { builder.bosh(url) }
+            }
         };
         let backoff = Backoff { first: Duration::from_millis(200), max: Duration::from_millis(500) };
         Ok(builder.tls(self.tls.clone()).backoff(backoff).request_timeout(Duration::from_secs(300)))
@@ -93,6 +108,11 @@ impl Peer {
             .await?;
         if status.success() { Ok(()) } else { Err(format!("the server cannot be told to {command}").into()) }
     }
+}
+
+/// Where the server has BOSH, over TLS if it can be had so.
+pub(crate) fn bosh_url() -> Option<String> {
+    optional("BOSHS_URL").or_else(|| optional("BOSH_URL"))
 }
 
 /// A variable that must be there.

@@ -44,6 +44,8 @@ impl Wire {
         match self.way {
             Way::StartTls => builder.server("127.0.0.1", self.port),
             Way::DirectTls => builder.server_tls("127.0.0.1", self.port),
+            // Nobody lays a wire for these.
+            Way::WebSocket | Way::Bosh => builder,
         }
     }
 

@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
     time::Duration,
 };
-use xmpp_core::{jid::BareJid, server};
+use xmpp_core::{jid::BareJid, net::tls::ClientAuthorities, server, stream::OtherHost};
 
 /// The file that explains every setting and sets it to its default.
 pub(crate) static TEMPLATE: &str = include_str!("default.toml");
@@ -21,10 +21,30 @@ pub(crate) struct Config {
     pub(crate) log: String,
     pub(crate) plaintext: bool,
     pub(crate) any_user_password: Option<String>,
+    pub(crate) replace_components: bool,
+    pub(crate) shutdown_seconds: u32,
+    #[serde(deserialize_with = "other_host")]
+    pub(crate) shutdown_to: Option<OtherHost>,
     pub(crate) listen: Listen,
     pub(crate) tls: Tls,
+    pub(crate) http: Http,
     pub(crate) limits: Limits,
+    pub(crate) component: Vec<Component>,
     pub(crate) stream_management: StreamManagement,
+}
+
+/// An external component that may connect.
+#[derive(Clone, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Component {
+    pub(crate) domain: String,
+    pub(crate) secret: String,
+}
+
+impl std::fmt::Debug for Component {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Component").field("domain", &self.domain).finish_non_exhaustive()
+    }
 }
 
 #[derive(Clone, Debug, Default, Deserialize, PartialEq)]
@@ -32,6 +52,18 @@ pub(crate) struct Config {
 pub(crate) struct Listen {
     c2s: Option<Vec<SocketAddr>>,
     c2s_tls: Option<Vec<SocketAddr>>,
+    components: Option<Vec<SocketAddr>>,
+    http: Option<Vec<SocketAddr>>,
+    https: Option<Vec<SocketAddr>>,
+}
+
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Http {
+    public_url: Option<String>,
+    trusted_proxies: Vec<String>,
+    origins: Vec<String>,
+    bosh: bool,
 }
 
 #[derive(Clone, Debug, Deserialize, PartialEq)]
@@ -40,6 +72,26 @@ pub(crate) struct Tls {
     pub(crate) enabled: bool,
     pub(crate) certificate: Option<PathBuf>,
     pub(crate) key: Option<PathBuf>,
+    pub(crate) client_authorities: Option<PathBuf>,
+}
+
+impl Tls {
+    /// Who vouches for users, if anybody.
+    pub(crate) fn client_authorities(&self) -> Outcome<Option<ClientAuthorities>> {
+        let Some(path) = &self.client_authorities else { return Ok(None) };
+        let read = std::fs::read(path).map_err(|error| error.to_string());
+        let authorities = read.and_then(|pem| ClientAuthorities::from_pem(&pem).map_err(|error| error.to_string()));
+        match authorities {
+            Ok(authorities) => Ok(Some(authorities)),
+            Err(error) => Err(format!("tls.client_authorities, {}, cannot be used: {error}", path.display()).into()),
+        }
+    }
+}
+
+fn other_host<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<OtherHost>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    let refused = || serde::de::Error::custom(format!("{text:?} is no host, or host:port"));
+    OtherHost::parse(&text).map(Some).ok_or_else(refused)
 }
 
 #[derive(Clone, Debug, Deserialize, PartialEq)]
@@ -54,9 +106,13 @@ pub(crate) struct Limits {
     outbox_bytes: usize,
     bytes_per_second: u32,
     burst_bytes: u32,
+    bosh_sessions: usize,
+    bosh_sessions_per_ip: usize,
+    bosh_wait_seconds: u32,
+    bosh_inactivity_seconds: u32,
     keepalive_seconds: u32,
-    token_days: u32,
     keepalive_answer_seconds: u32,
+    token_days: u32,
 }
 
 /// XEP-0198.
@@ -79,9 +135,14 @@ impl Default for Config {
             log: "info".into(),
             plaintext: false,
             any_user_password: None,
+            replace_components: false,
+            shutdown_seconds: 10,
+            shutdown_to: None,
             listen: Listen::default(),
-            tls: Tls { enabled: true, certificate: None, key: None },
+            tls: Tls { enabled: true, certificate: None, key: None, client_authorities: None },
+            http: Http::default(),
             limits: Limits::default(),
+            component: Vec::new(),
             stream_management: StreamManagement::default(),
         }
     }
@@ -90,6 +151,32 @@ impl Default for Config {
 impl Default for Tls {
     fn default() -> Tls {
         Config::default().tls
+    }
+}
+
+impl Default for Http {
+    fn default() -> Http {
+        Http { public_url: None, trusted_proxies: Vec::new(), origins: vec!["*".into()], bosh: true }
+    }
+}
+
+impl Http {
+    /// As the server takes it.
+    pub(crate) fn to_core(&self) -> Outcome<server::Http> {
+        let mut core = server::Http::new().bosh(self.bosh);
+        if let Some(url) = &self.public_url {
+            if !url.starts_with("https://") && !url.starts_with("http://") {
+                return Err(format!("http.public_url is no address of the web: {url}").into());
+            }
+            core = core.public_url(url);
+        }
+        for range in &self.trusted_proxies {
+            core = core.trusted_proxy(range.parse().map_err(|error| format!("http.trusted_proxies: {error}"))?);
+        }
+        if !self.origins.iter().any(|origin| origin == "*") {
+            core = core.origins(&self.origins);
+        }
+        Ok(core)
     }
 }
 
@@ -107,9 +194,13 @@ impl Default for Limits {
             outbox_bytes: core.outbox_bytes,
             bytes_per_second: core.bytes_per_second,
             burst_bytes: core.burst_bytes,
+            bosh_sessions: core.http.bosh_sessions,
+            bosh_sessions_per_ip: core.http.bosh_sessions_per_ip,
+            bosh_wait_seconds: seconds(core.http.bosh.wait),
+            bosh_inactivity_seconds: seconds(core.http.bosh.inactivity),
             keepalive_seconds: seconds(core.keepalive),
-            token_days: seconds(core.token_life) / DAY,
             keepalive_answer_seconds: seconds(core.keepalive_answer),
+            token_days: seconds(core.token_life) / DAY,
         }
     }
 }
@@ -163,9 +254,13 @@ impl Limits {
         core.outbox_bytes = self.outbox_bytes;
         core.bytes_per_second = self.bytes_per_second;
         core.burst_bytes = self.burst_bytes;
+        core.http.bosh_sessions = self.bosh_sessions;
+        core.http.bosh_sessions_per_ip = self.bosh_sessions_per_ip;
+        core.http.bosh.wait = Duration::from_secs(self.bosh_wait_seconds.into());
+        core.http.bosh.inactivity = Duration::from_secs(self.bosh_inactivity_seconds.into());
         core.keepalive = Duration::from_secs(self.keepalive_seconds.into());
-        core.token_life = Duration::from_secs(u64::from(self.token_days) * u64::from(DAY));
         core.keepalive_answer = Duration::from_secs(self.keepalive_answer_seconds.into());
+        core.token_life = Duration::from_secs(u64::from(self.token_days) * u64::from(DAY));
         core
     }
 
@@ -178,9 +273,12 @@ impl Limits {
             ("negotiation_seconds", self.negotiation_seconds.into()),
             ("bytes_per_second", self.bytes_per_second.into()),
             ("burst_bytes", self.burst_bytes.into()),
+            ("bosh_sessions", self.bosh_sessions as u64),
+            ("bosh_sessions_per_ip", self.bosh_sessions_per_ip as u64),
+            ("bosh_inactivity_seconds", self.bosh_inactivity_seconds.into()),
             ("keepalive_seconds", self.keepalive_seconds.into()),
-            ("token_days", self.token_days.into()),
             ("keepalive_answer_seconds", self.keepalive_answer_seconds.into()),
+            ("token_days", self.token_days.into()),
         ];
         if let Some((name, _)) = positive.iter().find(|(_, value)| *value == 0) {
             return Err(format!("limits.{name} must be more than 0").into());
@@ -231,13 +329,18 @@ impl Config {
         if let Some(data) = &settings.data {
             config.data.clone_from(data);
         }
-        if !settings.c2s.is_empty() || !settings.c2s_tls.is_empty() {
-            config.listen = Listen { c2s: Some(settings.c2s.clone()), c2s_tls: Some(settings.c2s_tls.clone()) };
+        let named = [&settings.c2s, &settings.c2s_tls, &settings.http, &settings.https];
+        if named.iter().any(|addresses| !addresses.is_empty()) {
+            let [c2s, c2s_tls, http, https] = named.map(|addresses| Some(addresses.clone()));
+            config.listen = Listen { c2s, c2s_tls, http, https, components: config.listen.components.take() };
         }
-        if !config.tls.enabled && !settings.c2s_tls.is_empty() {
-            return Err("--c2s-tls needs TLS, and tls.enabled is false".into());
+        let named_tls = !settings.c2s_tls.is_empty() || !settings.https.is_empty();
+        if !config.tls.enabled && named_tls {
+            return Err("--c2s-tls and --https need TLS, and tls.enabled is false".into());
         }
-        if config.any_user_password.is_some() && config.listeners().iter().any(|one| !one.address.ip().is_loopback()) {
+        if config.any_user_password.is_some()
+            && config.listeners().iter().chain(&config.web_listeners()).any(|one| !one.address.ip().is_loopback())
+        {
             return Err(
                 "any_user_password is for measurements, and every listener must be on a loopback address".into()
             );
@@ -248,7 +351,8 @@ impl Config {
     fn parse(text: &str) -> Outcome<Config> {
         let mut config: Config = toml::from_str(text)?;
         let mut seen = Vec::new();
-        for domain in config.domains.iter_mut().chain(&mut config.anonymous_domains) {
+        let components = config.component.iter_mut().map(|component| &mut component.domain);
+        for domain in config.domains.iter_mut().chain(&mut config.anonymous_domains).chain(components) {
             let address = BareJid::new(domain).map_err(|error| format!("{domain:?} is not a domain: {error}"))?;
             if address.local().is_some() {
                 return Err(format!("{domain:?} is not a domain: it has an @").into());
@@ -258,6 +362,9 @@ impl Config {
                 return Err(format!("the domain {domain} is there twice").into());
             }
             seen.push(address);
+        }
+        if let Some(open) = config.component.iter().find(|component| component.secret.is_empty()) {
+            return Err(format!("the component {} needs a secret", open.domain).into());
         }
         if config.domains.is_empty() {
             return Err("domains must name at least one domain".into());
@@ -272,7 +379,11 @@ impl Config {
             if config.listen.c2s_tls.as_ref().is_some_and(|addresses| !addresses.is_empty()) {
                 return Err("listen.c2s_tls needs TLS, and tls.enabled is false".into());
             }
+            if config.listen.https.as_ref().is_some_and(|addresses| !addresses.is_empty()) {
+                return Err("listen.https needs TLS, and tls.enabled is false".into());
+            }
         }
+        config.http.to_core()?;
         config.limits.check()?;
         config.stream_management.check(&config.limits)?;
         Ok(config)
@@ -280,11 +391,17 @@ impl Config {
 
     /// Relative paths count from the folder of the file: the daemon may be started from anywhere.
     fn resolve(mut self, folder: &Path) -> Config {
-        let paths = [Some(&mut self.data), self.tls.certificate.as_mut(), self.tls.key.as_mut()];
+        let tls = &mut self.tls;
+        let paths = [Some(&mut self.data), tls.certificate.as_mut(), tls.key.as_mut(), tls.client_authorities.as_mut()];
         for path in paths.into_iter().flatten() {
             *path = folder.join(&*path);
         }
         self
+    }
+
+    /// How long sessions may take to end when the server is told to stop.
+    pub(crate) fn shutdown(&self) -> Duration {
+        Duration::from_secs(self.shutdown_seconds.into())
     }
 
     pub(crate) fn all_domains(&self) -> Vec<&str> {
@@ -298,16 +415,35 @@ impl Config {
 
     /// Where to listen.
     pub(crate) fn listeners(&self) -> Vec<Listener> {
-        let Listen { c2s, c2s_tls } = &self.listen;
-        if c2s.is_none() && c2s_tls.is_none() {
+        let Listen { c2s, c2s_tls, .. } = &self.listen;
+        if self.listens_as_usual() {
             let direct = self.tls.enabled.then(|| self.usual(5223, true));
             return self.usual(5222, false).into_iter().chain(direct.into_iter().flatten()).collect();
         }
-        let named = |addresses: &Option<Vec<SocketAddr>>, tls| {
-            let addresses = addresses.clone().unwrap_or_default().into_iter();
-            addresses.map(move |address| Listener { address, tls, otherwise: Otherwise::Fail })
-        };
         named(c2s, false).chain(named(c2s_tls, true)).collect()
+    }
+
+    /// Where components connect: this machine alone unless other places are named, because their streams are not
+    /// encrypted. Nowhere while there are none.
+    pub(crate) fn component_listeners(&self) -> Vec<SocketAddr> {
+        let usual = || vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 5347))];
+        if self.component.is_empty() { Vec::new() } else { self.listen.components.clone().unwrap_or_else(usual) }
+    }
+
+    /// Where to listen for browsers.
+    pub(crate) fn web_listeners(&self) -> Vec<Listener> {
+        let Listen { http, https, .. } = &self.listen;
+        if self.listens_as_usual() {
+            let open = self.is_local().then(|| self.usual(5280, false));
+            let secured = self.tls.enabled.then(|| self.usual(5281, true));
+            return [open, secured].into_iter().flatten().flatten().collect();
+        }
+        named(http, false).chain(named(https, true)).collect()
+    }
+
+    fn listens_as_usual(&self) -> bool {
+        let Listen { c2s, c2s_tls, http, https, .. } = &self.listen;
+        [c2s, c2s_tls, http, https].iter().all(|addresses| addresses.is_none())
     }
 
     fn usual(&self, port: u16, tls: bool) -> Vec<Listener> {
@@ -322,6 +458,11 @@ impl Config {
     }
 }
 
+fn named(addresses: &Option<Vec<SocketAddr>>, tls: bool) -> impl Iterator<Item = Listener> {
+    let addresses = addresses.clone().unwrap_or_default().into_iter();
+    addresses.map(move |address| Listener { address, tls, otherwise: Otherwise::Fail })
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -330,12 +471,23 @@ mod tests {
     #[test]
     fn the_template_says_the_defaults() {
         assert_eq!(Config::parse(TEMPLATE).unwrap(), Config::default());
-        let uncommented = TEMPLATE.replace("#c2s", "c2s").replace("#certificate", "certificate").replace("#key", "key");
+        let uncommented = ["c2s", "components", "http ", "https ", "certificate", "key", "public_url"]
+            .iter()
+            .fold(TEMPLATE.to_owned(), |text, name| text.replace(&format!("#{name}"), name));
         let config = Config::parse(&uncommented).unwrap();
         let usual: Vec<_> = Config::default().listeners().into_iter().map(|one| (one.address, one.tls)).collect();
         let named: Vec<_> = config.listeners().into_iter().map(|one| (one.address, one.tls)).collect();
         assert_eq!(named, usual);
+        assert_eq!(
+            config.web_listeners(),
+            Config::default().web_listeners().into_iter().map(fixed).collect::<Vec<_>>()
+        );
         assert!(config.tls.key.is_some());
+    }
+
+    /// As if it had been named.
+    fn fixed(one: Listener) -> Listener {
+        Listener { otherwise: Otherwise::Fail, ..one }
     }
 
     #[test]
@@ -351,8 +503,18 @@ mod tests {
             ("tls.certificate = 'x'", "both, or neither"),
             ("tls.enabled = false", "unless plaintext = true"),
             ("plaintext = true\nlisten.c2s_tls = ['127.0.0.1:1']\ntls.enabled = false", "c2s_tls needs TLS"),
+            ("[[component]]\ndomain = 'localhost'\nsecret = 'x'", "twice"),
+            ("[[component]]\ndomain = 'a@x'\nsecret = 'x'", "it has an @"),
+            ("[[component]]\ndomain = 'irc.localhost'\nsecret = ''", "needs a secret"),
+            ("[[component]]\ndomain = 'irc.localhost'", "missing field `secret`"),
+            ("plaintext = true\nlisten.https = ['127.0.0.1:1']\ntls.enabled = false", "https needs TLS"),
+            ("http.trusted_proxies = ['nginx']", "\"nginx\" is not a range"),
+            ("http.public_url = 'chat.example.org'", "no address of the web"),
+            ("shutdown_to = 'no host'", "no host, or host:port"),
             ("limits.connections = 0", "limits.connections must be more than 0"),
             ("limits.token_days = 0", "limits.token_days must be more than 0"),
+            ("limits.bosh_sessions = 0", "limits.bosh_sessions must be more than 0"),
+            ("http.bosh = 'yes'", "line 1"),
             ("limits.stanza_bytes = 9999", "at least 10000"),
             ("limits.outbox_bytes = 300000", "at least twice"),
             ("stream_management.unacked_bytes = 300000", "at least twice"),
@@ -372,8 +534,21 @@ mod tests {
         assert!(local.listeners().iter().all(|one| one.address.ip().is_loopback()));
         let public = Config::parse("domains = ['localhost', 'example.org']").unwrap();
         assert!(public.listeners().iter().all(|one| one.address.ip().is_unspecified()));
+        assert!(public.web_listeners().iter().all(|one| one.tls), "not in the open");
         let anonymous = Config::parse("anonymous_domains = ['guest.example.org']").unwrap();
         assert!(anonymous.listeners().iter().all(|one| one.address.ip().is_unspecified()));
+    }
+
+    #[test]
+    fn components_connect_from_this_machine_unless_told_otherwise() {
+        let component = "[[component]]\ndomain = 'IRC.localhost'\nsecret = 'x'\n";
+        let config = Config::parse(component).unwrap();
+        assert_eq!(config.component[0].domain, "irc.localhost");
+        assert_eq!(config.component_listeners(), ["127.0.0.1:5347".parse().unwrap()]);
+        assert!(!format!("{config:?}").contains("\"x\""), "no secret in logs");
+        let other = Config::parse(&format!("listen.components = ['[::1]:1']\n{component}")).unwrap();
+        assert_eq!(other.component_listeners(), ["[::1]:1".parse().unwrap()]);
+        assert!(Config::default().component_listeners().is_empty());
     }
 
     #[test]
@@ -381,6 +556,10 @@ mod tests {
         let config = Config::parse("listen.c2s_tls = ['127.0.0.1:443']").unwrap();
         let address = "127.0.0.1:443".parse().unwrap();
         assert_eq!(config.listeners(), [Listener { address, tls: true, otherwise: Otherwise::Fail }]);
+        assert!(config.web_listeners().is_empty());
+        let config = Config::parse("listen.http = ['127.0.0.1:443']").unwrap();
+        assert_eq!(config.web_listeners(), [Listener { address, tls: false, otherwise: Otherwise::Fail }]);
+        assert!(config.listeners().is_empty());
     }
 
     #[test]

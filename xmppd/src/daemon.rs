@@ -6,23 +6,21 @@ use crate::{
     certificate::Identity,
     cli::Settings,
     config::{Config, Listener, Otherwise},
+    handed::Handed,
     print,
     signals::{Signal, Signals},
 };
-use std::{fmt::Write as _, io, net::SocketAddr, path::Path, time::Duration};
+use std::{fmt::Write as _, io, net::SocketAddr, path::Path};
 use xmpp_core::{
     extension::Software,
     jid::BareJid,
     net::ServerTls,
-    server::{Accounts, MemoryAccounts, Server, ServerBuilder},
+    server::{Accounts, Audience, MemoryAccounts, Server, ServerBuilder},
 };
 use xmpp_sql::{Database, SqlAccounts};
 
-/// How long sessions may take to end when the server is told to stop.
-const GRACE: Duration = Duration::from_secs(10);
-
 /// The server with all its extensions, but without certificates.
-fn compose(config: &Config, accounts: impl Accounts) -> ServerBuilder {
+fn compose(config: &Config, accounts: impl Accounts) -> Outcome<ServerBuilder> {
     let mut domains = config.domains.iter();
     let first = domains.next().map(String::as_str).unwrap_or("localhost");
     let mut builder = Server::builder(first);
@@ -32,20 +30,27 @@ fn compose(config: &Config, accounts: impl Accounts) -> ServerBuilder {
     for domain in &config.anonymous_domains {
         builder = builder.anonymous_domain(domain);
     }
+    for component in &config.component {
+        builder = builder.component(&component.domain, &component.secret);
+    }
+    if config.replace_components {
+        builder = builder.replace_components();
+    }
     if config.plaintext {
         builder = builder.allow_plaintext();
     }
     let version = env!("CARGO_PKG_VERSION").to_owned();
-    builder
+    Ok(builder
         .accounts(accounts)
+        .http(config.http.to_core()?)
         .software(Some(Software { name: "xmppd".to_owned(), version, os: None }))
         .with(xmpp_im::presence::server)
-        .with(xmpp_im::delivery::server)
+        .with(xmpp_im::delivery::server))
 }
 
 /// The stations of the route, one a line.
 pub(crate) async fn route(config: &Config) -> Outcome<String> {
-    let server = compose(config, MemoryAccounts::new()).build()?;
+    let server = compose(config, MemoryAccounts::new())?.build()?;
     Ok(server.route_names().join("\n") + "\n")
 }
 
@@ -69,7 +74,7 @@ fn create_private(folder: &Path) -> io::Result<()> {
 }
 
 /// Runs the server until a signal stops it.
-pub(crate) async fn run(config: Config, settings: &Settings) -> Outcome<()> {
+pub(crate) async fn run(config: Config, settings: &Settings, mut handed: Handed) -> Outcome<()> {
     let mut signals = Signals::new()?;
     let database = open_database(&config).await?;
     let accounts = database.accounts();
@@ -78,33 +83,56 @@ pub(crate) async fn run(config: Config, settings: &Settings) -> Outcome<()> {
     let mut limits = config.limits.to_core(crate::files::raise_limit());
     config.stream_management.apply(&mut limits);
     let builder = match &config.any_user_password {
-        Some(password) => compose(&config, Anybody::new(password)),
-        None => compose(&config, accounts).tokens(database.tokens()),
+        Some(password) => compose(&config, Anybody::new(password))?,
+        None => compose(&config, accounts)?.tokens(database.tokens()),
     };
     let mut builder = builder.limits(limits).secret(database.secret("scram").await?);
     let mut serving = None;
     if config.tls.enabled {
         let identity = Identity::load(&config)?;
-        let tls = identity.to_tls().build()?;
+        let tls = identity.to_tls(&config).build()?;
         builder = builder.tls(tls.clone());
+        if let Some(authorities) = config.tls.client_authorities()? {
+            builder = builder.client_certificates(authorities);
+        }
         serving = Some((identity, tls));
     }
     let server = builder.build()?;
 
     let mut bound = Vec::new();
     for listener in config.listeners() {
-        bound.extend(listen(&server, &listener).await?.map(|address| (address, listener.tls)));
+        bound.extend(
+            listen(&server, &listener, Face::Clients, &mut handed).await?.map(|address| (address, listener.tls)),
+        );
     }
-    if bound.is_empty() {
-        return Err("there is nothing to listen on: listen.c2s and listen.c2s_tls name no address".into());
+    let mut web = Vec::new();
+    for listener in config.web_listeners() {
+        web.extend(listen(&server, &listener, Face::Web, &mut handed).await?.map(|address| (address, listener.tls)));
     }
-    if config.plaintext && bound.iter().any(|(address, tls)| !tls && !address.ip().is_loopback()) {
+    let mut components = Vec::new();
+    for address in config.component_listeners() {
+        let listening = match handed.take(address) {
+            Some(socket) => server.listen_on(socket, Audience::Components),
+            None => server.listen_components(address).await,
+        };
+        let address = listening.map_err(|error| format!("cannot listen on {address} for components: {error}"))?;
+        if !address.ip().is_loopback() {
+            tracing::warn!(%address, "components can connect from other machines, unencrypted");
+        }
+        components.push(address);
+    }
+    handed.finish()?;
+    if bound.is_empty() && web.is_empty() {
+        return Err("there is nothing to listen on: [listen] names no address".into());
+    }
+    if config.plaintext && bound.iter().chain(&web).any(|(address, tls)| !tls && !address.ip().is_loopback()) {
         tracing::warn!("plaintext = true lets clients log in unencrypted, from other machines too");
     }
     if config.any_user_password.is_some() {
         tracing::warn!("any_user_password lets whoever is on this machine log in as anybody");
     }
     let (identity, tls) = serving.unzip();
+    let bound = Bound { clients: bound, web, components };
     print(&greeting(&config, settings, &bound, identity.as_ref(), first_start))?;
 
     loop {
@@ -118,23 +146,48 @@ pub(crate) async fn run(config: Config, settings: &Settings) -> Outcome<()> {
     }
     tracing::info!(sessions = server.sessions(), "stopping; a second signal stops at once");
     tokio::select! {
-        () = server.shutdown(GRACE) => {}
+        () = stop(&server, &config) => {}
         () = signals.stop() => return Err("stopped at once by a second signal".into()),
     }
     database.close().await;
     Ok(())
 }
 
-async fn listen(server: &Server, listener: &Listener) -> Outcome<Option<SocketAddr>> {
+/// Ends all sessions in good order, and cuts what does not end.
+async fn stop(server: &Server, config: &Config) {
+    match &config.shutdown_to {
+        Some(host) => server.shutdown_to(host, config.shutdown()).await,
+        None => server.shutdown(config.shutdown()).await,
+    }
+}
+
+/// Who is listened for.
+#[derive(Clone, Copy, PartialEq)]
+enum Face {
+    Clients,
+    Web,
+}
+
+async fn listen(server: &Server, listener: &Listener, face: Face, handed: &mut Handed) -> Outcome<Option<SocketAddr>> {
     let mut address = listener.address;
-    let mut result = bind(server, address, listener.tls).await;
+    let places = [Some(address), if let Otherwise::Listen(other) = listener.otherwise { Some(other) } else { None }];
+    if let Some(socket) = places.into_iter().flatten().find_map(|address| handed.take(address)) {
+        let audience = match (face, listener.tls) {
+            (Face::Clients, false) => Audience::Clients,
+            (Face::Clients, true) => Audience::ClientsTls,
+            (Face::Web, false) => Audience::Http,
+            (Face::Web, true) => Audience::Https,
+        };
+        return Ok(Some(server.listen_on(socket, audience)?));
+    }
+    let mut result = bind(server, address, listener.tls, face).await;
     if result.as_ref().is_err_and(|error| error.kind() != io::ErrorKind::AddrInUse) {
         match listener.otherwise {
             Otherwise::Fail => {}
             Otherwise::Skip => return Ok(None),
             Otherwise::Listen(other) => {
                 address = other;
-                result = bind(server, address, listener.tls).await;
+                result = bind(server, address, listener.tls, face).await;
             }
         }
     }
@@ -143,15 +196,25 @@ async fn listen(server: &Server, listener: &Listener) -> Outcome<Option<SocketAd
         Err(error) if error.kind() == io::ErrorKind::AddrInUse => Err(format!(
             "cannot listen on {address}: another program does so already. Name another place with {} ADDRESS or in \
              the configuration",
-            if listener.tls { "--c2s-tls" } else { "--c2s" }
+            match (face, listener.tls) {
+                (Face::Clients, false) => "--c2s",
+                (Face::Clients, true) => "--c2s-tls",
+                (Face::Web, false) => "--http",
+                (Face::Web, true) => "--https",
+            }
         )
         .into()),
         Err(error) => Err(format!("cannot listen on {address}: {error}").into()),
     }
 }
 
-async fn bind(server: &Server, address: SocketAddr, tls: bool) -> io::Result<SocketAddr> {
-    if tls { server.listen_tls(address).await } else { server.listen(address).await }
+async fn bind(server: &Server, address: SocketAddr, tls: bool, face: Face) -> io::Result<SocketAddr> {
+    match (face, tls) {
+        (Face::Clients, false) => server.listen(address).await,
+        (Face::Clients, true) => server.listen_tls(address).await,
+        (Face::Web, false) => server.listen_http(address).await,
+        (Face::Web, true) => server.listen_https(address).await,
+    }
 }
 
 /// Reads the configuration and the certificate again. Only the certificate can change in a running server.
@@ -160,7 +223,7 @@ fn reload(settings: &Settings, tls: Option<&ServerTls>, running: &Config) -> Out
     if let Some(tls) = tls {
         // A domain that is not served yet needs no certificate yet.
         let wanted = Config { tls: new.tls.clone(), ..running.clone() };
-        tls.reload(Identity::load(&wanted)?.to_tls())?;
+        tls.reload(Identity::load(&wanted)?.to_tls(&wanted))?;
     }
     if (Config { tls: running.tls.clone(), ..new }) != *running {
         tracing::warn!("the configuration has other changes, which wait for a restart");
@@ -168,16 +231,23 @@ fn reload(settings: &Settings, tls: Option<&ServerTls>, running: &Config) -> Out
     Ok(())
 }
 
+/// Where it listens; with TLS from the start or not.
+struct Bound {
+    clients: Vec<(SocketAddr, bool)>,
+    web: Vec<(SocketAddr, bool)>,
+    components: Vec<SocketAddr>,
+}
+
 /// What a person at the terminal needs to know next.
 fn greeting(
     config: &Config,
     settings: &Settings,
-    bound: &[(SocketAddr, bool)],
+    bound: &Bound,
     identity: Option<&Identity>,
     first_start: bool,
 ) -> String {
     let mut text = format!("xmppd {} serves {}\n", env!("CARGO_PKG_VERSION"), config.all_domains().join(", "));
-    for (address, tls) in bound {
+    for (address, tls) in &bound.clients {
         let how = match (tls, config.plaintext, identity.is_some()) {
             (true, ..) => "TLS",
             (false, false, _) => "STARTTLS",
@@ -185,6 +255,13 @@ fn greeting(
             (false, true, false) => "no TLS",
         };
         let _ = writeln!(text, "  clients      {address} ({how})");
+    }
+    for address in &bound.components {
+        let _ = writeln!(text, "  components   {address}");
+    }
+    for (address, tls) in &bound.web {
+        let scheme = if *tls { "https" } else { "http" };
+        let _ = writeln!(text, "  browsers     {scheme}://{address}/ (WebSocket: /xmpp-websocket)");
     }
     let _ = writeln!(text, "  data         {}", config.data.display());
     if let Some(identity) = identity {
@@ -205,7 +282,7 @@ fn greeting(
         let command = command_line(settings);
         let _ = writeln!(text, "{accounts}, while this runs or not:\n  {command} user add NAME@{domain}");
     }
-    if let Some((address, _)) = bound.first() {
+    if let Some((address, _)) = bound.clients.first() {
         let host = if address.ip().is_unspecified() { "this machine".to_owned() } else { address.ip().to_string() };
         let port = address.port();
         let _ = writeln!(text, "Then log in as NAME@{domain} with any XMPP client; host {host}, port {port}.");

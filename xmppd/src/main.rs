@@ -6,6 +6,7 @@ mod cli;
 mod config;
 mod daemon;
 mod files;
+mod handed;
 mod logging;
 mod password;
 mod signals;
@@ -46,7 +47,9 @@ fn run(settings: &Settings, command: Option<Command>) -> Outcome<()> {
         None => {
             let config = Config::load(settings)?;
             logging::start(&config.log)?;
-            server_runtime()?.block_on(daemon::run(config, settings))
+            // Before there are other threads: it tidies the environment up.
+            let handed = handed::Handed::from_environment()?;
+            server_runtime()?.block_on(daemon::run(config, settings, handed))
         }
     }
 }

@@ -67,7 +67,7 @@ fn established(settings: &Settings, stream_id: String) -> Result<Established, Ne
         not_resumed: None,
         enabling: false,
         enabled: None,
-        token: None,
         sasl2: None,
+        token: None,
     })
 }

@@ -39,6 +39,10 @@ pub enum BuildError {
     #[cfg(feature = "websocket")]
     #[error(transparent)]
     WebSocket(#[from] crate::net::WebSocketError),
+    /// The address given is none of a BOSH service.
+    #[cfg(feature = "bosh")]
+    #[error("{0:?} is no address of a BOSH service: it begins with https: or http:")]
+    Bosh(String),
     /// TLS could not be prepared: no trusted roots were found, or a certificate cannot be read.
     #[error(transparent)]
     Tls(#[from] TlsError),
@@ -147,6 +151,9 @@ pub(super) enum Road {
     /// By WebSocket, at a fixed address, unless the server has just sent us elsewhere.
     #[cfg(feature = "websocket")]
     Web { connector: Connector, url: crate::net::websocket::WebUrl, redirect: crate::net::websocket::Redirect },
+    /// By BOSH.
+    #[cfg(feature = "bosh")]
+    Bosh { connector: Connector, url: crate::net::websocket::WebUrl },
     /// By a function, for pipes inside the process.
     Pipe(Box<dyn FnMut() -> Transport + Send>),
 }
@@ -165,6 +172,8 @@ pub struct ClientBuilder {
     pipe: Option<Box<dyn FnMut() -> Transport + Send>>,
     #[cfg(feature = "websocket")]
     websocket: Option<String>,
+    #[cfg(feature = "bosh")]
+    bosh: Option<String>,
     #[cfg(feature = "websocket")]
     discover_web: bool,
     lang: Option<String>,
@@ -210,6 +219,8 @@ impl ClientBuilder {
             pipe: None,
             #[cfg(feature = "websocket")]
             websocket: None,
+            #[cfg(feature = "bosh")]
+            bosh: None,
             #[cfg(feature = "websocket")]
             discover_web: false,
             lang: None,
@@ -373,6 +384,24 @@ impl ClientBuilder {
         self
     }
 
+    /// Connects by BOSH (XEP-0206), in HTTP requests to an address such as `https://chat.example.org/http-bind`. The
+    /// host named there is the one whose certificate counts. `http:` needs [`allow_plaintext`](Self::allow_plaintext).
+    ///
+    /// ```
+    /// # #[cfg(feature = "bosh")]
+    /// # fn build() -> Result<xmpp_core::client::ClientBuilder, Box<dyn std::error::Error>> {
+    /// use xmpp_core::client::Client;
+    ///
+    /// let client = Client::builder("juliet@example.org".parse()?, "r0m30").bosh("https://chat.example.org/http-bind");
+    /// # Ok(client) }
+    /// ```
+    #[cfg(feature = "bosh")]
+    #[must_use]
+    pub fn bosh(mut self, url: impl Into<String>) -> Self {
+        self.bosh = Some(url.into());
+        self
+    }
+
     /// Where no port of the server answers, as behind a firewall that lets only the web through, asks the domain by
     /// HTTPS where it has a WebSocket (XEP-0156), and connects there.
     #[cfg(feature = "websocket")]
@@ -508,6 +537,8 @@ impl ClientBuilder {
                 let fixed = self.plan.is_some();
                 #[cfg(feature = "websocket")]
                 let fixed = fixed || self.websocket.is_some();
+                #[cfg(feature = "bosh")]
+                let fixed = fixed || self.bosh.is_some();
                 let tls = match self.tls {
                     Some(tls) => tls,
                     None => ClientTls::new()?,
@@ -517,13 +548,24 @@ impl ClientBuilder {
                     None => default_resolver(fixed)?,
                 };
                 let connector = Connector::with_options(resolver, tls, self.options);
-                #[cfg(feature = "websocket")]
-                match self.websocket {
+                #[cfg(feature = "bosh")]
+                let bosh = match self.bosh {
                     Some(url) => {
+                        let url = crate::net::websocket::WebUrl::http(&url).ok_or(BuildError::Bosh(url))?;
+                        Some(Road::Bosh { connector: connector.clone(), url })
+                    }
+                    None => None,
+                };
+                #[cfg(all(feature = "websocket", not(feature = "bosh")))]
+                let bosh = None;
+                #[cfg(feature = "websocket")]
+                match (bosh, self.websocket) {
+                    (Some(road), _) => road,
+                    (None, Some(url)) => {
                         use crate::net::websocket::{Redirect, WebUrl};
                         Road::Web { connector, url: WebUrl::websocket(&url)?, redirect: Redirect::default() }
                     }
-                    None => Road::Network { connector, plan: self.plan, web: self.discover_web },
+                    (None, None) => Road::Network { connector, plan: self.plan, web: self.discover_web },
                 }
                 #[cfg(not(feature = "websocket"))]
                 Road::Network { connector, plan: self.plan }

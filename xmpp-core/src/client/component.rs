@@ -2,7 +2,7 @@
 
 use super::{
     Backoff, BuildError, Client, ConnectionError, Event, Events, Flow, ForBoth, Keepalive, RequestError, SendError,
-    Shared,
+    Shared, Unacknowledged,
     builder::{ClientRegistrar, Road},
     desk::{Command, Desk},
     events,
@@ -68,6 +68,8 @@ pub enum ComponentEvent {
     Presence(Presence),
     /// A stanza with a header that cannot be read, such as a `from` that is no address.
     Malformed(StanzaParseError),
+    /// What was to be sent and may not have arrived, because the connection was lost.
+    Unacknowledged(Vec<Unacknowledged>),
 }
 
 /// The events of a component, in order.
@@ -86,6 +88,7 @@ impl ComponentEvents {
                 Event::Message(message) => ComponentEvent::Message(message),
                 Event::Presence(presence) => ComponentEvent::Presence(presence),
                 Event::Malformed(malformed) => ComponentEvent::Malformed(malformed),
+                Event::Unacknowledged(stanzas) => ComponentEvent::Unacknowledged(stanzas),
                 _ => continue,
             });
         }

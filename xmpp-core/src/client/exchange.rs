@@ -32,7 +32,8 @@ const HANDLERS: usize = 64;
 /// it either.
 const BACKLOG: (usize, usize) = (4096, 1 << 20);
 /// Time a closing stream waits for acknowledgements, and for the server's end tag.
-const CLOSING: Duration = Duration::from_secs(5);
+const ACKNOWLEDGING: Duration = Duration::from_secs(5);
+const CLOSING: Duration = Duration::from_secs(10);
 
 /// Handlers at work; those of a lost session are dropped with it.
 pub(super) type Handlers = JoinSet<(Stanza, Answer)>;
@@ -142,7 +143,7 @@ impl Task {
     /// Closes the stream: what was taken over is written, its acknowledgement awaited, then come the end tag and the
     /// server's (RFC 6120 §4.4). What the server still sends is handled meanwhile. Whether the server has everything.
     async fn close(&mut self, session: &mut Session, reader: &mut Reader) -> bool {
-        let delivered = tokio::time::timeout(CLOSING, self.deliver(session, reader)).await;
+        let delivered = tokio::time::timeout(ACKNOWLEDGING, self.deliver(session, reader)).await;
         let ledger = &self.desk.ledger;
         let whole = self.desk.unsent.is_empty() && ledger.waiting().0 == 0 && !session.has_output();
         let acked = whole && ledger.is_managed() && ledger.is_clear();
@@ -212,6 +213,7 @@ impl Task {
         if StreamError::matches(stanza.root()) {
             return Err(ConnectionError::Stream(StreamError::read(stanza.root())));
         }
+        let stanza = session.entity.admit(stanza);
         if StanzaKind::of(&stanza).is_none() {
             return self.managed(&stanza);
         }

@@ -135,6 +135,15 @@ pub(super) async fn establish(
             let transport = websocket::connect(connector, &url, limits, redirect.clone()).await?;
             (transport, web_policy(url.secure, settings), None)
         }
+        #[cfg(feature = "bosh")]
+        Road::Bosh { connector, url } => {
+            // Encryption is HTTP's business (XEP-0206 §4), and there is none to be had later.
+            if !url.secure && !settings.plaintext {
+                return Err(NegotiationError::TlsUnavailable.into());
+            }
+            let transport = crate::net::bosh::connect(connector, url, limits(settings)).await?;
+            (transport, web_policy(url.secure, settings), None)
+        }
         Road::Network {
             connector,
             plan,
@@ -146,11 +155,10 @@ pub(super) async fn establish(
                 None => None,
             };
             // XEP-0198 §3: where nobody is at the preferred place, the way is the domain's own.
-            let there = there.filter(|there| there.is_ok() || resume.is_none());
             let connected = match (there, plan) {
-                (Some(there), _) => there,
-                (None, Some(plan)) => connector.connect_to(&domain, plan.clone()).await,
-                (None, None) => connector.connect(&domain).await,
+                (Some(there), _) if there.is_ok() || resume.is_none() => there,
+                (_, Some(plan)) => connector.connect_to(&domain, plan.clone()).await,
+                (_, None) => connector.connect(&domain).await,
             };
             let connected = match connected {
                 Ok(connected) => connected,

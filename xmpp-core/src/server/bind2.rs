@@ -4,7 +4,7 @@ use super::{Server, ServerRegistrar, StreamCondition, StreamError, client_state,
 use crate::{
     BoxFuture,
     jid::{BareJid, FullJid},
-    payload::Payload,
+    payload::Payload as _,
     stanza::Condition,
     stream::{
         BindRequest,
@@ -95,8 +95,10 @@ impl ServerRegistrar {
 impl Server {
     /// The names of the features that Bind 2 enables.
     pub(super) fn bind_feature_names(&self) -> Vec<String> {
-        let mut names = vec![management::NS.to_owned(), client_state::NS.to_owned()];
-        names.extend(self.inner().bind_features.iter().map(|(name, _)| name.clone()));
+        let own = [management::NS, client_state::NS].map(str::to_owned);
+        let extensions = self.inner().bind_features.iter().map(|(name, _)| name.clone());
+        let mut names: Vec<String> = own.into_iter().chain(extensions).collect();
+        names.sort_unstable();
         names.dedup();
         names
     }
@@ -145,24 +147,18 @@ impl Server {
         }
     }
 
-    /// Enables stream management (XEP-0198 §9.1) and takes note of the client's state (XEP-0352), as the client asks,
-    /// for a session that nobody can reach yet; what is answered.
+    /// Enables the features of core that a client asked for, before anybody can reach the session; what they answer.
     pub(super) fn enable_own(&self, session: &Session, request: &BindRequest) -> Vec<u8> {
-        let mut answer = Writer::new(BIND2);
+        let mut out = Vec::new();
         for element in request.features() {
             match (element.ns(), element.name()) {
-                (management::NS, "enable") => {
-                    let wish = Enable::read(element).map_err(|_| Condition::BadRequest);
-                    match wish.and_then(|wish| session.enable(&wish, self.limits(), false)) {
-                        Ok(enabled) => enabled.write(&mut answer),
-                        Err(condition) => Failed::new(condition).write(&mut answer),
-                    }
-                }
+                (management::NS, "enable") => out.extend(self.enable_management(session, element)),
+                // XEP-0386 §3.2: the session begins in that state.
                 (client_state::NS, "inactive") => session.set_inactive(true, self.limits()),
                 _ => {}
             }
         }
-        answer.finish()
+        out
     }
 
     /// Enables the features that a client asked for and extensions provide; what they answer.
@@ -179,6 +175,17 @@ impl Server {
             }
         }
         out
+    }
+
+    /// Stream management from the first stanza on (XEP-0198 §8.1).
+    fn enable_management(&self, session: &Session, element: ElementRef<'_>) -> Vec<u8> {
+        let wish = Enable::read(element).map_err(|_| Condition::BadRequest);
+        let mut answer = Writer::new(BIND2);
+        match wish.and_then(|wish| session.enable(&wish, self.limits(), false)) {
+            Ok(enabled) => enabled.write(&mut answer),
+            Err(condition) => Failed::new(condition).write(&mut answer),
+        }
+        answer.finish()
     }
 
     /// What every session is told.

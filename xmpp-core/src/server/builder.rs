@@ -16,7 +16,7 @@ use super::{
 use crate::{
     extension::{self, Registrar, Software, Target},
     jid::{Jid, JidError},
-    net::ServerTls,
+    net::{ServerTls, tls::ClientAuthorities},
     payload::disco::Item,
     sasl::{Hash, Mechanism},
     stream::ComponentSecrets,
@@ -86,9 +86,9 @@ pub struct ServerRegistrar {
     registrar: Registrar,
     stations: Vec<Station>,
     session_end: Vec<super::SessionEnd>,
-    idle_rules: Vec<super::IdleRule>,
     pub(super) bind_features: Vec<super::bind2::BindFeature>,
     pub(super) bound_info: Vec<super::bind2::BoundInfo>,
+    idle_rules: Vec<super::IdleRule>,
     observers: Vec<mpsc::Sender<Observed>>,
     services: Vec<ServiceRegistrar>,
     #[cfg(feature = "http")]
@@ -213,6 +213,7 @@ pub struct ServerBuilder {
     secret: Option<[u8; 32]>,
     components: Vec<(String, String)>,
     replace_components: bool,
+    authorities: Option<ClientAuthorities>,
     registrar: ServerRegistrar,
 }
 
@@ -235,6 +236,7 @@ impl ServerBuilder {
             secret: None,
             components: Vec::new(),
             replace_components: false,
+            authorities: None,
             registrar: ServerRegistrar::default(),
         }
     }
@@ -290,6 +292,15 @@ impl ServerBuilder {
     #[must_use]
     pub fn tls(mut self, tls: ServerTls) -> Self {
         self.tls = Some(tls);
+        self
+    }
+
+    /// Lets clients log in by a certificate that one of these authorities has issued and that names their account by
+    /// XmppAddr (SASL EXTERNAL, XEP-0178 §2). The account must exist. Clients are asked for a certificate only if
+    /// [`tls`](Self::tls) says so: [`request_peer_certificate`](crate::net::tls::ServerTlsBuilder::request_peer_certificate).
+    #[must_use]
+    pub fn client_certificates(mut self, authorities: ClientAuthorities) -> Self {
+        self.authorities = Some(authorities);
         self
     }
 
@@ -352,13 +363,15 @@ impl ServerBuilder {
             secret,
             components,
             replace_components,
+            authorities,
             mut registrar,
         } = self;
         if accounts.is_none() && !domains.iter().any(|(_, anonymous)| *anonymous) {
             return Err(ServerError::NoAccounts);
         }
         let hashes = accounts.as_ref().map(|accounts| accounts.hashes().to_vec()).unwrap_or_default();
-        let domains = domains.into_iter().map(|(name, anonymous)| domain(name, anonymous, &hashes));
+        let domains =
+            domains.into_iter().map(|(name, anonymous)| domain(name, anonymous, &hashes, authorities.is_some()));
         let domains = domains.collect::<Result<Vec<_>, _>>()?;
 
         let services = std::mem::take(&mut registrar.services);
@@ -406,6 +419,8 @@ impl ServerBuilder {
             bosh: super::http::BoshSessions::default(),
             tick: 0.into(),
             stop: CancellationToken::new(),
+            farewell: OnceLock::new(),
+            authorities,
             tasks: TaskTracker::new(),
             secret: secret.unwrap_or_else(crate::random::bytes),
             limits,
@@ -457,14 +472,15 @@ fn domain_name(name: &str) -> Result<Jid, ServerError> {
     if jid.local().is_some() || jid.resource().is_some() { Err(refused(JidError::BadDomain)) } else { Ok(jid) }
 }
 
-fn domain(name: String, anonymous: bool, hashes: &[Hash]) -> Result<Domain, ServerError> {
+fn domain(name: String, anonymous: bool, hashes: &[Hash], certificates: bool) -> Result<Domain, ServerError> {
     let jid = domain_name(&name)?;
     let mechanisms = if anonymous {
         vec![Mechanism::Anonymous]
     } else {
         let scram = Hash::ALL.iter().filter(|hash| hashes.contains(hash));
         let scram = scram.flat_map(|&hash| [Mechanism::scram(hash, true), Mechanism::scram(hash, false)]);
-        scram.chain([Mechanism::Plain]).collect()
+        let external = certificates.then_some(Mechanism::External);
+        external.into_iter().chain(scram).chain([Mechanism::Plain]).collect()
     };
     Ok(Domain { name: jid.as_str().to_owned(), mechanisms })
 }

@@ -258,6 +258,13 @@ impl Connection {
         buffers::give_read(input.buffer);
     }
 
+    /// Ends the stream because the client broke its rules.
+    fn refuse(&mut self, error: &StreamError) {
+        tracing::debug!(jid = %self.session.jid(), %error, "a peer broke the rules of its stream");
+        self.hearing = Hearing::Deaf;
+        self.session.close(Some(error));
+    }
+
     /// The connection is over; unless it was lost under a session that can be resumed, the session is too. In that case
     /// what is being routed is waited for, for it is to be counted.
     fn poll_end(&mut self, cx: &mut Context<'_>, lost: bool) -> Poll<()> {
@@ -287,13 +294,6 @@ impl Connection {
         out.extend_from_slice(STREAM_END.as_bytes());
         let _ = Pin::new(&mut self.transport).poll_write(cx, &out);
         let _ = Pin::new(&mut self.transport).poll_flush(cx);
-    }
-
-    /// Ends the stream because the client broke its rules.
-    fn refuse(&mut self, error: &StreamError) {
-        tracing::debug!(jid = %self.session.jid(), %error, "a client broke the rules of the stream");
-        self.hearing = Hearing::Deaf;
-        self.session.close(Some(error));
     }
 }
 

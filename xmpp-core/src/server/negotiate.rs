@@ -61,13 +61,13 @@ impl Server {
         config.iterations = inner.accounts.as_ref().map_or(super::DEFAULT_ITERATIONS, |accounts| accounts.iterations());
         config.auth_attempts = inner.limits.auth_attempts;
         config.bind_attempts = inner.limits.bind_attempts;
-        config.management = true;
         config.bind_features = self.bind_feature_names();
         config.tokens = inner.tokens.is_some().then_some(inner.limits.token_life.as_secs());
         config.upgrades = inner.accounts.as_ref().map(|accounts| accounts.upgrades().to_vec()).unwrap_or_default();
         let announced = |bytes: u32| StreamLimits::new(Some(bytes.into()), Some(inner.limits.keepalive.as_secs()));
         config.limits.0 = StreamLimits::new(Some(inner.limits.unauthenticated.stanza_bytes.into()), None);
         config.limits.1 = announced(inner.limits.authenticated.stanza_bytes);
+        config.management = true;
         let mut negotiation = Negotiation {
             server: self,
             ip,
@@ -127,7 +127,7 @@ impl Negotiation<'_> {
                 let step = tokio::select! {
                     step = timeout_at(deadline, self.step()) => step,
                     () = stop.cancelled() => {
-                        self.break_off(StreamError::new(StreamCondition::SystemShutdown)).await;
+                        self.break_off(self.server.stop_reason()).await;
                         return Ok(None);
                     }
                 };
@@ -267,11 +267,6 @@ impl Negotiation<'_> {
                 let bound = self.bind(&user, resource.as_deref());
                 self.acceptor.bound(bound)
             }
-            Task::Resume { user, previous, handled } => {
-                let resumed = self.server.resume(&user, &previous, handled).await;
-                let resumed = resumed.and_then(|(session, handled)| self.take_over(session, handled));
-                self.acceptor.resumed(resumed)
-            }
             Task::Bind2(request) => {
                 let bound = self.bind2(&request).await;
                 self.acceptor.bound2(bound)
@@ -294,9 +289,19 @@ impl Negotiation<'_> {
                 };
                 self.acceptor.credentials_stored(stored)
             }
+            Task::Resume { user, previous, handled } => {
+                let resumed = self.server.resume(&user, &previous, handled).await;
+                let resumed = resumed.and_then(|(session, handled)| self.take_over(session, handled));
+                self.acceptor.resumed(resumed)
+            }
             Task::Accepted(accepted) => {
                 let inner = self.server.inner();
                 inner.stats.logins.fetch_add(1, Ordering::Relaxed);
+                let name = self.transport.as_ref().and_then(Transport::server_name);
+                if let Some(name) = name.filter(|name| !is_name_of(name, accepted.jid.domain())) {
+                    // RFC 7590 §3.6: the client was shown the certificate of another name, and has accepted it.
+                    tracing::debug!(jid = %accepted.jid, name, "the TLS server name is not the stream's domain");
+                }
                 tracing::info!(jid = %accepted.jid, mechanism = accepted.mechanism.name(), tls = accepted.secured, resumed = accepted.resumed, "session bound");
                 self.flush().await?;
                 return Ok(Done::Accepted);
@@ -342,6 +347,8 @@ impl Negotiation<'_> {
         };
         let transport = secured.map_err(io::Error::other)?;
         let bindings = transport.bindings();
+        let certified = certified(self.server, &transport).await;
+        self.acceptor.certified(certified);
         self.transport = Some(transport);
         Ok(self.acceptor.secured(bindings))
     }
@@ -358,15 +365,16 @@ impl Negotiation<'_> {
         };
         let jid = user.with_resource(resource);
         let jid = jid.map_err(|error| StanzaError::bad_request().with_text(error.to_string()))?;
-        self.enter(&jid, |_| {})?;
+        self.enter(&self.session(&jid))?;
         Ok(jid)
     }
 
     /// Enters a session as Bind 2 has it (XEP-0386 §3.2).
     async fn bind2(&mut self, request: &BindRequest) -> Result<Bound, StanzaError> {
         let (jid, stable) = self.server.resource_for(request).ok_or_else(StanzaError::bad_request)?;
-        let mut features = Vec::new();
-        let session = self.enter(&jid, |session| features = self.server.enable_own(session, request))?;
+        let session = self.session(&jid);
+        let mut features = self.server.enable_own(&session, request);
+        self.enter(&session)?;
         if let Some(stable) = stable {
             self.server.end_older(&session, &stable);
         }
@@ -377,15 +385,16 @@ impl Negotiation<'_> {
         Ok(bound)
     }
 
-    /// `prepare` is called before anybody can reach the session.
-    fn enter(&mut self, jid: &FullJid, prepare: impl FnOnce(&Session)) -> Result<Arc<Session>, StanzaError> {
-        let session = Arc::new(Session::new(jid.clone().into(), Role::Client, self.server.tick()));
-        prepare(&session);
+    fn session(&self, jid: &FullJid) -> Arc<Session> {
+        Arc::new(Session::new(jid.clone().into(), Role::Client, self.server.tick()))
+    }
+
+    fn enter(&mut self, session: &Arc<Session>) -> Result<(), StanzaError> {
         self.server
-            .session_started(&session)
+            .session_started(session)
             .map_err(|_| StanzaError::resource_constraint().with_text("the account has too many sessions"))?;
-        self.session = Some(Arc::clone(&session));
-        Ok(session)
+        self.session = Some(Arc::clone(session));
+        Ok(())
     }
 }
 
@@ -402,6 +411,24 @@ async fn load_tokens(server: &Server, user: &BareJid, client: &str) -> Result<Cl
         true => looked_up(server, tokens.load(user, client)).await,
         false => Ok(ClientTokens::default()),
     }
+}
+
+/// The accounts that the client's certificate stands for, of those that exist.
+async fn certified(server: &Server, transport: &Transport) -> Vec<BareJid> {
+    let inner = server.inner();
+    let (Some(authorities), Some(accounts)) = (&inner.authorities, &inner.accounts) else { return Vec::new() };
+    let mut certified = Vec::new();
+    for account in authorities.accounts(transport.peer_certificates()) {
+        if server.hosts(account.domain()) && looked_up(server, accounts.exists(&account)).await == Ok(true) {
+            certified.push(account);
+        }
+    }
+    certified
+}
+
+/// Whether a server name (A-labels, RFC 6066 §3) is that of the domain.
+fn is_name_of(name: &str, domain: &str) -> bool {
+    crate::net::ascii_domain(domain).is_some_and(|domain| domain.eq_ignore_ascii_case(name.trim_end_matches('.')))
 }
 
 /// What the account store says, if it says it while the client still has time to hear it.

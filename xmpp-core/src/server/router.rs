@@ -86,10 +86,7 @@ impl Server {
     pub(crate) fn receive(&self, session: &Arc<Session>, stanza: Stanza) -> Result<Routed, StreamError> {
         match session.role() {
             Role::Client => self.receive_from_client(session, stanza),
-            Role::Component => {
-                let pending = self.receive_from_component(session, &stanza)?;
-                Ok(pending.map_or(Routed::Done, Routed::Waits))
-            }
+            Role::Component => self.receive_from_component(session, &stanza),
             Role::Server => Err(StreamError::new(StreamCondition::UnsupportedStanzaType)),
         }
     }

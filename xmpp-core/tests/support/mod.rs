@@ -21,7 +21,9 @@ pub const HEADER: &str = "<?xml version='1.0'?><stream:stream to='localhost' ver
     xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams'>";
 pub const END: &str = "</stream:stream>";
 /// Longer than anything takes here; only a hang gets there.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub const PATIENCE: Duration = Duration::from_secs(60);
+/// Longer than [`PATIENCE`]: whatever waits for it is found to hang.
+pub const FOREVER: Duration = Duration::from_secs(3600);
 
 /// The stored keys of [`PASSWORD`], derived once.
 pub fn stored(hash: Hash) -> ScramCredentials {
