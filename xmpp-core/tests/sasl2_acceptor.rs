@@ -298,6 +298,7 @@ fn xep0386_3_2_features_are_enabled_at_once_and_unknown_ones_ignored() {
     let answer = server.hear(&plain(bind));
     let bound = between(&answer, "<bound xmlns='urn:xmpp:bind:0'>", "</bound>");
     assert_eq!(bound, "<enabled xmlns='urn:xmpp:sm:3' id='sm-id' resume='true'/>");
+    assert!(!answer.contains("<sm xmlns"), "what is enabled is not offered once more: {answer}");
 }
 
 #[test]

@@ -124,9 +124,7 @@ async fn xep0484_a_client_that_is_thrown_out_is_back_by_its_token() {
 }
 
 fn fast() -> xmpp_core::client::Backoff {
-    let mut backoff = xmpp_core::client::Backoff::default();
-    backoff.first = std::time::Duration::from_millis(1);
-    backoff
+    xmpp_core::client::Backoff { first: std::time::Duration::from_millis(1), ..xmpp_core::client::Backoff::default() }
 }
 
 #[tokio::test]

@@ -380,7 +380,9 @@ impl Negotiation<'_> {
         }
         features.extend(self.server.enable_features(&jid, request));
         features.extend(self.server.gather_bound_info(&jid).await);
-        Ok(Bound::new(jid, features))
+        let mut bound = Bound::new(jid, features);
+        bound.managed = session.is_managed();
+        Ok(bound)
     }
 
     fn session(&self, jid: &FullJid) -> Arc<Session> {

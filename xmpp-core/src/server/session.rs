@@ -347,6 +347,11 @@ impl Session {
         Ok(enabled)
     }
 
+    /// Whether stream management has begun.
+    pub(crate) fn is_managed(&self) -> bool {
+        self.outbox().managed.is_some()
+    }
+
     /// A stanza of the client has been handled.
     pub(crate) fn count_handled(&self) {
         // Without a locked instruction: nobody else counts.

@@ -411,7 +411,7 @@ impl Acceptor {
         out.extend_from_slice(b"<stream:features>");
         let mut features = Writer::with_buffer(ns::CLIENT, out);
         if self.user.is_some() {
-            self.write_features(false, &mut features);
+            self.write_features(false, false, &mut features);
         } else {
             if !self.secured && self.config.tls {
                 features.open("starttls", ns::TLS);
@@ -434,7 +434,7 @@ impl Acceptor {
     }
 
     /// The features of an authenticated stream.
-    fn write_features(&self, bound: bool, features: &mut Writer) {
+    fn write_features(&self, bound: bool, managed: bool, features: &mut Writer) {
         if !bound {
             features.open("bind", ns::BIND);
             features.close();
@@ -445,7 +445,10 @@ impl Acceptor {
             features.close();
         }
         if self.config.management {
-            Sm.write(features);
+            // xmpp.js takes the offer for an invitation to enable it once more.
+            if !managed {
+                Sm.write(features);
+            }
             features.open("csi", CSI);
             features.close();
         }

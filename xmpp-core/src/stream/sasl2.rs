@@ -38,6 +38,7 @@ impl UserAgent {
     ///
     /// # Panics
     /// When the operating system has no entropy.
+    #[cfg(any(feature = "client", feature = "server"))]
     pub fn new_id() -> String {
         let bytes: [u8; 16] = crate::random::bytes();
         let number = u128::from_be_bytes(bytes);
@@ -299,6 +300,7 @@ mod tests {
         assert_eq!(of("<initial-response/>").unwrap().initial, Some(Vec::new()));
     }
 
+    #[cfg(any(feature = "client", feature = "server"))]
     #[test]
     fn xep0388_2_3_new_ids_are_random_uuids_of_version_4() {
         let (one, two) = (UserAgent::new_id(), UserAgent::new_id());

@@ -145,7 +145,12 @@ impl Server {
                         out.close();
                     }
                     let bound = self.refuse.clone().map_or(bound, Err);
-                    self.acceptor.bound2(bound.map(|jid| Bound::new(jid, out.finish())))
+                    let features = out.finish();
+                    self.acceptor.bound2(bound.map(|jid| {
+                        let mut bound = Bound::new(jid, features);
+                        bound.managed = !bound.features.is_empty();
+                        bound
+                    }))
                 }
                 Task::Tokens(user, client) => {
                     let found = self.tokens.get(&(user.clone(), client)).cloned().unwrap_or_default();

@@ -48,13 +48,15 @@ pub struct Bound {
     pub jid: FullJid,
     /// What the features say, as a [`Writer`] of the namespace `urn:xmpp:bind:0` has written it.
     pub features: Vec<u8>,
+    /// Whether stream management is among them: it is then not offered any more.
+    pub managed: bool,
 }
 
 impl Bound {
     /// A session with this address, and what its features say: elements as a [`Writer`] of the content namespace
     /// `urn:xmpp:bind:0` writes them.
     pub fn new(jid: FullJid, features: Vec<u8>) -> Bound {
-        Bound { jid, features }
+        Bound { jid, features, managed: false }
     }
 }
 
@@ -327,7 +329,7 @@ impl Acceptor {
             Err(_) => return self.sasl2_success(user.as_str(), None),
         };
         let user_agent = self.sasl2.as_ref().and_then(|run| run.request.agent.clone());
-        let mut tasks = self.sasl2_success(bound.jid.as_str(), Some(&bound.features));
+        let mut tasks = self.sasl2_success(bound.jid.as_str(), Some(&bound));
         let accepted = Accepted { user_agent, ..self.accepted(bound.jid, mechanism) };
         self.state = State::Bound;
         tasks.push(Task::Accepted(Box::new(accepted)));
@@ -353,12 +355,12 @@ impl Acceptor {
     }
 
     /// Writes `<success/>`, and the features of the stream as it is now behind it (XEP-0388 §2.6.1).
-    fn sasl2_success(&mut self, jid: &str, bound: Option<&[u8]>) -> Vec<Task> {
+    fn sasl2_success(&mut self, jid: &str, bound: Option<&Bound>) -> Vec<Task> {
         let mut out = Writer::new(ns::CLIENT);
         self.write_success(jid, &mut out, |out| {
-            if let Some(features) = bound {
+            if let Some(bound) = bound {
                 out.open("bound", BIND2);
-                out.raw(features);
+                out.raw(&bound.features);
                 out.close();
             }
         });
@@ -366,7 +368,7 @@ impl Acceptor {
         let mut out = out.finish();
         out.extend_from_slice(b"<stream:features>");
         let mut features = Writer::with_buffer(ns::CLIENT, out);
-        self.write_features(bound.is_some(), &mut features);
+        self.write_features(bound.is_some(), bound.is_some_and(|bound| bound.managed), &mut features);
         let mut out = features.finish();
         out.extend_from_slice(b"</stream:features>");
         vec![Task::Send(out)]
