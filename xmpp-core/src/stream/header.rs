@@ -26,6 +26,10 @@ impl Header<'_> {
     pub fn write(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(b"<?xml version='1.0'?><stream:stream xmlns='");
         out.extend_from_slice(self.content_ns.as_bytes());
+        if self.content_ns == ns::SERVER {
+            // How a server says that it knows dialback, and the prefix of what it says by it (XEP-0220 §2.4).
+            out.extend_from_slice(b"' xmlns:db='jabber:server:dialback");
+        }
         out.extend_from_slice(b"' xmlns:stream='http://etherx.jabber.org/streams' version='1.0'");
         for (name, value) in [("from", self.from), ("to", self.to), ("id", self.id), ("xml:lang", self.lang)] {
             if let Some(value) = value {
@@ -40,7 +44,7 @@ impl Header<'_> {
     }
 }
 
-fn escape(value: &str, out: &mut Vec<u8>) {
+pub(super) fn escape(value: &str, out: &mut Vec<u8>) {
     for &byte in value.as_bytes() {
         match byte {
             b'&' => out.extend_from_slice(b"&amp;"),
