@@ -102,9 +102,13 @@ struct Certificates {
 #[derive(Debug)]
 struct Served {
     starttls: Arc<ServerConfig>,
+    /// As `starttls`, but other servers are always asked for their certificate.
+    starttls_server: Arc<ServerConfig>,
     direct_client: Arc<ServerConfig>,
     direct_server: Arc<ServerConfig>,
     end_point: Option<Arc<[u8]>>,
+    /// For connections that we begin ourselves.
+    identity: Arc<SingleCertAndKey>,
 }
 
 /// Settings for a [`ServerTls`].
@@ -141,15 +145,21 @@ impl ServerTls {
         certificates.by_domain.get(&name).or_else(wildcard).unwrap_or(&certificates.default).clone()
     }
 
-    pub(crate) async fn accept(&self, raw: Raw, direct: Option<Service>) -> Result<Transport, TlsError> {
+    /// What to show as the initiator in the name of `domain`.
+    pub(super) fn identity(&self, domain: &str) -> Arc<SingleCertAndKey> {
+        self.choose(ascii_domain(domain).as_deref()).identity.clone()
+    }
+
+    pub(crate) async fn accept(&self, raw: Raw, service: Service, direct: bool) -> Result<Transport, TlsError> {
         // The certificate is chosen here rather than by a resolver inside rustls, because rustls doesn't tell afterwards
         // which one it was, and `tls-server-end-point` needs just that.
         let start = LazyConfigAcceptor::new(Acceptor::default(), raw).await.map_err(TlsError::from_io)?;
         let served = self.choose(start.client_hello().server_name());
-        let config = match direct {
-            None => &served.starttls,
-            Some(Service::Client) => &served.direct_client,
-            Some(Service::Server) => &served.direct_server,
+        let config = match (service, direct) {
+            (Service::Client, false) => &served.starttls,
+            (Service::Server, false) => &served.starttls_server,
+            (Service::Client, true) => &served.direct_client,
+            (Service::Server, true) => &served.direct_server,
         };
         let stream = start
             .into_stream_with(config.clone(), |connection| connection.set_buffer_limit(Some(BUFFER_LIMIT)))
@@ -176,7 +186,7 @@ impl ServerTlsBuilder {
     }
 
     /// Asks initiators for a certificate, but doesn't insist nor judge: see
-    /// [`Transport::verify_peer`](crate::net::Transport::verify_peer). For connections from other servers.
+    /// [`Transport::verify_peer`](crate::net::Transport::verify_peer). Other servers are asked in any case.
     #[must_use]
     pub fn request_peer_certificate(mut self) -> ServerTlsBuilder {
         self.ask_peer = true;
@@ -221,29 +231,36 @@ impl Served {
         let end_point = end_point(own).map(Arc::from);
         let certified =
             CertifiedKey::from_der(certificate.chain, certificate.key, &provider).map_err(TlsError::configuration)?;
-        let algorithms = provider.signature_verification_algorithms;
-        let builder = ServerConfig::builder_with_provider(provider)
-            .with_protocol_versions(versions)
-            .map_err(TlsError::configuration)?;
-        let builder = if ask_peer {
-            builder.with_client_cert_verifier(Arc::new(AskForCertificate(algorithms)))
-        } else {
-            builder.with_no_client_auth()
+        let identity = Arc::new(SingleCertAndKey::from(certified));
+        let config = |ask: bool| -> Result<ServerConfig, TlsError> {
+            let algorithms = provider.signature_verification_algorithms;
+            let builder = ServerConfig::builder_with_provider(provider.clone())
+                .with_protocol_versions(versions)
+                .map_err(TlsError::configuration)?;
+            let builder = if ask {
+                builder.with_client_cert_verifier(Arc::new(AskForCertificate(algorithms)))
+            } else {
+                builder.with_no_client_auth()
+            };
+            let mut config = builder.with_cert_resolver(identity.clone());
+            config.require_ems = true;
+            config.session_storage = Arc::new(NoServerSessionStorage {});
+            config.send_tls13_tickets = 0;
+            Ok(config)
         };
-        let mut config = builder.with_cert_resolver(Arc::new(SingleCertAndKey::from(certified)));
-        config.require_ems = true;
-        config.session_storage = Arc::new(NoServerSessionStorage {});
-        config.send_tls13_tickets = 0;
-        let with_alpn = |service: Service| {
+        let (clients, servers) = (config(ask_peer)?, config(true)?);
+        let with_alpn = |config: &ServerConfig, service: Service| {
             let mut config = config.clone();
             config.alpn_protocols = vec![service.name().as_bytes().to_vec()];
             Arc::new(config)
         };
         Ok(Served {
-            direct_client: with_alpn(Service::Client),
-            direct_server: with_alpn(Service::Server),
-            starttls: Arc::new(config),
+            direct_client: with_alpn(&clients, Service::Client),
+            direct_server: with_alpn(&servers, Service::Server),
+            starttls: Arc::new(clients),
+            starttls_server: Arc::new(servers),
             end_point,
+            identity,
         })
     }
 }
