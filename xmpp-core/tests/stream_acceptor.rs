@@ -280,3 +280,88 @@ proptest! {
         prop_assert!(logins <= 1, "{}", said);
     }
 }
+
+const SM: &str = "xmlns='urn:xmpp:sm:3'";
+const CONDITIONS: &str = "urn:ietf:params:xml:ns:xmpp-stanzas";
+
+/// A server with stream management, where juliet is authenticated, or nobody yet.
+fn managed(authenticated: bool) -> (Server, String) {
+    let mut server = Server::with(|config| {
+        config.tls = true;
+        config.management = true;
+    });
+    server.secure(ChannelBindings::default());
+    let mut features = server.hear(HEADER);
+    if authenticated {
+        server.hear(&auth("PLAIN", b"\0juliet\0secret"));
+        features = server.hear(HEADER);
+    }
+    (server, features)
+}
+
+fn failed(condition: &str) -> String {
+    format!("<failed {SM}><{condition} xmlns='{CONDITIONS}'/></failed>")
+}
+
+#[test]
+fn xep0198_2_management_is_offered_once_authenticated() {
+    let offers = |text: &str| (text.contains(&format!("<sm {SM}/>")), text.contains("<csi xmlns='urn:xmpp:csi:0'/>"));
+    assert_eq!(offers(&managed(true).1), (true, true));
+    assert_eq!(offers(&managed(false).1), (false, false));
+    let mut server = Server::secured();
+    server.hear(HEADER);
+    server.hear(&auth("PLAIN", b"\0juliet\0secret"));
+    assert_eq!(offers(&server.hear(HEADER)), (false, false));
+    assert_eq!(server.hear(&format!("<resume {SM} previd='her-id' h='0'/>")), failed("feature-not-implemented"));
+}
+
+#[test]
+fn abuse_a066_enable_before_binding_fails() {
+    for authenticated in [true, false] {
+        let (mut server, _) = managed(authenticated);
+        assert_eq!(server.hear(&format!("<enable {SM}/>")), failed("unexpected-request"));
+    }
+    // XEP-0198 §3: the negotiation goes on.
+    let (mut server, _) = managed(true);
+    server.hear(&format!("<enable {SM} resume='true'/>"));
+    let bound = server.hear("<iq type='set' id='1'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/></iq>");
+    assert!(bound.ends_with("[juliet@localhost/made PLAIN true]"), "{bound}");
+}
+
+#[test]
+fn xep0198_5_resumption_takes_the_place_of_binding() {
+    let (mut server, _) = managed(true);
+    let answer = server.hear(&format!("<resume {SM} previd='her-id' h='7'/>"));
+    assert_eq!(answer, format!("<resumed {SM} previd='her-id' h='3'/>[juliet@localhost/left PLAIN true resumed]"));
+}
+
+#[test]
+fn xep0198_5_what_cannot_be_resumed_may_be_bound() {
+    let (mut server, _) = managed(true);
+    assert_eq!(server.hear(&format!("<resume {SM} previd='of-others' h='7'/>")), failed("item-not-found"));
+    let late = format!("<failed {SM} h='3'><item-not-found xmlns='{CONDITIONS}'/></failed>");
+    assert_eq!(server.hear(&format!("<resume {SM} previd='too-late' h='7'/>")), late);
+    for wrong in ["previd='her-id'", "h='7'", "previd='her-id' h='seven'"] {
+        assert_eq!(server.hear(&format!("<resume {SM} {wrong}/>")), failed("bad-request"));
+    }
+    let bound = server.hear("<iq type='set' id='1'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/></iq>");
+    assert!(bound.ends_with("[juliet@localhost/made PLAIN true]"), "{bound}");
+}
+
+#[test]
+fn xep0198_7_nobody_resumes_before_authentication() {
+    let (mut server, _) = managed(false);
+    let resume = format!("<resume {SM} previd='her-id' h='7'/>");
+    assert_eq!(server.hear(&resume), failed("unexpected-request"));
+    let answers = server.hear(&resume.repeat(100));
+    assert!(answers.contains("<policy-violation ") && answers.ends_with("[close]"), "{answers}");
+}
+
+#[test]
+fn abuse_a065_resuming_with_too_high_a_count_ends_the_stream() {
+    let (mut server, _) = managed(true);
+    let answer = server.hear(&format!("<resume {SM} previd='her-id' h='8'/>"));
+    assert!(answer.contains("<undefined-condition "), "{answer}");
+    assert!(answer.contains(&format!("<handled-count-too-high {SM} h='8' send-count='7'/>")), "{answer}");
+    assert!(answer.ends_with("</stream:stream>[close]"), "{answer}");
+}

@@ -27,6 +27,9 @@ pub enum BuildError {
     /// The account has no name before the `@`.
     #[error("{0} is no account: it needs a name before an @")]
     NoAccount(Jid),
+    /// A component's address is not a domain alone.
+    #[error("{0} is no domain alone")]
+    NoDomain(Jid),
     /// TLS could not be prepared: no trusted roots were found, or a certificate cannot be read.
     #[error(transparent)]
     Tls(#[from] TlsError),
@@ -110,6 +113,8 @@ impl<F: FnOnce(&mut Registrar)> Extension<ForBoth> for F {
 pub(super) enum Road {
     /// As the DNS says, or at a fixed place.
     Network { connector: Connector, plan: Option<Plan> },
+    /// At a fixed place, never with TLS: a component's server.
+    Plain { host: String, port: u16 },
     /// By a function, for pipes inside the process.
     Pipe(Box<dyn FnMut() -> Transport + Send>),
 }
@@ -366,6 +371,7 @@ impl ClientBuilder {
         let settings = Settings {
             account: self.account,
             credentials: self.credentials,
+            component: None,
             plaintext: self.plaintext,
             lang: self.lang,
             max_stanza_bytes: self.max_stanza_bytes,

@@ -18,8 +18,11 @@
 //! One task owns the connection. [`Client`] is a cheap handle to it; when the last handle is dropped, or
 //! [`Client::close`] is called, the stream is closed in good order and the event stream ends.
 
+mod attach;
 mod backoff;
 mod builder;
+mod component;
+mod entity;
 mod events;
 mod negotiate;
 mod requests;
@@ -27,6 +30,9 @@ mod task;
 
 pub use backoff::Backoff;
 pub use builder::{BuildError, ClientBuilder, ClientRegistrar, Extension, Flow, ForBoth, ForClient};
+pub use component::{
+    Component, ComponentBuilder, ComponentEvent, ComponentEvents, ComponentExtension, ComponentRegistrar, ForComponent,
+};
 pub use events::{ConnectionError, Event, Events};
 
 use crate::{
@@ -64,6 +70,9 @@ pub enum SendError {
     /// The stanza is larger than [`ClientBuilder::max_stanza_bytes`].
     #[error("a stanza of {0} bytes is larger than servers accept")]
     TooBig(usize),
+    /// A component's stanza is from an address outside its domain, or to nobody (XEP-0114 §3).
+    #[error("a component's stanza needs a recipient, and a sender in its own domain")]
+    Addresses,
 }
 
 /// Why a request has no answer, or not the one that was hoped for.
@@ -137,12 +146,17 @@ impl Client {
         if !matches!(request.get_type(), IqType::Get | IqType::Set) {
             return Err(RequestError::Unexpected);
         }
-        let (reply, answer) = oneshot::channel();
         let id = request.get_id().unwrap_or_default().to_owned();
         let to = request.get_to().cloned();
         let bytes = self.serialise(&request)?;
+        self.ask(id, None, to, bytes).await
+    }
+
+    /// Sends a request of this id and waits for its answer.
+    async fn ask(&self, id: String, from: Option<Jid>, to: Option<Jid>, bytes: Vec<u8>) -> Result<Iq, RequestError> {
+        let (reply, answer) = oneshot::channel();
         let waiting = async {
-            let command = Command::Request { id, to, bytes, reply };
+            let command = Command::Request { id, from, to, bytes, reply };
             self.commands.send(command).await.map_err(|_| SendError::Closed)?;
             answer.await.unwrap_or(Err(RequestError::Disconnected))
         };

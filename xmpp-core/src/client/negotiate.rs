@@ -1,18 +1,23 @@
 //! The driver of a negotiation: from nothing to a session.
 
-use super::{ConnectionError, builder::Road};
+use super::{ConnectionError, attach::attach, builder::Road, entity::Entity};
 use crate::{
     jid::Jid,
     net::{ClientTls, Plan, Transport},
     sasl::{ClientPolicy, Credentials, Mechanism, Nonce, ScramKeys},
-    stream::{Established, Initiator, InitiatorConfig, NegotiationError, STREAM_END, Step, StreamError, TlsPolicy},
-    xml::{Scanner, Writer, XmlLimits, ns},
+    stream::{
+        Established, Initiator, InitiatorConfig, NegotiationError, STREAM_END, Step, StreamCondition, StreamError,
+        TlsPolicy,
+    },
+    xml::{Event, Scanner, Writer, XmlLimits, ns},
 };
 use std::{io, time::Duration};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
     time::timeout,
 };
+use zeroize::Zeroizing;
 
 /// Makes credentials for one connection, with the keys of an earlier one if there are any.
 pub(super) type MakeCredentials = Box<dyn Fn(Option<ScramKeys>) -> Credentials + Send + Sync>;
@@ -21,9 +26,36 @@ pub(super) type MakeCredentials = Box<dyn Fn(Option<ScramKeys>) -> Credentials +
 pub(super) struct Settings {
     pub(super) account: Jid,
     pub(super) credentials: MakeCredentials,
+    /// The secret of a component, which has no account and no credentials.
+    pub(super) component: Option<Zeroizing<String>>,
     pub(super) plaintext: bool,
     pub(super) lang: Option<String>,
     pub(super) max_stanza_bytes: usize,
+}
+
+impl Settings {
+    pub(super) fn scanner(&self) -> Scanner {
+        let mut limits = XmlLimits::authenticated();
+        limits.stanza_bytes = u32::try_from(self.max_stanza_bytes).unwrap_or(u32::MAX);
+        Scanner::new(limits)
+    }
+
+    pub(super) fn entity(&self) -> Entity {
+        if self.component.is_some() { Entity::Component } else { Entity::Account }
+    }
+
+    /// Whether trying again cannot help.
+    pub(super) fn is_final(&self, error: &ConnectionError) -> bool {
+        match error {
+            // The server may hold on to a connection of ours that is dead, until it notices.
+            ConnectionError::Negotiation(NegotiationError::Stream(error))
+                if self.component.is_some() && error.condition == StreamCondition::Conflict =>
+            {
+                false
+            }
+            error => error.is_final(),
+        }
+    }
 }
 
 /// What one session teaches the next.
@@ -56,6 +88,12 @@ pub(super) async fn establish(
     let domain = settings.account.domain().to_owned();
     let (transport, tls, client_tls) = match road {
         Road::Pipe(connect) => (connect(), TlsPolicy::None, None),
+        Road::Plain { host, port } => {
+            let stream = timeout(DEADLINE, TcpStream::connect((host.as_str(), *port))).await;
+            let stream = stream.map_err(|_| ConnectionError::TimedOut)??;
+            stream.set_nodelay(true)?;
+            (Transport::Plain(stream), TlsPolicy::None, None)
+        }
         Road::Network { connector, plan } => {
             let connected = match detour.as_ref().or(plan.as_ref()) {
                 Some(plan) => connector.connect_to(&domain, plan.clone()).await?,
@@ -69,7 +107,10 @@ pub(super) async fn establish(
             (connected.transport, policy, Some(connector.tls().clone()))
         }
     };
-    let negotiated = timeout(DEADLINE, negotiate(settings, transport, tls, client_tls, memory)).await;
+    let negotiated = match &settings.component {
+        Some(secret) => timeout(DEADLINE, attach(settings, transport, secret.clone())).await,
+        None => timeout(DEADLINE, negotiate(settings, transport, tls, client_tls, memory)).await,
+    };
     negotiated.unwrap_or(Err(ConnectionError::TimedOut))
 }
 
@@ -90,11 +131,9 @@ async fn negotiate(
         lang: settings.lang.clone(),
         nonce: Nonce::from_entropy(&crate::random::bytes::<24>()),
     });
-    let mut limits = XmlLimits::authenticated();
-    limits.stanza_bytes = u32::try_from(settings.max_stanza_bytes).unwrap_or(u32::MAX);
-    let mut scanner = Scanner::new(limits);
+    let mut scanner = settings.scanner();
     let mut buffer = vec![0; 16 * 1024].into_boxed_slice();
-    let (mut start, mut end) = (0, 0);
+    let mut unread = 0..0;
 
     let mut steps = match tls {
         TlsPolicy::Direct => initiator.secured(transport.bindings()),
@@ -111,7 +150,7 @@ async fn negotiate(
                 Step::Restart => scanner.restart(),
                 Step::StartTls => {
                     // RFC 6120 §5.4.3.3: nothing of what came before the handshake may be used after it.
-                    if start < end {
+                    if unread.start < unread.end {
                         let error = io::Error::new(io::ErrorKind::InvalidData, "data behind <proceed/>");
                         return Err(ConnectionError::Io(error));
                     }
@@ -126,7 +165,7 @@ async fn negotiate(
                     next = initiator.derived(keys.map_err(io::Error::other)?)?;
                 }
                 Step::Established(established) => {
-                    return Ok(Ready { transport, scanner, buffer, unread: start..end, established });
+                    return Ok(Ready { transport, scanner, buffer, unread, established });
                 }
             }
         }
@@ -134,26 +173,7 @@ async fn negotiate(
             steps = next;
             continue;
         }
-        let event = loop {
-            let mut rest = buffer.get(start..end).unwrap_or_default();
-            let scanned = scanner.scan(&mut rest);
-            start = end - rest.len();
-            match scanned {
-                Ok(Some(event)) => break event,
-                Ok(None) => {
-                    end = transport.read(&mut buffer).await?;
-                    start = 0;
-                    if end == 0 {
-                        return Err(NegotiationError::Closed.into());
-                    }
-                }
-                Err(error) => {
-                    let error = StreamError::from(error);
-                    farewell(&mut transport, Some(&error)).await;
-                    return Err(ConnectionError::Protocol(error));
-                }
-            }
-        };
+        let event = next_event(&mut transport, &mut scanner, &mut buffer, &mut unread).await?;
         steps = match initiator.event(event) {
             Ok(steps) => steps,
             Err(error) => {
@@ -169,6 +189,34 @@ async fn negotiate(
                 return Err(error.into());
             }
         };
+    }
+}
+
+/// Reads until there is an event.
+pub(super) async fn next_event(
+    transport: &mut Transport,
+    scanner: &mut Scanner,
+    buffer: &mut [u8],
+    unread: &mut std::ops::Range<usize>,
+) -> Result<Event, ConnectionError> {
+    loop {
+        let mut rest = buffer.get(unread.clone()).unwrap_or_default();
+        let scanned = scanner.scan(&mut rest);
+        unread.start = unread.end - rest.len();
+        match scanned {
+            Ok(Some(event)) => return Ok(event),
+            Ok(None) => {
+                *unread = 0..transport.read(buffer).await?;
+                if unread.end == 0 {
+                    return Err(NegotiationError::Closed.into());
+                }
+            }
+            Err(error) => {
+                let error = StreamError::from(error);
+                farewell(transport, Some(&error)).await;
+                return Err(ConnectionError::Protocol(error));
+            }
+        }
     }
 }
 

@@ -11,6 +11,8 @@ use tokio::sync::oneshot;
 pub(super) type Reply = oneshot::Sender<Result<Iq, RequestError>>;
 
 struct Waiting {
+    /// Which of a component's addresses has asked.
+    from: Option<Jid>,
     to: Option<Jid>,
     reply: Reply,
 }
@@ -27,7 +29,7 @@ impl Requests {
     }
 
     /// Whether the request may be sent. One that may not has been told so.
-    pub(super) fn insert(&mut self, id: &str, to: Option<Jid>, reply: Reply) -> bool {
+    pub(super) fn insert(&mut self, id: &str, from: Option<Jid>, to: Option<Jid>, reply: Reply) -> bool {
         if reply.is_closed() {
             return false;
         }
@@ -40,7 +42,7 @@ impl Requests {
             let _ = reply.send(Err(RequestError::TooMany));
             return false;
         }
-        self.waiting.insert(id.to_owned(), Waiting { to, reply });
+        self.waiting.insert(id.to_owned(), Waiting { from, to, reply });
         true
     }
 
@@ -57,7 +59,10 @@ impl Requests {
     /// Hands an answer to whoever waits for it; gives it back if nobody does, or if it comes from somebody else.
     pub(super) fn answer(&mut self, answer: Iq, own: &FullJid) -> Result<(), Iq> {
         let id = answer.id().into_owned();
-        let expected = self.waiting.get(&id).is_some_and(|one| answers(answer.from(), one.to.as_ref(), own));
+        let expected = self.waiting.get(&id).is_some_and(|one| {
+            let asker = one.from.is_none() || one.from.as_ref() == answer.to();
+            asker && answers(answer.from(), one.to.as_ref(), own)
+        });
         // A stranger's guess must not end the wait for the true answer.
         if !expected {
             return Err(answer);
@@ -120,10 +125,25 @@ mod tests {
         for (from, to, accepted) in cases {
             let mut requests = Requests::new(1);
             let (reply, mut received) = oneshot::channel();
-            assert!(requests.insert("a", to.map(|to| to.parse().unwrap()), reply));
+            assert!(requests.insert("a", None, to.map(|to| to.parse().unwrap()), reply));
             assert_eq!(requests.answer(answer(from, "a"), &own).is_ok(), accepted, "{from:?} for {to:?}");
             assert_eq!(received.try_recv().is_ok(), accepted);
             assert_eq!(requests.any(), !accepted, "a forged answer does not end the wait");
+        }
+    }
+
+    #[test]
+    fn xep0114_an_answer_counts_only_at_the_address_that_asked() {
+        let own = FullJid::new("gateway.localhost/id").unwrap();
+        let asker: Jid = "a@gateway.localhost".parse().unwrap();
+        let asked: Jid = "romeo@localhost/x".parse().unwrap();
+        for (to, accepted) in [("a@gateway.localhost", true), ("b@gateway.localhost", false)] {
+            let mut requests = Requests::new(1);
+            let (reply, _received) = oneshot::channel();
+            assert!(requests.insert("a", Some(asker.clone()), Some(asked.clone()), reply));
+            let answer = crate::stanza::IqBuilder::new(Some(to.parse().unwrap()), crate::stanza::IqType::Result);
+            let answer = answer.id("a").from(asked.clone()).build();
+            assert_eq!(requests.answer(answer, &own).is_ok(), accepted, "{to}");
         }
     }
 
@@ -134,10 +154,10 @@ mod tests {
         let (two, gone) = oneshot::channel();
         let (three, _kept) = oneshot::channel();
         let (four, mut refused) = oneshot::channel();
-        assert!(requests.insert("1", None, one) && requests.insert("2", None, two));
+        assert!(requests.insert("1", None, None, one) && requests.insert("2", None, None, two));
         drop(gone);
-        assert!(requests.insert("3", None, three));
-        assert!(!requests.insert("4", None, four));
+        assert!(requests.insert("3", None, None, three));
+        assert!(!requests.insert("4", None, None, four));
         assert!(matches!(refused.try_recv().unwrap(), Err(RequestError::TooMany)));
         drop(kept);
     }

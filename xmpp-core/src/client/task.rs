@@ -3,15 +3,15 @@
 use super::{
     Backoff, Client, ConnectionError, Event,
     builder::{ClientRegistrar, Flow, Hook, Road},
+    entity::Entity,
     events::EventSender,
     negotiate::{Memory, Ready, Settings, establish, farewell},
     requests::{Reply, Requests},
 };
 use crate::{
-    extension::{Answer, IqContext, IqOutcome, IqTable, Names, Target, answer_error, answer_result},
+    extension::{Answer, IqContext, IqOutcome, IqTable, Names, answer_error, answer_result},
     jid::{FullJid, Jid},
     net::{Plan, Transport},
-    payload::ping::Ping,
     sasl::Mechanism,
     stanza::{AnyStanza, Iq, StanzaError, WriteStanza},
     stream::{StreamCondition, StreamError},
@@ -36,7 +36,7 @@ pub(super) enum Command {
     /// Send these bytes, one stanza.
     Send(Vec<u8>),
     /// Send a request and hand its answer over.
-    Request { id: String, to: Option<Jid>, bytes: Vec<u8>, reply: Reply },
+    Request { id: String, from: Option<Jid>, to: Option<Jid>, bytes: Vec<u8>, reply: Reply },
     /// Close the stream and end; the answer is whether the server closed it too.
     Close(oneshot::Sender<bool>),
 }
@@ -187,7 +187,7 @@ impl Task {
             redirects = 0;
             let retry = self
                 .backoff
-                .filter(|_| !error.is_final())
+                .filter(|_| !self.settings.is_final(&error))
                 .map(|backoff| backoff.delay(attempt, u32::from_le_bytes(crate::random::bytes())));
             attempt = attempt.saturating_add(1);
             tracing::debug!(%error, ?retry, "no session");
@@ -207,8 +207,15 @@ impl Task {
     async fn session(&mut self, ready: Ready) -> End {
         let Ready { transport, scanner, buffer, unread, established } = ready;
         let (reader, writer) = tokio::io::split(transport);
-        let mut session =
-            Session { own: established.jid, scanner, writer, writing: Vec::new(), written: 0, stanzas: Vec::new() };
+        let mut session = Session {
+            own: established.jid,
+            entity: self.settings.entity(),
+            scanner,
+            writer,
+            writing: Vec::new(),
+            written: 0,
+            stanzas: Vec::new(),
+        };
         let mut handlers = JoinSet::new();
         let mut reader = Reader { reader, buffer, unread };
         let end = self.exchange(&mut session, &mut reader, &mut handlers).await;
@@ -256,8 +263,8 @@ impl Task {
                 },
                 command = self.commands.recv(), if self.unsent.len() < self.queue => match command {
                     Some(Command::Send(bytes)) => self.unsent.push_back(Queued { bytes, request: None }),
-                    Some(Command::Request { id, to, bytes, reply }) => {
-                        if self.requests.insert(&id, to, reply) {
+                    Some(Command::Request { id, from, to, bytes, reply }) => {
+                        if self.requests.insert(&id, from, to, reply) {
                             self.unsent.push_back(Queued { bytes, request: Some(id) });
                         }
                     }
@@ -276,7 +283,7 @@ impl Task {
                         return End::Lost(ConnectionError::TimedOut);
                     } else {
                         asked = true;
-                        session.queue(&Iq::get(server_of(&session.own)).payload(&Ping));
+                        session.queue(&session.entity.ping(&session.own));
                     }
                 }
             }
@@ -344,7 +351,7 @@ impl Task {
         if StreamError::matches(stanza.root()) {
             return Err(ConnectionError::Stream(StreamError::read(stanza.root())));
         }
-        match AnyStanza::from_stanza(stanza) {
+        match AnyStanza::from_stanza(session.entity.admit(stanza)) {
             Ok(AnyStanza::Iq(iq)) => self.receive_iq(session, handlers, iq),
             Ok(stanza) => {
                 if self.is_taken(&stanza) {
@@ -395,7 +402,7 @@ impl Task {
         let cx = IqContext {
             from: iq.from().cloned(),
             to: iq.to().cloned(),
-            target: Target::Client,
+            target: session.entity.target(iq.to()),
             stanza: iq.stanza().clone(),
         };
         let request = iq.into_stanza();
@@ -435,8 +442,8 @@ async fn while_offline<T>(
             command = commands.recv(), if unsent.len() < queue => match command {
                 Some(Command::Send(bytes)) => unsent.push_back(Queued { bytes, request: None }),
                 // Asked while there is no session, it is asked as soon as there is one.
-                Some(Command::Request { id, to, bytes, reply }) => {
-                    if requests.insert(&id, to, reply) {
+                Some(Command::Request { id, from, to, bytes, reply }) => {
+                    if requests.insert(&id, from, to, reply) {
                         unsent.push_back(Queued { bytes, request: Some(id) });
                     }
                 }
@@ -464,10 +471,6 @@ fn redirect(error: &ConnectionError) -> Option<Plan> {
     Some(Plan::single(&other.host, other.port.unwrap_or(5222), false))
 }
 
-fn server_of(own: &FullJid) -> Jid {
-    Jid::from_parts(None, own.domain(), None).unwrap_or_else(|_| own.to_bare().into())
-}
-
 struct Reader {
     reader: ReadHalf<Transport>,
     buffer: Box<[u8]>,
@@ -485,6 +488,7 @@ impl Reader {
 
 struct Session {
     own: FullJid,
+    entity: Entity,
     scanner: Scanner,
     writer: WriteHalf<Transport>,
     /// Gathered for one write. What of it has not begun to be written when the connection is lost goes back.
@@ -547,7 +551,8 @@ impl Session {
 
     fn answer(&mut self, request: &Stanza, answer: Answer) {
         let to = request.root().attr("from").map(|from| from.into_owned());
-        let names = Names { from: None, to: to.as_deref() };
+        let asked = request.root().attr("to").filter(|_| self.entity == Entity::Component);
+        let names = Names { from: asked.as_deref(), to: to.as_deref() };
         let mut out = Writer::new(ns::CLIENT);
         let fault = match answer {
             Ok(reply) => {

@@ -133,6 +133,16 @@ impl IqTable {
         self.by_namespace.entry(ns).or_default().push(Entry { name, set, target, handler });
     }
 
+    /// Whether there is a handler for the payload of this request, whatever the request's type.
+    #[cfg(feature = "server")]
+    pub(crate) fn knows(&self, request: ElementRef<'_>, target: Target) -> bool {
+        let payload = request.children().next();
+        payload.is_some_and(|payload| {
+            let entries = self.by_namespace.get(payload.ns()).map(Vec::as_slice).unwrap_or_default();
+            entries.iter().any(|entry| entry.name == payload.name() && entry.target.contains(target))
+        })
+    }
+
     /// The handler's outcome, or what RFC 6120 §8.4 and §8.3.3 answer when there is none: `feature-not-implemented`
     /// for an element unknown in a known namespace, `service-unavailable` for an unknown namespace.
     pub(crate) fn dispatch(&self, cx: IqContext) -> IqOutcome {

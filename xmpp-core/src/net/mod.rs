@@ -8,11 +8,13 @@ pub mod resolve;
 pub mod tls;
 pub mod transport;
 
+mod pipe;
 mod race;
 #[cfg(feature = "dns")]
 mod system;
 
 pub use connect::{AttemptFailure, Attempted, ConnectError, ConnectOptions, Connected, Connector};
+pub use pipe::Pipe;
 pub use resolve::{Plan, ResolveError, ResolveFuture, Resolver, SrvRecord, StaticResolver, Target};
 #[cfg(feature = "dns")]
 pub use system::SystemResolver;

@@ -7,13 +7,13 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use rustls::pki_types::CertificateDer;
-use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-use super::Service;
 #[cfg(doc)]
 use super::tls::CertificateProblem;
 use super::tls::{self, ClientTls, ServerTls, TlsError};
+use super::{Service, pipe::Pipe};
 use crate::sasl::ChannelBindings;
 
 /// A connection of either role. TLS is boxed, so that a plain connection costs no more than its socket.
@@ -23,7 +23,7 @@ pub enum Transport {
     /// TCP without TLS.
     Plain(TcpStream),
     /// A pipe to a peer in the same process, for tests and embedding.
-    Memory(DuplexStream),
+    Memory(Pipe),
     /// TLS as the initiator.
     ClientTls(Box<SecureClient>),
     /// TLS as the receiver.
@@ -34,7 +34,7 @@ pub enum Transport {
 #[derive(Debug)]
 pub(crate) enum Raw {
     Tcp(TcpStream),
-    Memory(DuplexStream),
+    Memory(Pipe),
 }
 
 /// TLS as the initiator.
@@ -168,16 +168,10 @@ impl From<TcpStream> for Transport {
     }
 }
 
-impl From<DuplexStream> for Transport {
-    fn from(stream: DuplexStream) -> Transport {
-        Transport::Memory(stream)
-    }
-}
-
 impl Transport {
-    /// Two connected ends in memory, with `buffer` octets of room in each direction.
-    pub fn pair(buffer: usize) -> (Transport, Transport) {
-        let (a, b) = tokio::io::duplex(buffer);
+    /// Two connected ends in memory, with `room` octets in each direction; memory is held only while octets are.
+    pub fn pair(room: usize) -> (Transport, Transport) {
+        let (a, b) = Pipe::pair(room);
         (Transport::Memory(a), Transport::Memory(b))
     }
 
@@ -301,6 +295,12 @@ impl Transport {
     /// certificate, which is left to [`verify_peer`](Transport::verify_peer) to judge.
     pub async fn upgrade_peer(self, tls: &ServerTls) -> Result<Transport, TlsError> {
         tls.accept(self.into_raw()?, Service::Server, false).await
+    }
+
+    /// HTTPS as the receiver: ALPN is `http/1.1`.
+    #[cfg(feature = "http")]
+    pub(crate) async fn https_server(self, tls: &ServerTls) -> Result<Transport, TlsError> {
+        tls.accept_http(self.into_raw()?).await
     }
 
     /// Direct TLS as the initiator (XEP-0368): as [`upgrade_client`](Transport::upgrade_client), with the ALPN

@@ -1,6 +1,7 @@
 //! Every shared payload type once, with samples: what the round-trip tests run on and the fuzzer starts from.
 
 use super::*;
+use crate::stream::management;
 use crate::xml::{Stanza, ns};
 
 /// Reads an element as one type and writes it again; `None` if it is another element.
@@ -34,6 +35,15 @@ pub const TYPES: &[(&str, RoundTrip)] = &[
     ("Hint", round_trip::<hints::Hint>),
     ("LastActivity", round_trip::<last::LastActivity>),
     ("LastQuery", round_trip::<last::LastQuery>),
+    ("SmFeature", round_trip::<management::Sm>),
+    ("SmEnable", round_trip::<management::Enable>),
+    ("SmEnabled", round_trip::<management::Enabled>),
+    ("SmResume", round_trip::<management::Resume>),
+    ("SmResumed", round_trip::<management::Resumed>),
+    ("SmFailed", round_trip::<management::Failed>),
+    ("SmRequest", round_trip::<management::Request>),
+    ("SmAck", round_trip::<management::Ack>),
+    ("SmTooHigh", round_trip::<management::HandledCountTooHigh>),
     ("Ping", round_trip::<ping::Ping>),
     ("ReceiptRequest", round_trip::<receipts::ReceiptRequest>),
     ("Received", round_trip::<receipts::Received>),
@@ -122,4 +132,19 @@ pub const SAMPLES: &[(&str, &str)] = &[
     ("EntityTime", "<time xmlns='urn:xmpp:time'><tzo>-06:00</tzo><utc>2006-12-19T17:58:35Z</utc></time>"),
     ("VersionQuery", "<query xmlns='jabber:iq:version'/>"),
     ("Version", "<query xmlns='jabber:iq:version'><name>Ex</name><version>0.7</version><os>Any</os></query>"),
+    ("SmFeature", "<sm xmlns='urn:xmpp:sm:3'/>"),
+    ("SmEnable", "<enable xmlns='urn:xmpp:sm:3' resume='true' max='600'/>"),
+    (
+        "SmEnabled",
+        "<enabled xmlns='urn:xmpp:sm:3' id='some-long-sm-id' resume='true' max='300' location='[2001:41D0:1:A49b::1]:9222'/>",
+    ),
+    ("SmResume", "<resume xmlns='urn:xmpp:sm:3' previd='some-long-sm-id' h='4294967295'/>"),
+    ("SmResumed", "<resumed xmlns='urn:xmpp:sm:3' previd='&lt;&apos;>' h='0'/>"),
+    (
+        "SmFailed",
+        "<failed xmlns='urn:xmpp:sm:3' h='7'><item-not-found xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></failed>",
+    ),
+    ("SmRequest", "<r xmlns='urn:xmpp:sm:3'/>"),
+    ("SmAck", "<a xmlns='urn:xmpp:sm:3' h='1'/>"),
+    ("SmTooHigh", "<handled-count-too-high xmlns='urn:xmpp:sm:3' h='10' send-count='8'/>"),
 ];

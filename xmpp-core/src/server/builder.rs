@@ -1,15 +1,23 @@
 //! Composing a server.
 
 use super::{
-    Accounts, Domain, Envelope, Inner, Limits, Observed, Resource, RouteError, Server, Stage, Station, WeakServer,
-    accounts::DynAccounts, directory::Directory, listener::Newcomers, observe::Counters, route,
+    Accounts, Domain, Envelope, Inner, Limits, Observed, Resource, RouteError, Server, ServiceRegistrar, Stage,
+    Station, WeakServer,
+    accounts::DynAccounts,
+    directory::Directory,
+    domains::{self, Owner, Owners},
+    listener::Newcomers,
+    observe::Counters,
+    route,
     throttle::LoginThrottle,
 };
 use crate::{
-    extension::{self, Registrar, Software},
+    extension::{self, Registrar, Software, Target},
     jid::{Jid, JidError},
     net::ServerTls,
+    payload::disco::Item,
     sasl::{Hash, Mechanism},
+    stream::ComponentSecrets,
 };
 use std::{
     ops::{Deref, DerefMut},
@@ -33,6 +41,12 @@ pub enum ServerError {
     /// The route cannot be put in order.
     #[error(transparent)]
     Route(#[from] RouteError),
+    /// Two of accounts, components and services claim one domain.
+    #[error("the domain {0} is given twice")]
+    SameDomain(String),
+    /// Anybody could be this component.
+    #[error("the component {0} needs a secret")]
+    NoSecret(String),
     /// Nobody could log in.
     #[error("no accounts were given, and no domain admits anonymous users")]
     NoAccounts,
@@ -71,6 +85,9 @@ pub struct ServerRegistrar {
     stations: Vec<Station>,
     session_end: Vec<super::SessionEnd>,
     observers: Vec<mpsc::Sender<Observed>>,
+    services: Vec<ServiceRegistrar>,
+    #[cfg(feature = "http")]
+    http: super::http::Face,
     server: Arc<OnceLock<WeakServer>>,
 }
 
@@ -111,6 +128,50 @@ impl ServerRegistrar {
         receiver
     }
 
+    /// Gives `domain` to a service inside the process, which `register` says everything of.
+    ///
+    /// ```
+    /// use xmpp_core::{
+    ///     extension::Target,
+    ///     payload::disco::Identity,
+    ///     server::{Envelope, Kinds, MemoryAccounts, Server, ServerRegistrar, Verdict},
+    ///     xml::ns,
+    /// };
+    ///
+    /// /// Says every message back, from the address it was sent to.
+    /// fn echo(r: &mut ServerRegistrar) {
+    ///     r.service("echo.example.org", |s| {
+    ///         s.identity(Target::Server, Identity::new("component", "generic", Some("Echo".into())));
+    ///         s.stanzas(Kinds::MESSAGE, |envelope: &mut Envelope, server: &Server| {
+    ///             let (asker, asked) = (envelope.from().clone(), envelope.to().cloned());
+    ///             let Some(asked) = asked.filter(|_| !envelope.is_error()) else { return Verdict::Drop("an error") };
+    ///             let echo = envelope.stanza().rewrite(ns::CLIENT).from(Some(asked.as_str())).to(Some(asker.as_str()));
+    ///             server.send(asked.clone(), asker.clone(), echo.to_stanza());
+    ///             Verdict::Handled
+    ///         });
+    ///     });
+    /// }
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), xmpp_core::server::ServerError> {
+    /// let server = Server::builder("example.org").accounts(MemoryAccounts::new()).with(echo).build()?;
+    /// assert!(server.delegates("echo.example.org"));
+    /// # Ok(()) }
+    /// ```
+    pub fn service(&mut self, domain: &str, register: impl FnOnce(&mut ServiceRegistrar)) {
+        let mut service = ServiceRegistrar::new(domain, self.server());
+        register(&mut service);
+        self.services.push(service);
+    }
+
+    /// Adds routes to the HTTP listener. Every request has a [`WebPeer`](super::WebPeer) among its extensions; bounds
+    /// on the size of bodies are the route's own.
+    ///
+    /// # Panics
+    /// A path that two extensions claim panics when the server begins to listen, as `axum::Router::merge` does.
+    #[cfg(feature = "http")]
+    pub fn http(&mut self, routes: axum::Router) {
+        self.http.routes = std::mem::take(&mut self.http.routes).merge(routes);
+    }
+
     /// The server being made, for handlers that are called once it runs.
     pub fn server(&self) -> ServerCell {
         ServerCell(Arc::clone(&self.server))
@@ -137,6 +198,8 @@ pub struct ServerBuilder {
     limits: Limits,
     software: Option<Software>,
     secret: Option<[u8; 32]>,
+    components: Vec<(String, String)>,
+    replace_components: bool,
     registrar: ServerRegistrar,
 }
 
@@ -156,6 +219,8 @@ impl ServerBuilder {
             limits: Limits::default(),
             software: Some(Software::default()),
             secret: None,
+            components: Vec::new(),
+            replace_components: false,
             registrar: ServerRegistrar::default(),
         }
     }
@@ -171,6 +236,23 @@ impl ServerBuilder {
     #[must_use]
     pub fn anonymous_domain(mut self, domain: &str) -> Self {
         self.domains.push((domain.to_owned(), true));
+        self
+    }
+
+    /// Lets an external component that knows `secret` serve `domain` (XEP-0114): what is addressed there goes to it,
+    /// and it may send from any address there. See [`Server::listen_components`]. While it is not connected, senders
+    /// are told `remote-server-timeout`.
+    #[must_use]
+    pub fn component(mut self, domain: &str, secret: &str) -> Self {
+        self.components.push((domain.to_owned(), secret.to_owned()));
+        self
+    }
+
+    /// Lets a component's new connection replace the one it has, which ends with `conflict`. Unless this is set, the
+    /// new one is refused with `conflict`.
+    #[must_use]
+    pub fn replace_components(mut self) -> Self {
+        self.replace_components = true;
         self
     }
 
@@ -194,6 +276,14 @@ impl ServerBuilder {
     #[must_use]
     pub fn allow_plaintext(mut self) -> Self {
         self.plaintext = true;
+        self
+    }
+
+    /// How the server appears over HTTP.
+    #[cfg(feature = "http")]
+    #[must_use]
+    pub fn http(mut self, settings: super::Http) -> Self {
+        self.registrar.http.settings = settings;
         self
     }
 
@@ -229,7 +319,18 @@ impl ServerBuilder {
 
     /// The server, not listening yet. Must be called inside a tokio runtime.
     pub fn build(self) -> Result<Server, ServerError> {
-        let ServerBuilder { domains, accounts, tls, plaintext, limits, software, secret, mut registrar } = self;
+        let ServerBuilder {
+            domains,
+            accounts,
+            tls,
+            plaintext,
+            limits,
+            software,
+            secret,
+            components,
+            replace_components,
+            mut registrar,
+        } = self;
         if accounts.is_none() && !domains.iter().any(|(_, anonymous)| *anonymous) {
             return Err(ServerError::NoAccounts);
         }
@@ -237,11 +338,17 @@ impl ServerBuilder {
         let domains = domains.into_iter().map(|(name, anonymous)| domain(name, anonymous, &hashes));
         let domains = domains.collect::<Result<Vec<_>, _>>()?;
 
+        let services = std::mem::take(&mut registrar.services);
+        let (owners, components) = owners(&domains, services, components, software.as_ref(), &mut registrar.registrar)?;
         extension::core_services(&mut registrar.registrar, software);
         let mut stations = Server::own_stations();
+        if !owners.is_empty() {
+            stations.push(domains::station());
+        }
         stations.append(&mut registrar.stations);
         let route = route::sort(stations)?;
-        let outgoing = route.iter().position(|station| station.stage() >= Stage::Outgoing).unwrap_or(route.len());
+        let first = |stage| route.iter().position(|station| station.stage() >= stage).unwrap_or(route.len());
+        let (services, outgoing) = (first(Stage::Services), first(Stage::Outgoing));
         let mut core = registrar.registrar;
         extension::register_disco(&mut core);
 
@@ -252,13 +359,21 @@ impl ServerBuilder {
             plaintext,
             directory: Directory::new(),
             route,
+            services,
             outgoing,
+            owners,
+            components,
+            replace_components,
             registrar: core,
             session_end: registrar.session_end,
             stats: Counters::new(registrar.observers),
             throttle: LoginThrottle::default(),
             connections: Arc::new(Semaphore::new(limits.connections)),
             newcomers: Newcomers::default(),
+            #[cfg(feature = "http")]
+            web_connections: Newcomers::default(),
+            #[cfg(feature = "http")]
+            http: Arc::new(registrar.http),
             tick: 0.into(),
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
@@ -272,11 +387,48 @@ impl ServerBuilder {
     }
 }
 
-fn domain(name: String, anonymous: bool, hashes: &[Hash]) -> Result<Domain, ServerError> {
-    let jid = Jid::new(&name).map_err(|error| ServerError::Domain { domain: name.clone(), error })?;
-    if jid.local().is_some() || jid.resource().is_some() {
-        return Err(ServerError::Domain { domain: name, error: JidError::BadDomain });
+/// The domains of services and components, each of which is an item of the server.
+fn owners(
+    domains: &[Domain],
+    services: Vec<ServiceRegistrar>,
+    components: Vec<(String, String)>,
+    software: Option<&Software>,
+    registrar: &mut Registrar,
+) -> Result<(Owners, ComponentSecrets), ServerError> {
+    let mut owners = Owners::new();
+    let mut enter = |name: &str, title: Option<&str>, owner: Owner| {
+        let jid = domain_name(name)?;
+        let taken = domains.iter().any(|domain| domain.name == jid.as_str());
+        if taken || owners.insert(jid.as_str().to_owned(), owner).is_some() {
+            return Err(ServerError::SameDomain(name.to_owned()));
+        }
+        let item = Item { jid: jid.clone(), node: None, name: title.map(str::to_owned), others: Vec::new() };
+        registrar.disco_item(Target::Server, item);
+        Ok(jid.as_str().to_owned())
+    };
+    for service in services {
+        let (domain, title) = (service.domain().to_owned(), service.name().map(str::to_owned));
+        let service = service.finish(software.cloned());
+        enter(&domain, title.as_deref(), Owner::Service(Box::new(service)))?;
     }
+    let mut secrets = Vec::new();
+    for (domain, secret) in components {
+        if secret.is_empty() {
+            return Err(ServerError::NoSecret(domain));
+        }
+        secrets.push((enter(&domain, None, Owner::Component)?, secret));
+    }
+    Ok((owners, secrets.into_iter().collect()))
+}
+
+fn domain_name(name: &str) -> Result<Jid, ServerError> {
+    let refused = |error| ServerError::Domain { domain: name.to_owned(), error };
+    let jid = Jid::new(name).map_err(refused)?;
+    if jid.local().is_some() || jid.resource().is_some() { Err(refused(JidError::BadDomain)) } else { Ok(jid) }
+}
+
+fn domain(name: String, anonymous: bool, hashes: &[Hash]) -> Result<Domain, ServerError> {
+    let jid = domain_name(&name)?;
     let mechanisms = if anonymous {
         vec![Mechanism::Anonymous]
     } else {
@@ -290,7 +442,7 @@ fn domain(name: String, anonymous: bool, hashes: &[Hash]) -> Result<Domain, Serv
 impl Envelope {
     /// A stanza that no client of ours sent.
     pub(super) fn local(stanza: crate::xml::Stanza, from: Jid) -> Option<Envelope> {
-        let kind = super::router::stanza_kind(stanza.root()).ok()?;
+        let kind = super::router::stanza_kind(stanza.root(), crate::xml::ns::CLIENT).ok()?;
         let to = stanza.root().attr("to").and_then(|to| Jid::lenient(&to).ok());
         Some(Envelope { stanza, kind, from, to, sender: None })
     }

@@ -4,7 +4,7 @@
 use super::{
     Server, buffers,
     router::Pending,
-    session::{Blocked, Outgoing, Session},
+    session::{Blocked, Outgoing, Role, Session},
     throttle::Bucket,
 };
 use crate::{
@@ -69,7 +69,8 @@ impl Connection {
         scanner: Scanner,
         input: Option<Input>,
     ) -> Connection {
-        let bucket = Bucket::new(server.limits().bytes_per_second, server.limits().burst_bytes);
+        let (rate, burst) = server.limits().rate(session.role());
+        let bucket = Bucket::new(rate, burst);
         Connection {
             server,
             session,
@@ -217,7 +218,7 @@ impl Connection {
                 Ok(Some(Event::Open(_))) => StreamError::new(StreamCondition::BadFormat),
                 Err(error) => error.into(),
             };
-            tracing::debug!(jid = %self.session.jid(), %error, "a client broke the rules of the stream");
+            tracing::debug!(jid = %self.session.jid(), %error, "a peer broke the rules of its stream");
             self.hearing = Hearing::Deaf;
             self.session.close(Some(&error));
         }
@@ -233,7 +234,10 @@ impl Connection {
         }
         let content_ns = self.session.content_ns();
         let unsent = unsent(content_ns, &self.writing, self.written).into_iter().chain(unsent(content_ns, &queued, 0));
-        unsent.for_each(|stanza| self.server.undelivered(self.session.jid(), stanza));
+        unsent.for_each(|stanza| match self.session.role() {
+            Role::Client => self.server.undelivered(self.session.jid(), stanza),
+            Role::Component | Role::Server => self.server.bounce(stanza),
+        });
     }
 }
 

@@ -3,7 +3,7 @@
 //! This is one of the two seams towards several machines (the other is the bus): code outside reaches sessions by
 //! address alone and learns of them as [`Resource`]s.
 
-use super::session::Session;
+use super::session::{Role, Session};
 use crate::{jid::Jid, xml::Stanza};
 use std::{
     borrow::Borrow,
@@ -66,6 +66,10 @@ pub(crate) struct Directory {
     hasher: RandomState,
 }
 
+/// Why a component's session was not entered: there is one.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Taken;
+
 /// Why a session was not entered.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct TooManySessions;
@@ -99,6 +103,28 @@ impl Directory {
                 Ok(None)
             }
         }
+    }
+
+    /// Enters the only session of an address, a component's. One that is there stays, unless it is to be replaced: then
+    /// it is taken out and returned.
+    pub(crate) fn insert_alone(&self, session: &Arc<Session>, replace: bool) -> Result<Option<Arc<Session>>, Taken> {
+        let mut shard = self.shard(session.jid().bare_str());
+        match shard.entry(Account(session.jid().clone())) {
+            Entry::Vacant(vacant) => {
+                vacant.insert(Sessions { first: Arc::clone(session), others: Vec::new() });
+                Ok(None)
+            }
+            Entry::Occupied(_) if !replace => Err(Taken),
+            Entry::Occupied(mut occupied) => {
+                Ok(Some(std::mem::replace(&mut occupied.get_mut().first, Arc::clone(session))))
+            }
+        }
+    }
+
+    /// The session of the component that serves this domain.
+    pub(crate) fn component(&self, domain: &str) -> Option<Arc<Session>> {
+        let shard = self.shard(domain);
+        shard.get(domain).map(|sessions| Arc::clone(&sessions.first)).filter(|one| one.role() == Role::Component)
     }
 
     /// Takes a session out, if it is still the one entered under its address; whether it was.
@@ -162,7 +188,7 @@ fn lock(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use super::{super::session::Role, *};
+    use super::*;
 
     fn session(jid: &str) -> Arc<Session> {
         Arc::new(Session::new(Jid::new(jid).unwrap(), Role::Client, 0))
@@ -178,6 +204,20 @@ mod tests {
         assert!(Arc::ptr_eq(&directory.find("a@localhost", "x").unwrap(), &new));
         assert!(directory.remove(&new));
         assert_eq!(directory.count(), 0);
+    }
+
+    #[test]
+    fn abuse_a085_a_component_is_alone_in_its_domain() {
+        let directory = Directory::new();
+        let component = || Arc::new(Session::new(Jid::new("a.localhost").unwrap(), Role::Component, 0));
+        let (first, second) = (component(), component());
+        assert_eq!(directory.insert_alone(&first, false).unwrap().map(|_| ()), None);
+        assert_eq!(directory.insert_alone(&second, false).unwrap_err(), Taken);
+        assert!(Arc::ptr_eq(&directory.insert_alone(&second, true).unwrap().unwrap(), &first));
+        assert!(!directory.remove(&first));
+        assert!(Arc::ptr_eq(&directory.component("a.localhost").unwrap(), &second));
+        assert!(directory.remove(&second));
+        assert!(directory.component("a.localhost").is_none());
     }
 
     #[test]

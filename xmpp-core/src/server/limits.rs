@@ -1,7 +1,38 @@
 //! Bounds on what clients may make a server spend.
 
+use super::session::Role;
 use crate::xml::XmlLimits;
 use std::time::Duration;
+
+/// Bounds of the HTTP listener.
+#[cfg(feature = "http")]
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct HttpLimits {
+    /// HTTP connections from one address; a trusted proxy may have more.
+    pub connections_per_ip: usize,
+    /// Header lines of a request.
+    pub headers: usize,
+    /// Bytes of a request's headers; at least 8,192.
+    pub headers_bytes: usize,
+    /// Time for the headers of a request, and until the next request on a connection that is kept.
+    pub headers_time: Duration,
+    /// Time in which some of a request's body must come, and some of an answer must be taken.
+    pub stall: Duration,
+}
+
+#[cfg(feature = "http")]
+impl Default for HttpLimits {
+    fn default() -> Self {
+        HttpLimits {
+            connections_per_ip: 256,
+            headers: 64,
+            headers_bytes: 16 * 1024,
+            headers_time: Duration::from_secs(15),
+            stall: Duration::from_secs(20),
+        }
+    }
+}
 
 /// A server's bounds. The defaults are safe for the open Internet.
 #[derive(Clone, Debug)]
@@ -29,12 +60,21 @@ pub struct Limits {
     pub bytes_per_second: u32,
     /// Bytes that may come at once above the sustained rate.
     pub burst_bytes: u32,
+    /// As [`outbox_bytes`](Self::outbox_bytes), of a component.
+    pub component_outbox_bytes: usize,
+    /// As [`bytes_per_second`](Self::bytes_per_second), of a component: it speaks for many users.
+    pub component_bytes_per_second: u32,
+    /// As [`burst_bytes`](Self::burst_bytes), of a component.
+    pub component_burst_bytes: u32,
     /// Silence from a client after which white space is sent to find out whether it is there (RFC 6120 §4.6.1).
     pub keepalive: Duration,
     /// Time a closing stream waits for the peer's end tag (RFC 6120 §4.4).
     pub closing: Duration,
     /// Time one stage of the route, or one iq handler, may take.
     pub handler: Duration,
+    /// Of the HTTP listener.
+    #[cfg(feature = "http")]
+    pub http: HttpLimits,
 }
 
 impl Default for Limits {
@@ -51,9 +91,29 @@ impl Default for Limits {
             outbox_bytes: 4 << 20,
             bytes_per_second: 1 << 20,
             burst_bytes: 4 << 20,
+            component_outbox_bytes: 64 << 20,
+            component_bytes_per_second: 32 << 20,
+            component_burst_bytes: 64 << 20,
             keepalive: Duration::from_secs(300),
             closing: Duration::from_secs(5),
             handler: Duration::from_secs(30),
+            #[cfg(feature = "http")]
+            http: HttpLimits::default(),
+        }
+    }
+}
+
+impl Limits {
+    /// Bytes that may wait to be written to a session.
+    pub(crate) fn outbox(&self, role: Role) -> usize {
+        if role == Role::Component { self.component_outbox_bytes } else { self.outbox_bytes }
+    }
+
+    /// Sustained bytes a second read from a session, and what may come at once above them.
+    pub(crate) fn rate(&self, role: Role) -> (u32, u32) {
+        match role {
+            Role::Component => (self.component_bytes_per_second, self.component_burst_bytes),
+            Role::Client | Role::Server => (self.bytes_per_second, self.burst_bytes),
         }
     }
 }

@@ -23,6 +23,16 @@ pub(crate) enum Entry {
     DirectTls,
     /// A pipe inside the process.
     Memory,
+    /// A component (XEP-0114), over TCP.
+    Component,
+    /// A component inside the process.
+    ComponentMemory,
+    /// Framed in HTTP (WebSocket, BOSH), whose TLS protects it or not.
+    #[cfg(feature = "http")]
+    Web {
+        /// Whether TLS does.
+        secured: bool,
+    },
 }
 
 /// Connections that have not authenticated yet, by address.
@@ -83,6 +93,12 @@ impl Server {
         self.listen_for(address, Entry::DirectTls).await
     }
 
+    /// Listens for components (XEP-0114), usually on port 5347. Their streams are not encrypted, so the address should be
+    /// a loopback one, or lie in a network that is encrypted by other means. Returns the address bound.
+    pub async fn listen_components(&self, address: SocketAddr) -> io::Result<SocketAddr> {
+        self.listen_for(address, Entry::Component).await
+    }
+
     async fn listen_for(&self, address: SocketAddr, entry: Entry) -> io::Result<SocketAddr> {
         let listener = TcpListener::bind(address).await?;
         let bound = listener.local_addr()?;
@@ -120,7 +136,7 @@ impl Server {
     pub(super) fn accept(&self, transport: Transport, ip: IpAddr, entry: Entry, permit: Option<OwnedSemaphorePermit>) {
         self.inner().stats.accepted.fetch_add(1, Ordering::Relaxed);
         // What is in the process is no newcomer from anywhere.
-        let place = if entry == Entry::Memory {
+        let place = if matches!(entry, Entry::Memory | Entry::ComponentMemory) {
             None
         } else {
             let place = self.inner().newcomers.enter(ip, self.inner().limits.unauthenticated_per_ip);
@@ -133,7 +149,10 @@ impl Server {
         let server = self.clone();
         // The negotiation is large and short: it has a box of its own, which is gone when the session begins.
         self.inner().tasks.spawn(async move {
-            let connection = Box::pin(server.negotiate(transport, ip, entry, place)).await;
+            let connection = match entry {
+                Entry::Component | Entry::ComponentMemory => Box::pin(server.attach(transport, ip, place)).await,
+                _ => Box::pin(server.negotiate(transport, ip, entry, place)).await,
+            };
             drop(server);
             if let Some(connection) = connection {
                 connection.await;
@@ -178,7 +197,7 @@ impl Server {
                 session.close(Some(&StreamError::new(StreamCondition::ConnectionTimeout)));
                 session.kill();
             } else if silent >= silence {
-                session.push(limits.outbox_bytes, |out| out.push(b' '));
+                session.push(limits.outbox(session.role()), |out| out.push(b' '));
             }
         });
     }

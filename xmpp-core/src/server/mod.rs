@@ -16,35 +16,45 @@
 mod accounts;
 mod buffers;
 mod builder;
+mod component;
 mod connection;
 mod directory;
+mod domains;
+#[cfg(feature = "http")]
+mod http;
 mod limits;
 mod listener;
 mod negotiate;
 mod observe;
 mod route;
 mod router;
+mod service;
 mod session;
 mod throttle;
 
 pub use accounts::{Accounts, AccountsError, DEFAULT_ITERATIONS, MemoryAccounts, conformance, hash_password};
 pub use builder::{Extension, ForBoth, ForServer, ServerBuilder, ServerCell, ServerError, ServerRegistrar};
 pub use directory::Resource;
+#[cfg(feature = "http")]
+pub use http::{Http, IpRange, WebPeer};
+#[cfg(feature = "http")]
+pub use limits::HttpLimits;
 pub use limits::Limits;
 pub use observe::{Observed, Stats};
 pub use route::{Decision, Envelope, Interceptor, Kinds, RouteError, Stage, Station, Verdict};
+pub use service::ServiceRegistrar;
 
 use crate::{
     extension::Registrar,
     jid::Jid,
     net::{ServerTls, Transport},
     sasl::Mechanism,
-    stream::{StreamCondition, StreamError},
+    stream::{ComponentSecrets, StreamCondition, StreamError},
     xml::Stanza,
 };
 use accounts::DynAccounts;
 use directory::Directory;
-use session::Session;
+use session::{Role, Session};
 use std::{
     net::IpAddr,
     sync::{
@@ -94,8 +104,15 @@ pub(crate) struct Inner {
     limits: Limits,
     directory: Directory,
     route: Vec<Station>,
+    /// Where stanzas of components enter the route.
+    services: usize,
     /// Where stanzas of the server's own enter the route.
     outgoing: usize,
+    /// The domains of components and services.
+    owners: domains::Owners,
+    components: ComponentSecrets,
+    /// Whether a component's new connection replaces the one it has.
+    replace_components: bool,
     registrar: Registrar,
     session_end: Vec<SessionEnd>,
     stats: observe::Counters,
@@ -103,6 +120,11 @@ pub(crate) struct Inner {
     /// Connections that may still be accepted.
     connections: Arc<Semaphore>,
     newcomers: listener::Newcomers,
+    /// HTTP connections, by address.
+    #[cfg(feature = "http")]
+    web_connections: listener::Newcomers,
+    #[cfg(feature = "http")]
+    http: Arc<http::Face>,
     /// Seconds since the server started, as the keeper last noted.
     tick: AtomicU32,
     stop: CancellationToken,
@@ -148,7 +170,17 @@ impl Server {
         self.0.domains.iter().map(|domain| domain.name.as_str())
     }
 
-    /// How many sessions are bound.
+    /// Whether `domain` belongs to a component or to a service of this server.
+    pub fn delegates(&self, domain: &str) -> bool {
+        self.0.owners.contains_key(domain)
+    }
+
+    /// Whether the component that serves `domain` is connected.
+    pub fn is_attached(&self, domain: &str) -> bool {
+        self.0.directory.component(domain).is_some()
+    }
+
+    /// How many sessions there are: clients', and components'.
     pub fn sessions(&self) -> usize {
         self.0.directory.count()
     }
@@ -178,9 +210,20 @@ impl Server {
         client
     }
 
-    /// Ends the session with this full address with a stream error; whether there was one.
+    /// A component's connection inside the process (XEP-0114).
+    pub fn attach_memory(&self) -> Transport {
+        let (component, server) = Transport::pair(64 * 1024);
+        self.accept(server, IpAddr::from([127, 0, 0, 1]), listener::Entry::ComponentMemory, None);
+        component
+    }
+
+    /// Ends the session with this full address, or the component's with this domain, with a stream error; whether there
+    /// was one.
     pub fn disconnect(&self, jid: &Jid, error: &StreamError) -> bool {
-        let session = jid.resource().and_then(|resource| self.0.directory.find(jid.bare_str(), resource));
+        let session = match jid.resource() {
+            Some(resource) => self.0.directory.find(jid.bare_str(), resource),
+            None => self.0.directory.component(jid.as_str()),
+        };
         session.is_some_and(|session| {
             session.close(Some(error));
             true
@@ -231,6 +274,13 @@ impl Server {
     }
 
     fn farewell(&self, session: &Session) {
+        if session.role() == Role::Client {
+            self.call_hooks(session);
+        }
+        self.0.stats.observe(|| Observed::SessionEnded(session.jid().clone()));
+    }
+
+    fn call_hooks(&self, session: &Session) {
         let now = std::mem::take(&mut *session.availability());
         let resource = Resource { jid: session.jid().clone(), priority: now.priority, presence: now.presence };
         for hook in &self.0.session_end {
@@ -239,7 +289,6 @@ impl Server {
                 tracing::error!("what an extension does at a session's end panicked");
             }
         }
-        self.0.stats.observe(|| Observed::SessionEnded(session.jid().clone()));
     }
 
     /// Gives a closing stream its time.

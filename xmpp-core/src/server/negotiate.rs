@@ -10,7 +10,7 @@ use crate::{
     jid::{BareJid, FullJid},
     net::Transport,
     stanza::StanzaError,
-    stream::{Acceptor, AcceptorConfig, Task},
+    stream::{Acceptor, AcceptorConfig, ResumeError, Task},
     xml::Scanner,
 };
 use std::{
@@ -101,6 +101,12 @@ impl Negotiation<'_> {
                 () = stop.cancelled() => return Ok(None),
             };
             let secured = secured.map_err(|_| io::ErrorKind::TimedOut)??;
+            self.perform(secured).await?;
+        }
+        #[cfg(feature = "http")]
+        if entry == (Entry::Web { secured: true }) {
+            let bindings = self.transport.as_ref().map(Transport::bindings).unwrap_or_default();
+            let secured = self.acceptor.secured(bindings);
             self.perform(secured).await?;
         }
         loop {
@@ -236,6 +242,7 @@ impl Negotiation<'_> {
                 let bound = self.bind(&user, resource.as_deref());
                 self.acceptor.bound(bound)
             }
+            Task::Resume { .. } => self.acceptor.resumed(Err(ResumeError::NotFound(None))),
             Task::Accepted(accepted) => {
                 let inner = self.server.inner();
                 inner.stats.logins.fetch_add(1, Ordering::Relaxed);
@@ -323,7 +330,7 @@ async fn looked_up<T>(server: &Server, answer: impl Future<Output = Result<T, Ac
 
 /// Reads and drops until the peer closes: closing on unread data would reset the connection, and the peer would
 /// never see why (RFC 6120 §4.4).
-async fn linger(transport: &mut Transport, buffer: &mut [u8], time: std::time::Duration) {
+pub(super) async fn linger(transport: &mut Transport, buffer: &mut [u8], time: std::time::Duration) {
     let drained = async {
         transport.shutdown().await?;
         while transport.read(buffer).await? > 0 {}

@@ -71,14 +71,15 @@ impl Server {
     pub(crate) fn receive(&self, session: &Arc<Session>, stanza: Stanza) -> Result<Option<Box<Pending>>, StreamError> {
         match session.role() {
             Role::Client => self.receive_from_client(session, stanza),
-            Role::Component | Role::Server => Err(StreamError::new(StreamCondition::UnsupportedStanzaType)),
+            Role::Component => self.receive_from_component(session, &stanza),
+            Role::Server => Err(StreamError::new(StreamCondition::UnsupportedStanzaType)),
         }
     }
 
     /// Takes a stanza from a bound client.
     fn receive_from_client(&self, session: &Arc<Session>, stanza: Stanza) -> Result<Option<Box<Pending>>, StreamError> {
         let root = stanza.root();
-        let kind = stanza_kind(root)?;
+        let kind = stanza_kind(root, ns::CLIENT)?;
         if let Some(from) = root.attr("from")
             && !is_own(session.jid(), &from)
         {
@@ -114,7 +115,7 @@ impl Server {
     /// Sends a stanza in the name of the server, of a service, or of a local account. It enters the route at
     /// [`Stage::Outgoing`]; `from` and `to` must be set.
     pub fn send(&self, from: Jid, to: Jid, stanza: Stanza) {
-        let Ok(kind) = stanza_kind(stanza.root()) else { return };
+        let Ok(kind) = stanza_kind(stanza.root(), ns::CLIENT) else { return };
         let envelope = Envelope { stanza, kind, from, to: Some(to), sender: None };
         if let Some(pending) = self.run(envelope, self.inner().outgoing) {
             self.detach(pending);
@@ -124,11 +125,12 @@ impl Server {
     /// The connected resources of a local account.
     pub fn resources(&self, bare: &str) -> Vec<Resource> {
         let sessions = self.inner().directory.sessions(bare);
+        let clients = sessions.into_iter().filter(|session| session.role() == Role::Client);
         let snapshot = |session: Arc<Session>| {
             let now = session.availability().clone();
             Resource { jid: session.jid().clone(), priority: now.priority, presence: now.presence }
         };
-        sessions.into_iter().map(snapshot).collect()
+        clients.map(snapshot).collect()
     }
 
     /// Remembers what a session says of its presence: `priority` is `None` once it is unavailable.
@@ -147,12 +149,13 @@ impl Server {
         session.is_some_and(|session| self.push(&session, envelope) == Pushed::Queued)
     }
 
-    fn push(&self, session: &Session, envelope: &Envelope) -> Pushed {
-        let pushed = session.push(self.inner().limits.outbox_bytes, |out| {
+    pub(super) fn push(&self, session: &Session, envelope: &Envelope) -> Pushed {
+        let pushed = session.push(self.inner().limits.outbox(session.role()), |out| {
             let mut rewrite = envelope.stanza.rewrite(session.content_ns()).from(Some(envelope.from.as_str()));
-            // Prepared, as the recipient knows itself: it may answer under the name it was called by.
+            // Prepared, as the recipient knows itself: it may answer under the name it was called by. Who has many names
+            // has to be told which.
             if let Some(to) = &envelope.to
-                && envelope.sender.is_some()
+                && (envelope.sender.is_some() || session.role() != Role::Client)
                 && envelope.stanza.root().attr("to").as_deref() != Some(to.as_str())
             {
                 rewrite = rewrite.to(Some(to.as_str()));
@@ -196,7 +199,7 @@ impl Server {
     }
 
     /// Carries a verdict out; whether the route has ended.
-    fn settle(&self, verdict: Verdict, envelope: &Envelope) -> bool {
+    pub(super) fn settle(&self, verdict: Verdict, envelope: &Envelope) -> bool {
         match verdict {
             Verdict::Continue => return false,
             Verdict::Handled => {}
@@ -249,7 +252,7 @@ impl Server {
         write(Names { from: asked.as_deref(), to: Some(envelope.from.as_str()) }, &mut writer);
         if let Some(session) = &envelope.sender {
             let bytes = writer.finish();
-            session.push(self.inner().limits.outbox_bytes, |out| out.extend_from_slice(&bytes));
+            session.push(self.inner().limits.outbox(session.role()), |out| out.extend_from_slice(&bytes));
             buffers::give_write(bytes);
         } else if let Some(asked) = envelope.to.clone() {
             self.send(asked, envelope.from.clone(), writer.into_stanza());
@@ -257,7 +260,7 @@ impl Server {
     }
 
     fn refuse(&self, session: &Arc<Session>, stanza: &Stanza, to: Option<&Jid>, error: &StanzaError) {
-        let kind = stanza_kind(stanza.root()).unwrap_or(StanzaKind::Message);
+        let kind = stanza_kind(stanza.root(), ns::CLIENT).unwrap_or(StanzaKind::Message);
         let sender = Some(Arc::clone(session));
         let from = session.jid().clone();
         self.reject(&Envelope { stanza: stanza.clone(), kind, from, to: to.cloned(), sender }, error);
@@ -338,8 +341,8 @@ impl From<crate::extension::Answer> for Verdict {
     }
 }
 
-/// What a first-level element is, or the stream error that it deserves.
-pub(crate) fn stanza_kind(root: ElementRef<'_>) -> Result<StanzaKind, StreamError> {
+/// What a first-level element of a stream with this content namespace is, or the stream error that it deserves.
+pub(crate) fn stanza_kind(root: ElementRef<'_>, content_ns: &str) -> Result<StanzaKind, StreamError> {
     let kind = match root.name() {
         "message" => StanzaKind::Message,
         "presence" => StanzaKind::Presence,
@@ -352,7 +355,7 @@ pub(crate) fn stanza_kind(root: ElementRef<'_>) -> Result<StanzaKind, StreamErro
         }
         _ => return Err(StreamError::new(StreamCondition::UnsupportedStanzaType)),
     };
-    if root.ns() == ns::CLIENT { Ok(kind) } else { Err(StreamError::new(StreamCondition::InvalidNamespace)) }
+    if root.ns() == content_ns { Ok(kind) } else { Err(StreamError::new(StreamCondition::InvalidNamespace)) }
 }
 
 /// RFC 6120 §8.1.2.1: the full address, or the bare one; compared in canonical form.
@@ -362,7 +365,7 @@ fn is_own(jid: &Jid, from: &str) -> bool {
 }
 
 /// RFC 6120 §8.2.3: an id, a known type, and one payload in a request.
-fn check_iq(root: ElementRef<'_>) -> Result<(), StanzaError> {
+pub(super) fn check_iq(root: ElementRef<'_>) -> Result<(), StanzaError> {
     if root.attr("id").is_none_or(|id: Cow<'_, str>| id.is_empty()) {
         return Err(StanzaError::bad_request().with_text("an iq needs an id"));
     }

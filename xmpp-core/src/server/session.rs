@@ -31,7 +31,6 @@ pub(crate) enum Role {
     /// A client: one resource of one account.
     Client,
     /// A component, which speaks for all of its domain (XEP-0114).
-    #[expect(dead_code)]
     Component,
     /// Another server (RFC 6120 §1.4).
     #[expect(dead_code)]

@@ -1,13 +1,20 @@
 //! The receiving end of a client stream: header, STARTTLS, SASL, binding.
 
-use super::{Header, STREAM_END, StreamCondition, StreamError, features::SASL_CB, header, sasl_xml::write_failure};
+use super::{
+    Header, STREAM_END, StreamCondition, StreamError,
+    features::{CSI, SASL_CB},
+    header,
+    management::{self, Failed, HandledCountTooHigh, Sm},
+    sasl_xml::write_failure,
+};
 use crate::{
     jid::{BareJid, FullJid, Jid},
+    payload::Payload,
     sasl::{
         self, ChannelBindings, Hash, Identity, Mechanism, Nonce, SaslCondition, SaslFailure, ScramCredentials,
         ServerPolicy, ServerSasl, ServerStep,
     },
-    stanza::StanzaError,
+    stanza::{Condition, StanzaError},
     xml::{ElementRef, Event, Stanza, StreamHeader, Writer, ns},
 };
 use std::sync::Arc;
@@ -33,6 +40,8 @@ pub struct AcceptorConfig {
     pub bind_attempts: u32,
     /// `xml:lang` of the stream where the client has no wish of its own.
     pub lang: String,
+    /// Whether stream management (XEP-0198) and client state indication (XEP-0352) are offered.
+    pub management: bool,
 }
 
 impl AcceptorConfig {
@@ -47,6 +56,7 @@ impl AcceptorConfig {
             auth_attempts: 4,
             bind_attempts: 8,
             lang: "en".into(),
+            management: false,
         }
     }
 }
@@ -72,6 +82,16 @@ pub enum Task {
     /// Enter a session for this account, by the resource asked for or one of the server's making, then call
     /// [`Acceptor::bound`].
     Bind(BareJid, Option<String>),
+    /// Give this connection to a former session of the account (XEP-0198 §5), then call [`Acceptor::resumed`].
+    Resume {
+        /// The account.
+        user: BareJid,
+        /// Which one: the id it was given when it enabled stream management. Not to be believed before it is found to
+        /// belong to the account.
+        previous: String,
+        /// How many of the server's stanzas the client has handled.
+        handled: u32,
+    },
     /// The session is ready: hand it over. What was queued before is to be sent first.
     Accepted(Box<Accepted>),
     /// Send what is queued and close the connection. The stream's end tag is among it.
@@ -88,6 +108,29 @@ pub struct Accepted {
     pub mechanism: Mechanism,
     /// Whether TLS protects it.
     pub secured: bool,
+    /// Whether this is a former session that goes on (XEP-0198 §5).
+    pub resumed: bool,
+}
+
+/// A former session that goes on in this stream (XEP-0198 §5).
+#[derive(Clone, Debug)]
+pub struct Resumed {
+    /// Its full address.
+    pub jid: FullJid,
+    /// How many of the client's stanzas the server has handled.
+    pub handled: u32,
+}
+
+/// Why a former session does not go on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ResumeError {
+    /// The account has none by that id, or no longer; then with the number of stanzas handled, if that is still known.
+    NotFound(Option<u32>),
+    /// The client has handled more than it was sent.
+    TooHigh(HandledCountTooHigh),
+    /// Something else, such as `internal-server-error`.
+    Other(Condition),
 }
 
 /// How far the negotiation has come: each phase has its own time limit.
@@ -130,6 +173,8 @@ pub struct Acceptor {
     user: Option<(BareJid, Mechanism)>,
     bind_id: String,
     bind_failures: u32,
+    /// What the client wants to resume, while the driver looks for it.
+    previous: String,
     header_sent: bool,
     /// Fresh randomness, as the driver provides it.
     entropy: Entropy,
@@ -169,6 +214,7 @@ impl Acceptor {
             user: None,
             bind_id: String::new(),
             bind_failures: 0,
+            previous: String::new(),
             header_sent: false,
             entropy: Entropy(Box::new(entropy)),
         }
@@ -230,7 +276,7 @@ impl Acceptor {
                 out.text_element("jid", ns::BIND, jid.as_str());
                 out.close();
                 out.close();
-                let accepted = Accepted { jid, mechanism: *mechanism, secured: self.secured };
+                let accepted = Accepted { jid, mechanism: *mechanism, secured: self.secured, resumed: false };
                 self.state = State::Bound;
                 vec![Task::Send(out.finish()), Task::Accepted(Box::new(accepted))]
             }
@@ -240,16 +286,40 @@ impl Acceptor {
                 error.write(&mut out);
                 out.close();
                 self.state = State::Features;
-                self.bind_failures += 1;
-                let mut tasks = vec![Task::Send(out.finish())];
-                if self.bind_failures >= self.config.bind_attempts {
-                    tasks.extend(self.close(Some(
-                        &StreamError::new(StreamCondition::PolicyViolation).with_text("too many failed bindings"),
-                    )));
-                }
-                tasks
+                self.session_refused(out.finish())
             }
         }
+    }
+
+    /// The answer to [`Task::Resume`]. After a refusal the client may bind (XEP-0198 §5).
+    pub fn resumed(&mut self, resumed: Result<Resumed, ResumeError>) -> Vec<Task> {
+        let (State::Asked, Some((_, mechanism))) = (&self.state, &self.user) else { return Vec::new() };
+        let mechanism = *mechanism;
+        let previd = std::mem::take(&mut self.previous);
+        let failed = match resumed {
+            Ok(Resumed { jid, handled }) => {
+                let resumed = management::Resumed { previd, h: handled };
+                let accepted = Accepted { jid, mechanism, secured: self.secured, resumed: true };
+                self.state = State::Bound;
+                return vec![Task::Send(written(&resumed)), Task::Accepted(Box::new(accepted))];
+            }
+            Err(ResumeError::TooHigh(error)) => return self.close(Some(&error.into())),
+            Err(ResumeError::NotFound(h)) => Failed { condition: Condition::ItemNotFound, h },
+            Err(ResumeError::Other(condition)) => Failed::new(condition),
+        };
+        self.state = State::Features;
+        self.session_refused(written(&failed))
+    }
+
+    /// A binding or a resumption has failed, and the client may try again, but not for ever.
+    fn session_refused(&mut self, answer: Vec<u8>) -> Vec<Task> {
+        self.bind_failures += 1;
+        let mut tasks = vec![Task::Send(answer)];
+        if self.bind_failures >= self.config.bind_attempts {
+            let error = StreamError::new(StreamCondition::PolicyViolation).with_text("too many failed bindings");
+            tasks.extend(self.close(Some(&error)));
+        }
+        tasks
     }
 
     fn restart(&mut self) -> Vec<Task> {
@@ -284,6 +354,11 @@ impl Acceptor {
             features.open("optional", ns::SESSION);
             features.close();
             features.close();
+            if self.config.management {
+                Sm.write(&mut features);
+                features.open("csi", CSI);
+                features.close();
+            }
         } else {
             if !self.secured && self.config.tls {
                 features.open("starttls", ns::TLS);
@@ -372,6 +447,7 @@ impl Acceptor {
             ns::TLS if root.name() == "starttls" => self.starttls(),
             ns::SASL if matches!(root.name(), "auth" | "response" | "abort") => self.sasl(root),
             ns::CLIENT if matches!(root.name(), "message" | "presence" | "iq") => self.stanza(root),
+            management::NS if matches!(root.name(), "enable" | "resume") => self.managed(root),
             ns::SERVER | ns::COMPONENT if matches!(root.name(), "message" | "presence" | "iq") => {
                 self.close(Some(&StreamError::new(StreamCondition::InvalidNamespace)))
             }
@@ -529,6 +605,23 @@ impl Acceptor {
         vec![Task::Bind(user, resource.filter(|resource| !resource.is_empty()))]
     }
 
+    /// XEP-0198 §3, §5: only an authenticated client may resume, and only a bound one enable.
+    fn managed(&mut self, root: ElementRef<'_>) -> Vec<Task> {
+        let refused = match (&self.user, management::Resume::read(root)) {
+            _ if !self.config.management => Condition::FeatureNotImplemented,
+            _ if root.name() == "enable" || !matches!(self.state, State::Features) => Condition::UnexpectedRequest,
+            (None, _) => Condition::UnexpectedRequest,
+            (Some(_), Err(_)) => Condition::BadRequest,
+            (Some((user, _)), Ok(resume)) => {
+                let user = user.clone();
+                self.state = State::Asked;
+                self.previous.clone_from(&resume.previd);
+                return vec![Task::Resume { user, previous: resume.previd, handled: resume.h }];
+            }
+        };
+        self.session_refused(written(&Failed::new(refused)))
+    }
+
     fn close(&mut self, error: Option<&StreamError>) -> Vec<Task> {
         if matches!(self.state, State::Closed) {
             return Vec::new();
@@ -553,6 +646,12 @@ impl Acceptor {
 fn sasl_element(name: &str, data: Option<&[u8]>) -> Vec<u8> {
     let mut out = Writer::new(ns::CLIENT);
     out.text_element(name, ns::SASL, &sasl::encode_payload(data));
+    out.finish()
+}
+
+fn written<P: Payload>(payload: &P) -> Vec<u8> {
+    let mut out = Writer::new(ns::CLIENT);
+    payload.write(&mut out);
     out.finish()
 }
 

@@ -5,6 +5,9 @@ use crate::xml::{Stanza, ns};
 /// Namespace of the channel binding types a server names (XEP-0440).
 pub(crate) const SASL_CB: &str = "urn:xmpp:sasl-cb:0";
 
+/// Namespace of client state indication (XEP-0352).
+pub(crate) const CSI: &str = "urn:xmpp:csi:0";
+
 /// The features of one `<stream:features/>`.
 #[derive(Clone, Debug)]
 pub struct Features {

@@ -24,13 +24,23 @@ pub struct Header<'a> {
 impl Header<'_> {
     /// Appends the XML declaration and the start tag to `out`.
     pub fn write(&self, out: &mut Vec<u8>) {
+        self.write_with(b" version='1.0'", out);
+    }
+
+    /// As [`write`](Self::write), for streams older than versions (XEP-0114).
+    pub fn write_unversioned(&self, out: &mut Vec<u8>) {
+        self.write_with(b"", out);
+    }
+
+    fn write_with(&self, version: &[u8], out: &mut Vec<u8>) {
         out.extend_from_slice(b"<?xml version='1.0'?><stream:stream xmlns='");
         out.extend_from_slice(self.content_ns.as_bytes());
         if self.content_ns == ns::SERVER {
             // How a server says that it knows dialback, and the prefix of what it says by it (XEP-0220 §2.4).
             out.extend_from_slice(b"' xmlns:db='jabber:server:dialback");
         }
-        out.extend_from_slice(b"' xmlns:stream='http://etherx.jabber.org/streams' version='1.0'");
+        out.extend_from_slice(b"' xmlns:stream='http://etherx.jabber.org/streams'");
+        out.extend_from_slice(version);
         for (name, value) in [("from", self.from), ("to", self.to), ("id", self.id), ("xml:lang", self.lang)] {
             if let Some(value) = value {
                 out.push(b' ');
@@ -60,6 +70,15 @@ pub(super) fn escape(value: &str, out: &mut Vec<u8>) {
 /// Judges what any stream header must get right, whoever sent it: names and namespaces (RFC 6120 §4.8) and the
 /// version (§4.7.5).
 pub(crate) fn judge(header: &StreamHeader, content_ns: &str) -> Result<(), StreamCondition> {
+    judge_names(header, content_ns)?;
+    match header.version.as_deref().map(major_version) {
+        Some(Some(major)) if major >= 1 => Ok(()),
+        _ => Err(StreamCondition::UnsupportedVersion),
+    }
+}
+
+/// The same without the version, which streams of components do not have.
+pub(crate) fn judge_names(header: &StreamHeader, content_ns: &str) -> Result<(), StreamCondition> {
     if header.ns != ns::STREAMS {
         return Err(StreamCondition::InvalidNamespace);
     }
@@ -70,13 +89,7 @@ pub(crate) fn judge(header: &StreamHeader, content_ns: &str) -> Result<(), Strea
     if header.prefix != "stream" {
         return Err(StreamCondition::BadNamespacePrefix);
     }
-    if header.content_ns != content_ns {
-        return Err(StreamCondition::InvalidNamespace);
-    }
-    match header.version.as_deref().map(major_version) {
-        Some(Some(major)) if major >= 1 => Ok(()),
-        _ => Err(StreamCondition::UnsupportedVersion),
-    }
+    if header.content_ns == content_ns { Ok(()) } else { Err(StreamCondition::InvalidNamespace) }
 }
 
 /// The major part of `1.0`; the parts are numbers, not digits (§4.7.5).

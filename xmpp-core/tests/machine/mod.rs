@@ -3,10 +3,10 @@
 
 use std::{collections::VecDeque, sync::Arc};
 use xmpp_core::{
-    jid::BareJid,
+    jid::{BareJid, FullJid},
     sasl::{ChannelBindings, Hash, Mechanism, ScramCredentials},
     stanza::StanzaError,
-    stream::{Acceptor, AcceptorConfig, StreamError, Task},
+    stream::{Acceptor, AcceptorConfig, ResumeError, Resumed, StreamError, Task, management::HandledCountTooHigh},
     xml::{Scanner, XmlLimits},
 };
 
@@ -116,8 +116,22 @@ impl Server {
                     let jid = jid.map_err(|_| StanzaError::bad_request());
                     self.acceptor.bound(self.refuse.clone().map_or(jid, Err))
                 }
+                // juliet has left a session behind.
+                Task::Resume { user, previous, handled } => {
+                    self.acceptor.resumed(match (user.as_str(), previous.as_str()) {
+                        ("juliet@localhost", "her-id") if handled > 7 => {
+                            Err(ResumeError::TooHigh(HandledCountTooHigh { h: handled, send_count: 7 }))
+                        }
+                        ("juliet@localhost", "her-id") => {
+                            Ok(Resumed { jid: FullJid::new("juliet@localhost/left").unwrap(), handled: 3 })
+                        }
+                        ("juliet@localhost", "too-late") => Err(ResumeError::NotFound(Some(3))),
+                        _ => Err(ResumeError::NotFound(None)),
+                    })
+                }
                 Task::Accepted(session) => {
-                    said.push_str(&format!("[{} {} {}]", session.jid, session.mechanism.name(), session.secured));
+                    said.push_str(&format!("[{} {} {}", session.jid, session.mechanism.name(), session.secured));
+                    said.push_str(if session.resumed { " resumed]" } else { "]" });
                     self.closed = true;
                     Vec::new()
                 }

@@ -104,6 +104,8 @@ struct Served {
     starttls: Arc<ServerConfig>,
     /// As `starttls`, but other servers are always asked for their certificate.
     starttls_server: Arc<ServerConfig>,
+    #[cfg(feature = "http")]
+    http: Arc<ServerConfig>,
     direct_client: Arc<ServerConfig>,
     direct_server: Arc<ServerConfig>,
     end_point: Option<Arc<[u8]>>,
@@ -151,18 +153,32 @@ impl ServerTls {
     }
 
     pub(crate) async fn accept(&self, raw: Raw, service: Service, direct: bool) -> Result<Transport, TlsError> {
+        let choose = |served: &Served| match (service, direct) {
+            (Service::Client, false) => served.starttls.clone(),
+            (Service::Server, false) => served.starttls_server.clone(),
+            (Service::Client, true) => served.direct_client.clone(),
+            (Service::Server, true) => served.direct_server.clone(),
+        };
+        self.shake_hands(raw, choose).await
+    }
+
+    /// For HTTPS: ALPN is `http/1.1`.
+    #[cfg(feature = "http")]
+    pub(crate) async fn accept_http(&self, raw: Raw) -> Result<Transport, TlsError> {
+        self.shake_hands(raw, |served| served.http.clone()).await
+    }
+
+    async fn shake_hands(
+        &self,
+        raw: Raw,
+        choose: impl FnOnce(&Served) -> Arc<ServerConfig>,
+    ) -> Result<Transport, TlsError> {
         // The certificate is chosen here rather than by a resolver inside rustls, because rustls doesn't tell afterwards
         // which one it was, and `tls-server-end-point` needs just that.
         let start = LazyConfigAcceptor::new(Acceptor::default(), raw).await.map_err(TlsError::from_io)?;
         let served = self.choose(start.client_hello().server_name());
-        let config = match (service, direct) {
-            (Service::Client, false) => &served.starttls,
-            (Service::Server, false) => &served.starttls_server,
-            (Service::Client, true) => &served.direct_client,
-            (Service::Server, true) => &served.direct_server,
-        };
         let stream = start
-            .into_stream_with(config.clone(), |connection| connection.set_buffer_limit(Some(BUFFER_LIMIT)))
+            .into_stream_with(choose(&served), |connection| connection.set_buffer_limit(Some(BUFFER_LIMIT)))
             .await
             .map_err(TlsError::from_io)?;
         Ok(Transport::ServerTls(Box::new(SecureServer { stream, end_point: served.end_point.clone() })))
@@ -249,14 +265,16 @@ impl Served {
             Ok(config)
         };
         let (clients, servers) = (config(ask_peer)?, config(true)?);
-        let with_alpn = |config: &ServerConfig, service: Service| {
+        let with_alpn = |config: &ServerConfig, protocol: &str| {
             let mut config = config.clone();
-            config.alpn_protocols = vec![service.name().as_bytes().to_vec()];
+            config.alpn_protocols = vec![protocol.as_bytes().to_vec()];
             Arc::new(config)
         };
         Ok(Served {
-            direct_client: with_alpn(&clients, Service::Client),
-            direct_server: with_alpn(&servers, Service::Server),
+            direct_client: with_alpn(&clients, Service::Client.name()),
+            direct_server: with_alpn(&servers, Service::Server.name()),
+            #[cfg(feature = "http")]
+            http: with_alpn(&clients, "http/1.1"),
             starttls: Arc::new(clients),
             starttls_server: Arc::new(servers),
             end_point,
