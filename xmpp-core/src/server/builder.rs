@@ -1,7 +1,7 @@
 //! Composing a server.
 
 use super::{
-    Accounts, Domain, Envelope, Inner, Limits, Observed, Resource, RouteError, Server, ServiceRegistrar, Stage,
+    Accounts, Domain, Envelope, Federation, Inner, Limits, Observed, Resource, RouteError, Server, ServiceRegistrar, Stage,
     Station, WeakServer,
     accounts::DynAccounts,
     directory::Directory,
@@ -44,6 +44,9 @@ pub enum ServerError {
     /// Two of accounts, components and services claim one domain.
     #[error("the domain {0} is given twice")]
     SameDomain(String),
+    /// Federation has no name servers to ask, or nobody to trust.
+    #[error("federation: {0}")]
+    Federation(#[from] crate::net::TlsError),
     /// Anybody could be this component.
     #[error("the component {0} needs a secret")]
     NoSecret(String),
@@ -200,6 +203,7 @@ pub struct ServerBuilder {
     secret: Option<[u8; 32]>,
     components: Vec<(String, String)>,
     replace_components: bool,
+    federation: Option<Federation>,
     registrar: ServerRegistrar,
 }
 
@@ -221,6 +225,7 @@ impl ServerBuilder {
             secret: None,
             components: Vec::new(),
             replace_components: false,
+            federation: None,
             registrar: ServerRegistrar::default(),
         }
     }
@@ -253,6 +258,14 @@ impl ServerBuilder {
     #[must_use]
     pub fn replace_components(mut self) -> Self {
         self.replace_components = true;
+        self
+    }
+
+    /// Exchanges stanzas with other servers: those that users here write to are connected to, and others may connect
+    /// ([`Server::listen_servers`]).
+    #[must_use]
+    pub fn federation(mut self, federation: Federation) -> Self {
+        self.federation = Some(federation);
         self
     }
 
@@ -329,6 +342,7 @@ impl ServerBuilder {
             secret,
             components,
             replace_components,
+            federation,
             mut registrar,
         } = self;
         if accounts.is_none() && !domains.iter().any(|(_, anonymous)| *anonymous) {
@@ -348,9 +362,13 @@ impl ServerBuilder {
         stations.append(&mut registrar.stations);
         let route = route::sort(stations)?;
         let first = |stage| route.iter().position(|station| station.stage() >= stage).unwrap_or(route.len());
-        let (services, outgoing) = (first(Stage::Services), first(Stage::Outgoing));
+        let (services, outgoing, locate) = (first(Stage::Services), first(Stage::Outgoing), first(Stage::Locate));
         let mut core = registrar.registrar;
         extension::register_disco(&mut core);
+
+        let secret = secret.unwrap_or_else(crate::random::bytes);
+        let served = domains.iter().map(|domain| &domain.name).chain(owners.keys()).cloned().collect();
+        let federation = federation.map(|federation| federation.build(served, tls.is_some(), &secret)).transpose()?;
 
         let inner = Inner {
             domains,
@@ -361,6 +379,8 @@ impl ServerBuilder {
             route,
             services,
             outgoing,
+            locate,
+            federation,
             owners,
             components,
             replace_components,
@@ -377,7 +397,7 @@ impl ServerBuilder {
             tick: 0.into(),
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
-            secret: secret.unwrap_or_else(crate::random::bytes),
+            secret,
             limits,
         };
         let server = Server(Arc::new(inner));

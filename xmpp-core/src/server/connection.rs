@@ -269,7 +269,7 @@ impl Drop for Connection {
 }
 
 /// The stanzas in `bytes` that end behind `written`: a stanza that the peer has only half of is lost to it.
-fn unsent(content_ns: &str, bytes: &[u8], written: usize) -> Vec<Stanza> {
+pub(super) fn unsent(content_ns: &str, bytes: &[u8], written: usize) -> Vec<Stanza> {
     if bytes.len() == written {
         return Vec::new();
     }

@@ -20,6 +20,7 @@ mod component;
 mod connection;
 mod directory;
 mod domains;
+mod federation;
 #[cfg(feature = "http")]
 mod http;
 mod limits;
@@ -37,6 +38,7 @@ pub use builder::{Extension, ForBoth, ForServer, ServerBuilder, ServerCell, Serv
 pub use directory::Resource;
 #[cfg(feature = "http")]
 pub use http::{Http, IpRange, WebPeer};
+pub use federation::{Federation, FederationLimits};
 #[cfg(feature = "http")]
 pub use limits::HttpLimits;
 pub use limits::Limits;
@@ -108,6 +110,9 @@ pub(crate) struct Inner {
     services: usize,
     /// Where stanzas of the server's own enter the route.
     outgoing: usize,
+    /// Where stanzas of other servers enter the route.
+    locate: usize,
+    federation: Option<federation::Federator>,
     /// The domains of components and services.
     owners: domains::Owners,
     components: ComponentSecrets,
