@@ -1,8 +1,8 @@
 //! Composing a server.
 
 use super::{
-    Accounts, Domain, Envelope, Federation, Inner, Limits, Observed, Resource, RouteError, Server, ServiceRegistrar, Stage,
-    Station, WeakServer,
+    Accounts, Domain, Envelope, Federation, Inner, Limits, Observed, Resource, RouteError, Server, ServiceRegistrar,
+    Stage, Station, WeakServer,
     accounts::DynAccounts,
     directory::Directory,
     domains::{self, Owner, Owners},

@@ -36,9 +36,9 @@ mod throttle;
 pub use accounts::{Accounts, AccountsError, DEFAULT_ITERATIONS, MemoryAccounts, conformance, hash_password};
 pub use builder::{Extension, ForBoth, ForServer, ServerBuilder, ServerCell, ServerError, ServerRegistrar};
 pub use directory::Resource;
+pub use federation::{Federation, FederationLimits};
 #[cfg(feature = "http")]
 pub use http::{Http, IpRange, WebPeer};
-pub use federation::{Federation, FederationLimits};
 #[cfg(feature = "http")]
 pub use limits::HttpLimits;
 pub use limits::Limits;

@@ -353,6 +353,7 @@ impl Link {
                     let limits = self.server.federator().map(|federator| federator.limits.closing).unwrap_or_default();
                     self.closing = Some(Instant::now() + limits);
                     self.reason = reason;
+                    self.retire();
                 }
             }
         }
@@ -557,14 +558,27 @@ impl Link {
         Ok(())
     }
 
-    /// The stream is over: what it had and did not get rid of goes back.
-    fn finish(mut self) {
+    /// Nobody is to count on this stream any more, although it is not over.
+    fn retire(&mut self) {
         let Some(federator) = self.server.federator() else { return };
-        let queued = self.outlet.shut();
         federator.table.gone(&self.outlet);
         if let Some(stream) = &self.stream {
             federator.table.leave(stream);
+            if !self.negotiated {
+                let _ = stream.failure.set(open::stream_failure(self.reason.as_ref()));
+            }
         }
+        self.commands.close();
+        while self.commands.try_recv().is_ok() {}
+        self.held.clear();
+        self.requests.clear();
+        self.queries.clear();
+    }
+
+    /// The stream is over: what it had and did not get rid of goes back.
+    fn finish(mut self) {
+        let queued = self.outlet.shut();
+        self.retire();
         if let Some(pending) = self.pending.take() {
             self.server.detach(pending);
         }
@@ -577,11 +591,6 @@ impl Link {
             stats.observe(|| Observed::RemoteFailed(remote.to_owned(), reason.clone().unwrap_or_default()));
         }
         let error = open::stream_failure(self.reason.as_ref());
-        if !self.negotiated
-            && let Some(stream) = &self.stream
-        {
-            let _ = stream.failure.set(error.clone());
-        }
         let lost = unsent(ns::SERVER, &self.io.output, self.io.written);
         for stanza in lost.into_iter().chain(unsent(ns::SERVER, &queued, 0)) {
             if let Some(envelope) = sent_by_us(stanza) {

@@ -45,25 +45,73 @@ async fn open(server: &Server, federator: &Federator, pair: &Pair) -> Result<(),
     for stream in federator.table.streams_to(pair) {
         match request(&stream, pair).await {
             Ok(()) => return Ok(()),
-            Err(error) if stream.failure.get().is_some() || (stream.pair == *pair && stream.wanted) => {
-                return Err(error);
-            }
+            Err(Unmet::Failed(error)) => return Err(error),
+            Err(Unmet::Refused(error)) if stream.pair == *pair && stream.wanted => return Err(error),
             // A stream of its own may fare better: it authenticates this very domain.
-            Err(error) => tracing::debug!(%pair, %error, "a stream in use does not take another pair"),
+            Err(unmet) => tracing::debug!(%pair, ?unmet, "a stream in use does not take another pair"),
         }
     }
     if let Some(error) = federator.table.trouble(&pair.remote) {
         return Err(error);
     }
-    let stream = launch(server, pair.clone(), true)?;
-    request(&stream, pair).await
+    let plan = plan(federator, pair).await.map_err(|error| unreachable(server, &pair.remote, &error))?;
+    if let Some(stream) = target_stream(federator, &plan) {
+        match request(&stream, pair).await {
+            Ok(()) => return Ok(()),
+            Err(unmet) => tracing::debug!(%pair, ?unmet, "a stream to the same host does not take another domain"),
+        }
+    }
+    let stream = launch(server, pair.clone(), true, Some(plan))?;
+    request(&stream, pair).await.map_err(Unmet::told)
 }
 
-async fn request(stream: &Stream, pair: &Pair) -> Result<(), StanzaError> {
+/// What the DNS says of the remote domain.
+async fn plan(federator: &Federator, pair: &Pair) -> Result<Plan, ConnectError> {
+    let _permit = federator.connecting.acquire().await;
+    connector(federator, None, &pair.local).plan(&pair.remote).await
+}
+
+/// A stream that leads where this domain is served too, and takes further domains (XEP-0220 §2.6.2).
+fn target_stream(federator: &Federator, plan: &Plan) -> Option<Arc<Stream>> {
+    let Plan::Targets(targets) = plan else { return None };
+    let best = targets.first()?.priority;
+    let best: Vec<_> = targets.iter().filter(|target| target.priority == best).cloned().collect();
+    federator.table.stream_at(&best)
+}
+
+/// Why a stream did not do what it was asked to.
+#[derive(Debug)]
+enum Unmet {
+    /// The peer said no.
+    Refused(StanzaError),
+    /// The stream never came about.
+    Failed(StanzaError),
+    /// It came to its end.
+    Gone,
+}
+
+impl Unmet {
+    /// What senders are told.
+    fn told(self) -> StanzaError {
+        match self {
+            Unmet::Refused(error) | Unmet::Failed(error) => error,
+            Unmet::Gone => stream_failure(None),
+        }
+    }
+
+    fn of(stream: &Stream) -> Unmet {
+        stream.failure.get().cloned().map_or(Unmet::Gone, Unmet::Failed)
+    }
+}
+
+async fn request(stream: &Stream, pair: &Pair) -> Result<(), Unmet> {
     let (sender, receiver) = oneshot::channel();
-    let gone = || stream.failure.get().cloned().unwrap_or_else(StanzaError::remote_server_timeout);
-    stream.commands.send(Command::Request(pair.clone(), sender)).await.map_err(|_| gone())?;
-    receiver.await.unwrap_or_else(|_| Err(gone()))
+    let command = Command::Request(pair.clone(), sender);
+    stream.commands.send(command).await.map_err(|_| Unmet::of(stream))?;
+    match receiver.await {
+        Ok(answer) => answer.map_err(Unmet::Refused),
+        Err(_) => Err(Unmet::of(stream)),
+    }
 }
 
 /// Asks the authoritative server of a domain about a key (XEP-0220 §2.1.2), over a stream other than `not`.
@@ -87,76 +135,86 @@ async fn verify(
     for stream in streams.iter().filter(|stream| not.is_none_or(|not| !Arc::ptr_eq(not, stream))) {
         match ask(stream, verification).await {
             Ok(answer) => return Ok(answer),
-            Err(error) if stream.failure.get().is_some() => return Err(error),
-            Err(error) => tracing::debug!(%pair, %error, "a stream in use does not verify a key"),
+            Err(Unmet::Failed(error)) => return Err(error),
+            Err(_) => tracing::debug!(%pair, "a stream in use came to its end"),
         }
     }
     if let Some(error) = federator.table.trouble(&pair.remote) {
         return Err(error);
     }
-    let stream = launch(server, pair, false)?;
-    ask(&stream, verification).await
+    let stream = launch(server, pair, false, None)?;
+    ask(&stream, verification).await.map_err(Unmet::told)
 }
 
-async fn ask(stream: &Stream, verification: &Verification) -> Result<Answer, StanzaError> {
+async fn ask(stream: &Stream, verification: &Verification) -> Result<Answer, Unmet> {
     let (sender, receiver) = oneshot::channel();
-    let gone = || stream.failure.get().cloned().unwrap_or_else(StanzaError::remote_server_timeout);
-    stream.commands.send(Command::Verify(verification.clone(), sender)).await.map_err(|_| gone())?;
-    receiver.await.map_err(|_| gone())
+    let command = Command::Verify(verification.clone(), sender);
+    stream.commands.send(command).await.map_err(|_| Unmet::of(stream))?;
+    receiver.await.map_err(|_| Unmet::of(stream))
 }
 
 /// Begins a stream, in a task of its own.
-fn launch(server: &Server, pair: Pair, wanted: bool) -> Result<Arc<Stream>, StanzaError> {
+fn launch(server: &Server, pair: Pair, wanted: bool, plan: Option<Plan>) -> Result<Arc<Stream>, StanzaError> {
     let federator = server.federator().ok_or_else(StanzaError::remote_server_not_found)?;
     let permit = Arc::clone(&federator.outgoing).try_acquire_owned();
-    let permit = permit.map_err(|_| StanzaError::resource_constraint().with_text("too many streams to other servers"))?;
+    let permit =
+        permit.map_err(|_| StanzaError::resource_constraint().with_text("too many streams to other servers"))?;
     let (commands, receiver) = mpsc::channel(COMMANDS);
     let stream = Arc::new(Stream::new(pair, wanted, commands));
     federator.table.enter(&stream);
     let (server, begun) = (server.clone(), Arc::clone(&stream));
     server.clone().inner().tasks.spawn(async move {
         let (stop, _permit) = (server.inner().stop.clone(), permit);
-        match stop.run_until_cancelled(connect(&server, &begun)).await {
+        match stop.run_until_cancelled(connect(&server, &begun.pair, plan)).await {
             Some(Ok(Connected { transport, target, .. })) => {
                 let _ = begun.target.set(target);
                 Link::outgoing(server, transport, begun, receiver).await;
             }
-            Some(Err(error)) => not_connected(&server, &begun, &error),
-            None => not_connected(&server, &begun, &StanzaError::remote_server_timeout()),
+            Some(Err(error)) => not_connected(&server, &begun, unreachable(&server, &begun.pair.remote, &error)),
+            None => not_connected(&server, &begun, StanzaError::remote_server_timeout()),
         }
     });
     Ok(stream)
 }
 
-fn not_connected(server: &Server, stream: &Arc<Stream>, error: &StanzaError) {
-    let Some(federator) = server.federator() else { return };
-    let _ = stream.failure.set(error.clone());
-    federator.table.unreachable(&stream.pair.remote, error);
-    federator.table.leave(stream);
-    let remote = &stream.pair.remote;
-    tracing::info!(remote, reason = %error, outgoing = true, "a remote domain cannot be reached");
-    let stats = &server.inner().stats;
-    stats.failed_streams.fetch_add(1, Ordering::Relaxed);
-    stats.observe(|| Observed::RemoteFailed(remote.clone(), error.to_string()));
+fn not_connected(server: &Server, stream: &Arc<Stream>, error: StanzaError) {
+    let _ = stream.failure.set(error);
+    if let Some(federator) = server.federator() {
+        federator.table.leave(stream);
+    }
 }
 
-async fn connect(server: &Server, stream: &Stream) -> Result<Connected, StanzaError> {
-    let Some(federator) = server.federator() else { return Err(StanzaError::remote_server_not_found()) };
-    let permit = federator.connecting.acquire().await;
-    let _permit = permit.map_err(|_| StanzaError::remote_server_timeout())?;
-    let tls = federator.shown_as(server.inner().tls.as_ref(), &stream.pair.local);
-    let connector = Connector::with_options(Arc::clone(&federator.resolver), tls, federator.connect.clone());
-    let remote = &stream.pair.remote;
-    let connected = async {
-        let plan: Plan = connector.plan(remote).await?;
-        connector.connect_to(remote, plan).await
-    };
-    let connected = timeout(federator.connect.deadline, connected).await;
-    let connected = connected.map_err(|_| StanzaError::remote_server_timeout().with_text("it does not answer"))?;
-    connected.map_err(|error| {
-        tracing::debug!(remote, %error, "a remote domain cannot be reached");
-        connect_error(&error)
-    })
+/// Notes that a domain cannot be reached, and says what senders are told.
+fn unreachable(server: &Server, remote: &str, error: &ConnectError) -> StanzaError {
+    tracing::info!(remote, reason = %error, outgoing = true, "a remote domain cannot be reached");
+    let told = connect_error(error);
+    if let Some(federator) = server.federator() {
+        federator.table.unreachable(remote, &told);
+    }
+    let stats = &server.inner().stats;
+    stats.failed_streams.fetch_add(1, Ordering::Relaxed);
+    stats.observe(|| Observed::RemoteFailed(remote.to_owned(), error.to_string()));
+    told
+}
+
+async fn connect(server: &Server, pair: &Pair, plan: Option<Plan>) -> Result<Connected, ConnectError> {
+    let timed_out = || ConnectError::TimedOut { domain: pair.remote.clone(), attempts: Vec::new() };
+    let Some(federator) = server.federator() else { return Err(timed_out()) };
+    let _permit = federator.connecting.acquire().await;
+    let connector = connector(federator, server.inner().tls.as_ref(), &pair.local);
+    let connected = timeout(federator.connect.deadline, async {
+        let plan = match plan {
+            Some(plan) => plan,
+            None => connector.plan(&pair.remote).await?,
+        };
+        connector.connect_to(&pair.remote, plan).await
+    });
+    connected.await.unwrap_or_else(|_| Err(timed_out()))
+}
+
+fn connector(federator: &Federator, own: Option<&ServerTls>, local: &str) -> Connector {
+    let tls = federator.shown_as(own, local);
+    Connector::with_options(Arc::clone(&federator.resolver), tls, federator.connect.clone())
 }
 
 impl Federator {

@@ -5,12 +5,7 @@ use super::{
     link::Stream,
     outlet::{Outlet, Put},
 };
-use crate::{
-    server::Envelope,
-    stanza::StanzaError,
-    stream::s2s::Pair,
-    xml::ns,
-};
+use crate::{server::Envelope, stanza::StanzaError, stream::s2s::Pair, xml::ns};
 use std::{
     collections::{HashMap, VecDeque},
     sync::{Arc, Mutex, MutexGuard},
