@@ -27,8 +27,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     while let Some(event) = events.next().await {
         match event {
             Event::Online { jid, .. } => {
-                println!("online as {jid}");
                 client.send(Presence::available()).await?;
+                println!("online as {jid}");
             }
             Event::Message(message) => {
                 if let (Some(body), Some(reply)) = (message.body(), message.reply()) {

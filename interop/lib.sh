@@ -10,24 +10,39 @@ export USER2=user2 PASSWORD2=secret-2
 export USER3=user3 PASSWORD3='pässwörd €3'
 
 # Hosts that share one good certificate; expired., wrongname. and untrusted.localhost have bad ones.
-GOOD_HOSTS="localhost anon.localhost tls12.localhost sha1.localhost sha512.localhost muc.localhost"
+GOOD_HOSTS="localhost anon.localhost tls12.localhost sha1.localhost sha512.localhost pings.localhost muc.localhost"
 
 die() { echo "$*" >&2; exit 1; }
 
-# free_ports N: N different loopback ports that nobody listens on, on one line.
+# Seconds within which a server has to be up: plenty, for a machine that is busy with other things too.
+export STARTING=120
+
+# free_ports N: N different loopback ports that nobody listens on, on one line. They lie below those that the system
+# gives to outgoing connections, or one of these could take a server's port while it is down.
 free_ports() {
   python3 - "$1" <<'PY'
-import socket, sys
-held = [socket.socket() for _ in range(int(sys.argv[1]))]
-for s in held:
-    s.bind(("127.0.0.1", 0))
+import random, socket, sys
+with open("/proc/sys/net/ipv4/ip_local_port_range") as limits:
+    end = int(limits.read().split()[0])
+candidates = list(range(10000, end)) if end > 11000 else list(range(10000, 65536))
+random.shuffle(candidates)
+held = []
+while len(held) < int(sys.argv[1]):
+    s = socket.socket()
+    s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        s.bind(("127.0.0.1", candidates.pop()))
+        s.listen()
+        held.append(s)
+    except OSError:
+        s.close()
 print(*(s.getsockname()[1] for s in held))
 PY
 }
 
-# await_port PORT PID SECONDS: returns 1 if the process ends or the time is up before it listens.
+# await_port PORT PID: returns 1 if the process ends or the time is up before it listens.
 await_port() {
-  local end=$((SECONDS + $3))
+  local end=$((SECONDS + STARTING))
   while ((SECONDS < end)); do
     (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null && return 0
     kill -0 "$2" 2>/dev/null || return 1
@@ -36,6 +51,19 @@ await_port() {
   return 1
 }
 
+# await_line FILE TEXT: FILE comes to hold TEXT within a minute.
+await_line() {
+  local end=$((SECONDS + 60))
+  while ((SECONDS < end)); do
+    grep -qs -- "$2" "$1" && return 0
+    sleep 0.1
+  done
+  return 1
+}
+
+# is_running PID: not all of its threads have ended. It may have ended though nobody has asked how yet.
+is_running() { grep -qs '^State:.[^ZX]' "/proc/$1"/task/*/status; }
+
 # stop_pid FILE: ends the process whose id is in FILE, asking first but not for long: all is thrown away.
 stop_pid() {
   local pid i
@@ -43,16 +71,19 @@ stop_pid() {
   pid=$(<"$1")
   kill "$pid" 2>/dev/null
   for ((i = 0; i < 10; i++)); do
-    kill -0 "$pid" 2>/dev/null || break
+    is_running "$pid" || break
     sleep 0.1
   done
   kill -9 "$pid" 2>/dev/null
   rm -f "$1"
 }
 
-# kill_pid FILE: ends the process whose id is in FILE at once, as a power cut would.
+# kill_pid FILE: ends the process whose id is in FILE at once, as a power cut would; its ports are free then.
 kill_pid() {
-  kill -9 "$(< "$1")" && rm -f "$1"
+  local pid
+  pid=$(< "$1")
+  kill -9 "$pid" && rm -f "$1" || return 1
+  while is_running "$pid"; do sleep 0.05; done
 }
 
 # Our own programs, and how they are built: in one go, so that all of them share one build of the crates.
@@ -110,7 +141,7 @@ write_env() {
   local dir=$1 pair
   shift
   # What only another peer has must not outlive it in the environment.
-  echo "unset TLS12_DOMAIN SHA512_DOMAIN MECHANISM ECHO_JID PINGS_AFTER ROSTER" > "$dir/env"
+  echo "unset TLS12_DOMAIN SHA512_DOMAIN PINGS_DOMAIN PINGS_WITHIN MECHANISM ECHO_JID ROSTER" > "$dir/env"
   for pair in HOST=127.0.0.1 DOMAIN=localhost "CA=$dir/ca.pem" \
     ANON_DOMAIN=anon.localhost EXPIRED_DOMAIN=expired.localhost \
     WRONGNAME_DOMAIN=wrongname.localhost UNTRUSTED_DOMAIN=untrusted.localhost \

@@ -11,7 +11,7 @@ import socket
 import ssl
 import sys
 
-TIMEOUT = 10
+TIMEOUT = 60
 
 
 def context(env, version=None):

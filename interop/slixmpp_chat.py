@@ -20,7 +20,8 @@ from slixmpp.exceptions import IqError
 from slixmpp.xmlstream.handler import Callback
 from slixmpp.xmlstream.matcher import MatchXPath
 
-TIMEOUT = 15
+# Seconds a check may take: xmppd holds back the answer to a wrong password, the longer the more there were.
+TIMEOUT = 90
 ENV = os.environ
 DOMAIN = ENV["DOMAIN"]
 TRICKY = "1 < 2 & \"q\" 'a' ]]> é 日本 🙌 e\u0301\n\ttwo lines  "

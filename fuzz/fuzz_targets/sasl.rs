@@ -71,7 +71,7 @@ fn client(how: u8, messages: &[Vec<u8>]) {
     policy.plain = false;
     let mechanisms = Mechanism::ALL.iter().map(|one| one.name().to_owned());
     let skipped = usize::from(how & 0x0f);
-    let offer = Offer { mechanisms: mechanisms.skip(skipped).collect(), bindings: None };
+    let offer = Offer { mechanisms: mechanisms.skip(skipped).collect(), bindings: None, sasl2: false };
     let credentials = Credentials::password("juliet", "secret");
     let Ok(mut sasl) = ClientSasl::choose(&offer, credentials, &bindings(how), how & 0x80 != 0, &policy) else {
         return;

@@ -7,6 +7,7 @@ mod check;
 mod login;
 mod loss;
 mod peer;
+mod pings;
 mod queries;
 mod session;
 mod talk;
@@ -35,6 +36,7 @@ async fn checks() -> Checked<bool> {
         login::refusals(&mut report, &peer, way).await;
         talk::checks(&mut report, &peer, way).await;
         queries::checks(&mut report, &peer, way).await;
+        pings::checks(&mut report, &peer, way).await;
         loss::checks(&mut report, &peer, way).await;
     }
     Ok(report.passed())

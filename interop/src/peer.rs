@@ -69,7 +69,7 @@ impl Peer {
             Way::DirectTls => builder.server_tls(&self.host, self.direct),
         };
         let backoff = Backoff { first: Duration::from_millis(200), max: Duration::from_millis(500) };
-        Ok(builder.tls(self.tls.clone()).backoff(backoff).request_timeout(Duration::from_secs(20)))
+        Ok(builder.tls(self.tls.clone()).backoff(backoff).request_timeout(Duration::from_secs(300)))
     }
 
     /// As [`client`](Self::client), for one of the three users.

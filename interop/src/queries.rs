@@ -2,13 +2,11 @@
 
 use crate::{
     check::{Checked, Report, expect, expect_eq},
-    peer::{Peer, Way, optional},
+    peer::{Peer, Way},
     session::Session,
 };
-use std::time::Duration;
-use tokio::time::timeout;
 use xmpp_core::{
-    client::{Client, Event, RequestError},
+    client::{Client, RequestError},
     jid::Jid,
     payload::{
         Payload,
@@ -35,7 +33,7 @@ pub(crate) async fn checks(report: &mut Report, peer: &Peer, way: Way) {
             Ok(String::new())
         })
         .await;
-    let Some((mut one, two)) = pair else { return };
+    let Some((one, two)) = pair else { return };
     let asking = &one.client.clone();
     let server = Jid::new(&peer.domain);
     report
@@ -100,28 +98,8 @@ pub(crate) async fn checks(report: &mut Report, peer: &Peer, way: Way) {
             Ok(String::new())
         })
         .await;
-    let name = format!("{way} pings of the server are answered");
-    match optional("PINGS_AFTER") {
-        None => report.skip(&name, "the peer sends none"),
-        Some(seconds) => report.check(&name, pinged(&mut one, seconds)).await,
-    }
     one.client.close().await;
     two.client.close().await;
-}
-
-/// The server pings who is silent so long, and ends the session of who does not answer within as long again.
-async fn pinged(one: &mut Session, seconds: String) -> Checked<String> {
-    let silence = Duration::from_secs(seconds.parse::<u64>()? * 3);
-    let ended = one.until(|event| match event {
-        Event::Offline { error, .. } => Some(error),
-        _ => None,
-    });
-    match timeout(silence, ended).await {
-        Err(_) => {}
-        Ok(error) => return Err(format!("the session ended: {}", error?).into()),
-    }
-    one.client.request(Iq::get_own().payload(&Ping)).await?;
-    Ok(String::new())
 }
 
 async fn info(asking: &Client, whom: &Jid) -> Checked<DiscoInfo> {

@@ -2,7 +2,6 @@
 
 use crate::check::Checked;
 use std::time::Duration;
-use tokio::time::timeout;
 use xmpp_core::{
     client::{Client, ClientBuilder, ConnectionError, Event, Events},
     jid::{FullJid, Jid},
@@ -57,36 +56,34 @@ impl Session {
         .await
     }
 
-    /// Presence from that address.
-    pub(crate) async fn presence(&mut self, from: &Jid) -> Checked<Presence> {
-        self.until(|event| match event {
-            Event::Presence(presence) if presence.from() == Some(from) => Some(presence),
-            _ => None,
-        })
-        .await
+    /// Until `from` is available.
+    pub(crate) async fn shown(&mut self, from: &Jid) -> Checked<Presence> {
+        self.presence(from, PresenceType::Available).await
     }
 
     /// Until `from` is unavailable. A server may show a resource more than once before: ejabberd does so when the probe
     /// of a newcomer overtakes its broadcast.
     pub(crate) async fn gone(&mut self, from: &Jid) -> Checked<Presence> {
+        self.presence(from, PresenceType::Unavailable).await
+    }
+
+    async fn presence(&mut self, from: &Jid, type_: PresenceType) -> Checked<Presence> {
         self.until(|event| match event {
-            Event::Presence(presence)
-                if presence.from() == Some(from) && presence.type_() == PresenceType::Unavailable =>
-            {
-                Some(presence)
-            }
+            Event::Presence(presence) if presence.from() == Some(from) && presence.type_() == type_ => Some(presence),
             _ => None,
         })
         .await
     }
 
-    /// The bodies that arrive until none has for a while.
-    pub(crate) async fn bodies(&mut self, quiet: Duration) -> Vec<String> {
+    /// The bodies that arrive before this one.
+    pub(crate) async fn bodies_before(&mut self, last: &str) -> Checked<Vec<String>> {
         let mut bodies = Vec::new();
-        while let Ok(Ok(message)) = timeout(quiet, self.message()).await {
-            bodies.extend(message.body().map(|body| body.into_owned()));
+        loop {
+            match self.message().await?.body() {
+                Some(body) if body == last => return Ok(bodies),
+                body => bodies.extend(body.map(|body| body.into_owned())),
+            }
         }
-        bodies
     }
 
     /// Why the session ended for good: one offline event without another attempt, then nothing.

@@ -7,7 +7,8 @@ use crate::{
 };
 use xmpp_core::{
     client::ConnectionError,
-    stanza::{Message, Presence, Show},
+    jid::Jid,
+    stanza::{Message, MessageType, Presence, Show},
     stream::StreamCondition,
 };
 
@@ -47,7 +48,7 @@ pub(crate) async fn checks(report: &mut Report, peer: &Peer, way: Way) {
     let name = format!("{way} echo");
     match optional("ECHO_JID") {
         None => report.skip(&name, "no bot is there"),
-        Some(bot) => report.check(&name, echo(&mut one, &bot)).await,
+        Some(bot) => report.check(&name, async { echoed(&mut one, &bot, TRICKY).await }).await,
     }
     report.check(&format!("{way} resource conflict ends the older session for good"), conflict(peer, way, one)).await;
     report
@@ -61,7 +62,7 @@ pub(crate) async fn checks(report: &mut Report, peer: &Peer, way: Way) {
 async fn own_resource(peer: &Peer, way: Way, one: &mut Session) -> Checked<String> {
     let other = Session::login(peer.user(way, &peer.users[0], "other")?).await?;
     other.client.send(Presence::available().show(Show::Dnd).status(TRICKY).priority(-5)).await?;
-    let seen = one.presence(&other.full()).await?;
+    let seen = one.shown(&other.full()).await?;
     expect_eq("show", seen.show(), Some(Show::Dnd))?;
     expect_eq("status", seen.status().as_deref(), Some(TRICKY))?;
     expect_eq("priority", seen.priority(), -5)?;
@@ -99,7 +100,7 @@ async fn directed(peer: &Peer, way: Way, one: &mut Session) -> Checked<String> {
     for address in [one.full(), one.bare()] {
         let other = Session::login(peer.user(way, &peer.users[2], "passing")?).await?;
         other.client.send(Presence::available().to(address.clone()).status("hello")).await?;
-        let seen = one.presence(&other.full()).await?;
+        let seen = one.shown(&other.full()).await?;
         expect_eq("status", seen.status().as_deref(), Some("hello"))?;
         other.client.close().await;
         one.gone(&other.full()).await?;
@@ -107,10 +108,13 @@ async fn directed(peer: &Peer, way: Way, one: &mut Session) -> Checked<String> {
     Ok(String::new())
 }
 
-async fn echo(one: &mut Session, bot: &str) -> Checked<String> {
-    one.client.send(Message::chat(bot.parse::<xmpp_core::jid::Jid>()?).body(TRICKY)).await?;
+/// The bot says the same.
+pub(crate) async fn echoed(one: &mut Session, bot: &str, body: &str) -> Checked<String> {
+    one.client.send(Message::chat(bot.parse::<Jid>()?).body(body)).await?;
     let reply = one.message().await?;
-    expect_eq("the body", reply.body().as_deref(), Some(TRICKY))?;
+    expect_eq("the type", reply.type_(), MessageType::Chat)?;
+    expect_eq("the sender", reply.from().map(|from| from.to_bare().to_string()).as_deref(), Some(bot))?;
+    expect_eq("the body", reply.body().as_deref(), Some(body))?;
     Ok(String::new())
 }
 

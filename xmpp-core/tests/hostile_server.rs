@@ -51,7 +51,12 @@ async fn next(events: &mut Events) -> Event {
 
 /// Serves the next connection up to the session.
 async fn welcome(pipes: &mut Pipes, events: &mut Events) -> Raw {
-    let mut raw = Raw::over(timeout(PATIENCE, pipes.recv()).await.unwrap().unwrap());
+    served(timeout(PATIENCE, pipes.recv()).await.unwrap().unwrap(), events).await
+}
+
+/// Serves this connection up to the session.
+async fn served(connection: impl Into<Transport>, events: &mut Events) -> Raw {
+    let mut raw = Raw::over(connection);
     let mut server = machine::Server::new();
     loop {
         let heard = raw.hear().await;
@@ -231,9 +236,25 @@ async fn rfc6120_4_4_close_writes_what_was_taken_over_and_awaits_the_end_tag() {
     assert!(text.contains("<body>bye</body>"), "{text}");
     raw.send("<message><body>one more</body></message></stream:stream>").await;
     assert!(matches!(next(&mut events).await, Event::Message(_)));
-    timeout(PATIENCE, closing).await.unwrap().unwrap();
+    assert!(timeout(PATIENCE, closing).await.unwrap().unwrap());
     assert!(events.next().await.is_none());
     assert_eq!(raw.rest().await, "");
+}
+
+#[tokio::test]
+async fn rfc6120_4_4_a_connection_reset_behind_the_end_tag_was_closed_in_good_order() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let builder = Client::builder("juliet@localhost/x".parse().unwrap(), "secret");
+    let builder = builder.allow_plaintext().server("127.0.0.1", listener.local_addr().unwrap().port());
+    let (client, mut events) = builder.connect().unwrap();
+    let (stream, _) = timeout(PATIENCE, listener.accept()).await.unwrap().unwrap();
+    stream.set_zero_linger().unwrap();
+    let mut raw = served(stream, &mut events).await;
+    let closing = tokio::spawn(async move { client.close().await });
+    raw.until("</stream:stream>").await;
+    raw.send("</stream:stream>").await;
+    drop(raw);
+    assert!(timeout(PATIENCE, closing).await.unwrap().unwrap());
 }
 
 #[tokio::test]

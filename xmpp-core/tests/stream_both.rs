@@ -14,7 +14,7 @@ use xmpp_core::{
 
 /// What both ends of a connection under TLS would find.
 fn bindings() -> ChannelBindings {
-    ChannelBindings { exporter: Some([7; 32]), end_point: Some(vec![9; 32]) }
+    ChannelBindings { exporter: Some([7; 32]), end_point: Some(vec![9; 32]), tls_version: None }
 }
 
 struct Login {
@@ -135,7 +135,7 @@ fn rfc6120_6_every_mechanism_logs_in_over_each_kind_of_stream() {
 fn rfc5802_6_channels_that_differ_are_found_out() {
     for mechanism in mechanisms().into_iter().filter(|mechanism| mechanism.name().ends_with("-PLUS")) {
         let attempt = Login {
-            bindings: ChannelBindings { exporter: Some([8; 32]), end_point: Some(vec![8; 32]) },
+            bindings: ChannelBindings { exporter: Some([8; 32]), end_point: Some(vec![8; 32]), tls_version: None },
             ..login(mechanism, TlsPolicy::Direct)
         };
         let error = run(&attempt, &[usize::MAX]).err().unwrap();

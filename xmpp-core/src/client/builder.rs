@@ -30,6 +30,10 @@ pub enum BuildError {
     /// A component's address is not a domain alone.
     #[error("{0} is no domain alone")]
     NoDomain(Jid),
+    /// The address given is none of a WebSocket.
+    #[cfg(feature = "websocket")]
+    #[error(transparent)]
+    WebSocket(#[from] crate::net::WebSocketError),
     /// TLS could not be prepared: no trusted roots were found, or a certificate cannot be read.
     #[error(transparent)]
     Tls(#[from] TlsError),
@@ -112,9 +116,18 @@ impl<F: FnOnce(&mut Registrar)> Extension<ForBoth> for F {
 /// How a connection is reached.
 pub(super) enum Road {
     /// As the DNS says, or at a fixed place.
-    Network { connector: Connector, plan: Option<Plan> },
+    Network {
+        connector: Connector,
+        plan: Option<Plan>,
+        /// By WebSocket, where the domain says that it has one, if no port answers.
+        #[cfg(feature = "websocket")]
+        web: bool,
+    },
     /// At a fixed place, never with TLS: a component's server.
     Plain { host: String, port: u16 },
+    /// By WebSocket, at a fixed address, unless the server has just sent us elsewhere.
+    #[cfg(feature = "websocket")]
+    Web { connector: Connector, url: crate::net::websocket::WebUrl, redirect: crate::net::websocket::Redirect },
     /// By a function, for pipes inside the process.
     Pipe(Box<dyn FnMut() -> Transport + Send>),
 }
@@ -131,6 +144,10 @@ pub struct ClientBuilder {
     options: ConnectOptions,
     plan: Option<Plan>,
     pipe: Option<Box<dyn FnMut() -> Transport + Send>>,
+    #[cfg(feature = "websocket")]
+    websocket: Option<String>,
+    #[cfg(feature = "websocket")]
+    discover_web: bool,
     lang: Option<String>,
     backoff: Option<Backoff>,
     request_timeout: Duration,
@@ -167,6 +184,10 @@ impl ClientBuilder {
             options: ConnectOptions::default(),
             plan: None,
             pipe: None,
+            #[cfg(feature = "websocket")]
+            websocket: None,
+            #[cfg(feature = "websocket")]
+            discover_web: false,
             lang: None,
             backoff: Some(Backoff::default()),
             request_timeout: Duration::from_secs(60),
@@ -261,6 +282,34 @@ impl ClientBuilder {
         self
     }
 
+    /// Connects by WebSocket (RFC 7395) to an address such as `wss://chat.example.org/xmpp-websocket`. The host named
+    /// there is the one whose certificate counts. `ws:` needs [`allow_plaintext`](Self::allow_plaintext).
+    ///
+    /// ```
+    /// # #[cfg(feature = "websocket")]
+    /// # fn build() -> Result<xmpp_core::client::ClientBuilder, Box<dyn std::error::Error>> {
+    /// use xmpp_core::client::Client;
+    ///
+    /// let client = Client::builder("juliet@example.org".parse()?, "r0m30")
+    ///     .websocket("wss://chat.example.org/xmpp-websocket");
+    /// # Ok(client) }
+    /// ```
+    #[cfg(feature = "websocket")]
+    #[must_use]
+    pub fn websocket(mut self, url: impl Into<String>) -> Self {
+        self.websocket = Some(url.into());
+        self
+    }
+
+    /// Where no port of the server answers, as behind a firewall that lets only the web through, asks the domain by
+    /// HTTPS where it has a WebSocket (XEP-0156), and connects there.
+    #[cfg(feature = "websocket")]
+    #[must_use]
+    pub fn discover_web(mut self) -> Self {
+        self.discover_web = true;
+        self
+    }
+
     /// Connects through a pipe that the function makes, such as
     /// [`Server::connect_memory`](crate::server::Server::connect_memory). No TLS is used over it.
     #[must_use]
@@ -343,15 +392,28 @@ impl ClientBuilder {
         let road = match self.pipe {
             Some(pipe) => Road::Pipe(pipe),
             None => {
+                let fixed = self.plan.is_some();
+                #[cfg(feature = "websocket")]
+                let fixed = fixed || self.websocket.is_some();
                 let tls = match self.tls {
                     Some(tls) => tls,
                     None => ClientTls::new()?,
                 };
                 let resolver = match self.resolver {
                     Some(resolver) => resolver,
-                    None => default_resolver(self.plan.is_some())?,
+                    None => default_resolver(fixed)?,
                 };
-                Road::Network { connector: Connector::with_options(resolver, tls, self.options), plan: self.plan }
+                let connector = Connector::with_options(resolver, tls, self.options);
+                #[cfg(feature = "websocket")]
+                match self.websocket {
+                    Some(url) => {
+                        use crate::net::websocket::{Redirect, WebUrl};
+                        Road::Web { connector, url: WebUrl::websocket(&url)?, redirect: Redirect::default() }
+                    }
+                    None => Road::Network { connector, plan: self.plan, web: self.discover_web },
+                }
+                #[cfg(not(feature = "websocket"))]
+                Road::Network { connector, plan: self.plan }
             }
         };
         let (commands, received) = mpsc::channel::<Command>(self.queue);

@@ -60,6 +60,10 @@ pub enum ConnectionError {
     /// The server was not reached.
     #[error(transparent)]
     Connect(#[from] ConnectError),
+    /// No WebSocket could be opened.
+    #[cfg(feature = "websocket")]
+    #[error(transparent)]
+    WebSocket(#[from] crate::net::WebSocketError),
     /// TLS could not be set up.
     #[error(transparent)]
     Tls(#[from] TlsError),
@@ -89,6 +93,8 @@ impl ConnectionError {
         match self {
             ConnectionError::Negotiation(error) => error.is_final(),
             ConnectionError::Tls(error) => error.is_permanent(),
+            #[cfg(feature = "websocket")]
+            ConnectionError::WebSocket(crate::net::WebSocketError::Tls(error)) => error.is_permanent(),
             ConnectionError::Stream(error) => error.is_final(),
             ConnectionError::Connect(ConnectError::AllFailed { attempts, .. }) => {
                 use crate::net::AttemptFailure;

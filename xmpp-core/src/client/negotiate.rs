@@ -1,6 +1,11 @@
 //! The driver of a negotiation: from nothing to a session.
 
 use super::{ConnectionError, attach::attach, builder::Road, entity::Entity};
+#[cfg(feature = "websocket")]
+use crate::net::{
+    Connector, WebSocketError,
+    websocket::{self, Redirect},
+};
 use crate::{
     jid::Jid,
     net::{ClientTls, Plan, Transport},
@@ -35,9 +40,7 @@ pub(super) struct Settings {
 
 impl Settings {
     pub(super) fn scanner(&self) -> Scanner {
-        let mut limits = XmlLimits::authenticated();
-        limits.stanza_bytes = u32::try_from(self.max_stanza_bytes).unwrap_or(u32::MAX);
-        Scanner::new(limits)
+        Scanner::new(limits(self))
     }
 
     pub(super) fn entity(&self) -> Entity {
@@ -94,10 +97,36 @@ pub(super) async fn establish(
             stream.set_nodelay(true)?;
             (Transport::Plain(stream), TlsPolicy::None, None)
         }
-        Road::Network { connector, plan } => {
+        #[cfg(feature = "websocket")]
+        Road::Web { connector, url, redirect } => {
+            let url = redirect.take().unwrap_or_else(|| url.clone());
+            let limits = limits(settings);
+            let transport = websocket::connect(connector, &url, limits, redirect.clone()).await?;
+            (transport, web_policy(url.secure, settings), None)
+        }
+        Road::Network {
+            connector,
+            plan,
+            #[cfg(feature = "websocket")]
+            web,
+        } => {
             let connected = match detour.as_ref().or(plan.as_ref()) {
-                Some(plan) => connector.connect_to(&domain, plan.clone()).await?,
-                None => connector.connect(&domain).await?,
+                Some(plan) => connector.connect_to(&domain, plan.clone()).await,
+                None => connector.connect(&domain).await,
+            };
+            let connected = match connected {
+                Ok(connected) => connected,
+                #[cfg(feature = "websocket")]
+                Err(error) if *web => {
+                    let transport = discovered(settings, connector, &domain).await.map_err(|other| {
+                        tracing::debug!(error = %other, "no WebSocket either");
+                        error
+                    })?;
+                    let negotiated =
+                        timeout(DEADLINE, negotiate(settings, transport, TlsPolicy::Direct, None, memory)).await;
+                    return negotiated.unwrap_or(Err(ConnectionError::TimedOut));
+                }
+                Err(error) => return Err(error.into()),
             };
             let policy = match (connected.direct_tls(), settings.plaintext) {
                 (true, _) => TlsPolicy::Direct,
@@ -112,6 +141,36 @@ pub(super) async fn establish(
         None => timeout(DEADLINE, negotiate(settings, transport, tls, client_tls, memory)).await,
     };
     negotiated.unwrap_or(Err(ConnectionError::TimedOut))
+}
+
+/// What the server may send.
+fn limits(settings: &Settings) -> XmlLimits {
+    let mut limits = XmlLimits::authenticated();
+    limits.stanza_bytes = u32::try_from(settings.max_stanza_bytes).unwrap_or(u32::MAX);
+    limits
+}
+
+/// RFC 7395 §3.9: TLS is there from the start, or never.
+#[cfg(feature = "websocket")]
+fn web_policy(secure: bool, settings: &Settings) -> TlsPolicy {
+    match (secure, settings.plaintext) {
+        (true, _) => TlsPolicy::Direct,
+        (false, true) => TlsPolicy::None,
+        (false, false) => TlsPolicy::Required,
+    }
+}
+
+/// The first WebSocket that answers, of those that the domain tells of.
+#[cfg(feature = "websocket")]
+async fn discovered(settings: &Settings, connector: &Connector, domain: &str) -> Result<Transport, WebSocketError> {
+    let mut failure = WebSocketError::NotOffered(domain.to_owned());
+    for url in websocket::discover(connector, domain).await? {
+        match websocket::connect(connector, &url, limits(settings), Redirect::default()).await {
+            Ok(transport) => return Ok(transport),
+            Err(error) => failure = error,
+        }
+    }
+    Err(failure)
 }
 
 async fn negotiate(

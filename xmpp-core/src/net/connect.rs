@@ -188,6 +188,11 @@ impl Connector {
         self.tls.service()
     }
 
+    #[cfg(feature = "websocket")]
+    pub(crate) fn options(&self) -> &ConnectOptions {
+        &self.options
+    }
+
     /// The TLS settings, for STARTTLS on what [`connect`](Connector::connect) returned.
     pub fn tls(&self) -> &ClientTls {
         &self.tls

@@ -12,6 +12,8 @@ mod pipe;
 mod race;
 #[cfg(feature = "dns")]
 mod system;
+#[cfg(feature = "websocket")]
+pub(crate) mod websocket;
 
 pub use connect::{AttemptFailure, Attempted, ConnectError, ConnectOptions, Connected, Connector};
 pub use pipe::Pipe;
@@ -20,6 +22,8 @@ pub use resolve::{Plan, ResolveError, ResolveFuture, Resolver, SrvRecord, Static
 pub use system::SystemResolver;
 pub use tls::{CertificateProblem, ClientTls, ServerTls, TlsError};
 pub use transport::Transport;
+#[cfg(feature = "websocket")]
+pub use websocket::{WebSocket, WebSocketError};
 
 /// Which of the two XMPP services a connection is for: it names the SRV records, the ALPN identifier and the port.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]

@@ -13,8 +13,11 @@ use tokio::net::TcpStream;
 #[cfg(doc)]
 use super::tls::CertificateProblem;
 use super::tls::{self, ClientTls, ServerTls, TlsError};
+#[cfg(feature = "websocket")]
+use super::websocket::WebSocket;
 use super::{Service, pipe::Pipe};
 use crate::sasl::ChannelBindings;
+use crate::xml::XmlLimits;
 
 /// A connection of either role. TLS is boxed, so that a plain connection costs no more than its socket.
 #[derive(Debug)]
@@ -28,6 +31,9 @@ pub enum Transport {
     ClientTls(Box<SecureClient>),
     /// TLS as the receiver.
     ServerTls(Box<SecureServer>),
+    /// The messages of a WebSocket (RFC 7395), as the bytes that they stand for.
+    #[cfg(feature = "websocket")]
+    WebSocket(Box<WebSocket>),
 }
 
 /// What TLS runs over.
@@ -71,6 +77,11 @@ macro_rules! on_stream {
                 let $stream = Pin::new(&mut tls.stream);
                 $call
             }
+            #[cfg(feature = "websocket")]
+            Transport::WebSocket(socket) => {
+                let $stream = Pin::new(&mut **socket);
+                $call
+            }
         }
     };
 }
@@ -100,6 +111,8 @@ impl AsyncWrite for Transport {
             Transport::Memory(s) => s.is_write_vectored(),
             Transport::ClientTls(s) => s.stream.is_write_vectored(),
             Transport::ServerTls(s) => s.stream.is_write_vectored(),
+            #[cfg(feature = "websocket")]
+            Transport::WebSocket(_) => false,
         }
     }
 
@@ -177,15 +190,32 @@ impl Transport {
 
     /// Whether TLS protects the connection.
     pub fn is_secure(&self) -> bool {
-        matches!(self, Transport::ClientTls(_) | Transport::ServerTls(_))
+        matches!(self.below(), Transport::ClientTls(_) | Transport::ServerTls(_))
+    }
+
+    /// What carries the octets: itself, unless it is framed.
+    fn below(&self) -> &Transport {
+        match self {
+            #[cfg(feature = "websocket")]
+            Transport::WebSocket(socket) => socket.below().map_or(self, Transport::below),
+            _ => self,
+        }
+    }
+
+    /// New bounds on what the peer may send, for a transport that has its own part in them.
+    pub(crate) fn set_limits(&mut self, _limits: XmlLimits) {
+        #[cfg(feature = "websocket")]
+        if let Transport::WebSocket(socket) = self {
+            socket.set_limits(_limits);
+        }
     }
 
     fn tcp(&self) -> Option<&TcpStream> {
-        let raw = match self {
+        let raw = match self.below() {
             Transport::Plain(tcp) => return Some(tcp),
-            Transport::Memory(_) => return None,
             Transport::ClientTls(tls) => tls.stream.get_ref().0,
             Transport::ServerTls(tls) => tls.stream.get_ref().0,
+            _ => return None,
         };
         match raw {
             Raw::Tcp(tcp) => Some(tcp),
@@ -205,12 +235,12 @@ impl Transport {
 
     /// What SASL can bind to this connection; nothing without TLS.
     pub fn bindings(&self) -> ChannelBindings {
-        match self {
-            Transport::Plain(_) | Transport::Memory(_) => ChannelBindings::default(),
+        match self.below() {
             Transport::ClientTls(tls) => tls::client_bindings(tls.stream.get_ref().1),
             Transport::ServerTls(tls) => {
                 tls::server_bindings(tls.stream.get_ref().1, tls.end_point.as_deref().map(<[u8]>::to_vec))
             }
+            _ => ChannelBindings::default(),
         }
     }
 
@@ -219,10 +249,10 @@ impl Transport {
     ///
     /// [`request_peer_certificate`]: super::tls::ServerTlsBuilder::request_peer_certificate
     pub fn peer_certificates(&self) -> &[CertificateDer<'static>] {
-        let chain = match self {
-            Transport::Plain(_) | Transport::Memory(_) => None,
+        let chain = match self.below() {
             Transport::ClientTls(tls) => tls.stream.get_ref().1.peer_certificates(),
             Transport::ServerTls(tls) => tls.stream.get_ref().1.peer_certificates(),
+            _ => None,
         };
         chain.unwrap_or_default()
     }
@@ -236,7 +266,7 @@ impl Transport {
     /// The host name that the initiator asked for (SNI), on the receiver's side. A receiver that serves several domains
     /// compares it with the stream's `to` (RFC 7590 §3.6).
     pub fn server_name(&self) -> Option<&str> {
-        match self {
+        match self.below() {
             Transport::ServerTls(tls) => tls.stream.get_ref().1.server_name(),
             _ => None,
         }
@@ -244,19 +274,19 @@ impl Transport {
 
     /// The negotiated ALPN identifier, if any.
     pub fn alpn(&self) -> Option<&[u8]> {
-        match self {
-            Transport::Plain(_) | Transport::Memory(_) => None,
+        match self.below() {
             Transport::ClientTls(tls) => tls.stream.get_ref().1.alpn_protocol(),
             Transport::ServerTls(tls) => tls.stream.get_ref().1.alpn_protocol(),
+            _ => None,
         }
     }
 
     /// The TLS version and cipher suite, as in `TLS 1.3 TLS13_AES_256_GCM_SHA384`.
     pub fn tls_summary(&self) -> Option<String> {
-        let common: &rustls::CommonState = match self {
-            Transport::Plain(_) | Transport::Memory(_) => return None,
+        let common: &rustls::CommonState = match self.below() {
             Transport::ClientTls(tls) => tls.stream.get_ref().1,
             Transport::ServerTls(tls) => tls.stream.get_ref().1,
+            _ => return None,
         };
         let version = match common.protocol_version()? {
             rustls::ProtocolVersion::TLSv1_2 => "TLS 1.2".to_owned(),
@@ -271,6 +301,9 @@ impl Transport {
             Transport::Plain(tcp) => Ok(Raw::Tcp(tcp)),
             Transport::Memory(pipe) => Ok(Raw::Memory(pipe)),
             Transport::ClientTls(_) | Transport::ServerTls(_) => Err(TlsError::AlreadySecure),
+            // RFC 7395 §3.9: its TLS is below it, or nowhere.
+            #[cfg(feature = "websocket")]
+            Transport::WebSocket(_) => Err(TlsError::Configuration("no TLS inside of a WebSocket".to_owned())),
         }
     }
 
@@ -301,6 +334,12 @@ impl Transport {
     #[cfg(feature = "http")]
     pub(crate) async fn https_server(self, tls: &ServerTls) -> Result<Transport, TlsError> {
         tls.accept_http(self.into_raw()?).await
+    }
+
+    /// HTTPS as the initiator: the host has to prove to be `host`.
+    #[cfg(feature = "websocket")]
+    pub(crate) async fn https_client(self, tls: &ClientTls, host: &str) -> Result<Transport, TlsError> {
+        tls.connect_http(self.into_raw()?, host).await
     }
 
     /// Direct TLS as the initiator (XEP-0368): as [`upgrade_client`](Transport::upgrade_client), with the ALPN

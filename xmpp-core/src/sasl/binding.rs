@@ -41,6 +41,9 @@ pub struct ChannelBindings {
     pub exporter: Option<[u8; 32]>,
     /// The hash of the server's certificate (RFC 5929 §4.1).
     pub end_point: Option<Vec<u8>>,
+    /// The version of TLS as it goes over the wire, such as 0x0304 for TLS 1.3: no binding, but what XEP-0515
+    /// compares.
+    pub tls_version: Option<u16>,
 }
 
 impl fmt::Debug for ChannelBindings {

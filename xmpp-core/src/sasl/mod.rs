@@ -17,6 +17,7 @@ mod payload;
 mod prep;
 mod scram;
 mod server;
+mod token;
 
 #[cfg(test)]
 mod tests;
@@ -32,8 +33,9 @@ pub use mechanism::{Hash, Mechanism};
 pub use payload::{PayloadError, decode_payload, encode_payload};
 pub use prep::{PrepareError, prepare_password, prepare_username};
 pub use scram::message::SyntaxError as ScramSyntaxError;
-pub use scram::{DeriveJob, Nonce, SALT_LENGTH, ScramCredentials, ScramKeys};
+pub use scram::{DeriveJob, Nonce, SALT_LENGTH, ScramCredentials, ScramKeys, UpgradeJob};
 pub use server::{Authenticated, Identity, ServerPolicy, ServerSasl, ServerStep};
+pub use token::TokenProof;
 
 /// The longest message either side accepts, in bytes before base64. RFC 4616 asks for names of 255 bytes; nothing in
 /// use comes near this.

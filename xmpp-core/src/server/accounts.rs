@@ -43,6 +43,23 @@ pub trait Accounts: Send + Sync + 'static {
         check_stored(self, user, password)
     }
 
+    /// Stores credentials for one more hash, derived by a client that has just logged in (XEP-0480). Others that the
+    /// account has stay. The default refuses.
+    fn store_credentials(
+        &self,
+        user: &BareJid,
+        credentials: ScramCredentials,
+    ) -> impl Future<Output = Result<(), AccountsError>> + Send {
+        let _ = (user, credentials);
+        async { Err(AccountsError("this store takes no credentials from clients".into())) }
+    }
+
+    /// The hashes for which [`store_credentials`](Self::store_credentials) stores something. A client that logs in is
+    /// asked for those that its account lacks. None by default.
+    fn upgrades(&self) -> &[Hash] {
+        &[]
+    }
+
     /// The hashes for which credentials are stored: the SCRAM mechanisms to offer.
     fn hashes(&self) -> &[Hash] {
         &[Hash::Sha1, Hash::Sha256, Hash::Sha512]
@@ -95,6 +112,12 @@ pub(crate) trait DynAccounts: Send + Sync {
     fn exists<'a>(&'a self, user: &'a BareJid) -> BoxFuture<'a, Result<bool, AccountsError>>;
     fn check_password<'a>(&'a self, user: &'a BareJid, password: &'a str)
     -> BoxFuture<'a, Result<bool, AccountsError>>;
+    fn store_credentials<'a>(
+        &'a self,
+        user: &'a BareJid,
+        credentials: ScramCredentials,
+    ) -> BoxFuture<'a, Result<(), AccountsError>>;
+    fn upgrades(&self) -> &[Hash];
     fn hashes(&self) -> &[Hash];
     fn iterations(&self) -> u32;
 }
@@ -116,6 +139,16 @@ impl<A: Accounts> DynAccounts for A {
         password: &'a str,
     ) -> BoxFuture<'a, Result<bool, AccountsError>> {
         Box::pin(Accounts::check_password(self, user, password))
+    }
+    fn store_credentials<'a>(
+        &'a self,
+        user: &'a BareJid,
+        credentials: ScramCredentials,
+    ) -> BoxFuture<'a, Result<(), AccountsError>> {
+        Box::pin(Accounts::store_credentials(self, user, credentials))
+    }
+    fn upgrades(&self) -> &[Hash] {
+        Accounts::upgrades(self)
     }
     fn hashes(&self) -> &[Hash] {
         Accounts::hashes(self)
@@ -143,6 +176,16 @@ impl<A: Accounts> Accounts for Arc<A> {
     ) -> impl Future<Output = Result<bool, AccountsError>> + Send {
         A::check_password(self, user, password)
     }
+    fn store_credentials(
+        &self,
+        user: &BareJid,
+        credentials: ScramCredentials,
+    ) -> impl Future<Output = Result<(), AccountsError>> + Send {
+        A::store_credentials(self, user, credentials)
+    }
+    fn upgrades(&self) -> &[Hash] {
+        A::upgrades(self)
+    }
     fn hashes(&self) -> &[Hash] {
         A::hashes(self)
     }
@@ -169,6 +212,11 @@ impl MemoryAccounts {
         self.users.write().unwrap_or_else(|poisoned| poisoned.into_inner()).insert(user, derived);
     }
 
+    /// Adds a user, or replaces what is stored, by credentials that were derived elsewhere.
+    pub fn set_credentials(&self, user: BareJid, credentials: Vec<ScramCredentials>) {
+        self.users.write().unwrap_or_else(|poisoned| poisoned.into_inner()).insert(user, credentials);
+    }
+
     /// Removes a user; whether there was one.
     pub fn remove(&self, user: &BareJid) -> bool {
         self.users.write().unwrap_or_else(|poisoned| poisoned.into_inner()).remove(user).is_some()
@@ -183,6 +231,18 @@ impl Accounts for MemoryAccounts {
 
     async fn exists(&self, user: &BareJid) -> Result<bool, AccountsError> {
         Ok(self.users.read().unwrap_or_else(|poisoned| poisoned.into_inner()).contains_key(user))
+    }
+
+    async fn store_credentials(&self, user: &BareJid, credentials: ScramCredentials) -> Result<(), AccountsError> {
+        let mut users = self.users.write().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let Some(stored) = users.get_mut(user) else { return Err(AccountsError("there is no such account".into())) };
+        stored.retain(|one| one.hash != credentials.hash);
+        stored.push(credentials);
+        Ok(())
+    }
+
+    fn upgrades(&self) -> &[Hash] {
+        &[Hash::Sha512, Hash::Sha256]
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::{
     Accounts, Domain, Envelope, Federation, Inner, Limits, Observed, Resource, RouteError, Server, ServiceRegistrar,
-    Stage, Station, WeakServer,
+    Stage, Station, Tokens, WeakServer,
     accounts::DynAccounts,
     directory::Directory,
     domains::{self, Owner, Owners},
@@ -10,6 +10,7 @@ use super::{
     observe::Counters,
     route,
     throttle::LoginThrottle,
+    tokens::DynTokens,
 };
 use crate::{
     extension::{self, Registrar, Software, Target},
@@ -87,6 +88,8 @@ pub struct ServerRegistrar {
     registrar: Registrar,
     stations: Vec<Station>,
     session_end: Vec<super::SessionEnd>,
+    pub(super) bind_features: Vec<super::bind2::BindFeature>,
+    pub(super) bound_info: Vec<super::bind2::BoundInfo>,
     observers: Vec<mpsc::Sender<Observed>>,
     services: Vec<ServiceRegistrar>,
     #[cfg(feature = "http")]
@@ -196,6 +199,7 @@ impl ServerCell {
 pub struct ServerBuilder {
     domains: Vec<(String, bool)>,
     accounts: Option<Arc<dyn DynAccounts>>,
+    tokens: Option<Arc<dyn DynTokens>>,
     tls: Option<ServerTls>,
     plaintext: bool,
     limits: Limits,
@@ -218,6 +222,7 @@ impl ServerBuilder {
         ServerBuilder {
             domains: vec![(domain.to_owned(), false)],
             accounts: None,
+            tokens: None,
             tls: None,
             plaintext: false,
             limits: Limits::default(),
@@ -273,6 +278,14 @@ impl ServerBuilder {
     #[must_use]
     pub fn accounts(mut self, accounts: impl Accounts) -> Self {
         self.accounts = Some(Arc::new(accounts));
+        self
+    }
+
+    /// Where the tokens of clients are kept: with it clients under TLS may log in again without their password
+    /// (XEP-0484). [`Limits::token_life`] says for how long.
+    #[must_use]
+    pub fn tokens(mut self, tokens: impl Tokens) -> Self {
+        self.tokens = Some(Arc::new(tokens));
         self
     }
 
@@ -335,6 +348,7 @@ impl ServerBuilder {
         let ServerBuilder {
             domains,
             accounts,
+            tokens,
             tls,
             plaintext,
             limits,
@@ -373,6 +387,9 @@ impl ServerBuilder {
         let inner = Inner {
             domains,
             accounts,
+            tokens,
+            bind_features: registrar.bind_features,
+            bound_info: registrar.bound_info,
             tls,
             plaintext,
             directory: Directory::new(),
@@ -394,6 +411,8 @@ impl ServerBuilder {
             web_connections: Newcomers::default(),
             #[cfg(feature = "http")]
             http: Arc::new(registrar.http),
+            #[cfg(feature = "http")]
+            bosh: super::http::BoshSessions::default(),
             tick: 0.into(),
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),

@@ -175,8 +175,14 @@ impl Connection {
                 }
                 _ => buffers::give_read(buffer),
             }
-            ready!(polled)?;
-            return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
+            let error = match ready!(polled) {
+                Ok(()) => io::ErrorKind::UnexpectedEof.into(),
+                Err(error) => error,
+            };
+            match StreamError::found_by_transport(&error) {
+                Some(found) if self.hearing == Hearing::Open => self.refuse(found),
+                _ => return Poll::Ready(Err(error)),
+            }
         }
     }
 
@@ -218,11 +224,16 @@ impl Connection {
                 Ok(Some(Event::Open(_))) => StreamError::new(StreamCondition::BadFormat),
                 Err(error) => error.into(),
             };
-            tracing::debug!(jid = %self.session.jid(), %error, "a peer broke the rules of its stream");
-            self.hearing = Hearing::Deaf;
-            self.session.close(Some(&error));
+            self.refuse(&error);
         }
         buffers::give_read(input.buffer);
+    }
+
+    /// Ends the stream because the client broke its rules.
+    fn refuse(&mut self, error: &StreamError) {
+        tracing::debug!(jid = %self.session.jid(), %error, "a client broke the rules of the stream");
+        self.hearing = Hearing::Deaf;
+        self.session.close(Some(error));
     }
 
     /// The session has ended: it leaves the directory, and what was never written finds another way.

@@ -19,6 +19,12 @@ pub struct HttpLimits {
     pub headers_time: Duration,
     /// Time in which some of a request's body must come, and some of an answer must be taken.
     pub stall: Duration,
+    /// Of each BOSH session.
+    pub bosh: crate::stream::bosh::BoshLimits,
+    /// BOSH sessions in all; each is one of [`Limits::connections`] too.
+    pub bosh_sessions: usize,
+    /// BOSH sessions from one address.
+    pub bosh_sessions_per_ip: usize,
 }
 
 #[cfg(feature = "http")]
@@ -30,6 +36,9 @@ impl Default for HttpLimits {
             headers_bytes: 16 * 1024,
             headers_time: Duration::from_secs(15),
             stall: Duration::from_secs(20),
+            bosh: crate::stream::bosh::BoshLimits::default(),
+            bosh_sessions: 20_000,
+            bosh_sessions_per_ip: 256,
         }
     }
 }
@@ -70,6 +79,8 @@ pub struct Limits {
     pub keepalive: Duration,
     /// Time a closing stream waits for the peer's end tag (RFC 6120 §4.4).
     pub closing: Duration,
+    /// How long a token of a client is good (XEP-0484). When half of it is over, a client that logs in gets another.
+    pub token_life: Duration,
     /// Time one stage of the route, or one iq handler, may take.
     pub handler: Duration,
     /// Of the HTTP listener.
@@ -96,6 +107,7 @@ impl Default for Limits {
             component_burst_bytes: 64 << 20,
             keepalive: Duration::from_secs(300),
             closing: Duration::from_secs(5),
+            token_life: Duration::from_secs(28 * 24 * 3600),
             handler: Duration::from_secs(30),
             #[cfg(feature = "http")]
             http: HttpLimits::default(),

@@ -14,6 +14,7 @@
 //! ```
 
 mod accounts;
+mod bind2;
 mod buffers;
 mod builder;
 mod component;
@@ -32,8 +33,10 @@ mod router;
 mod service;
 mod session;
 mod throttle;
+mod tokens;
 
 pub use accounts::{Accounts, AccountsError, DEFAULT_ITERATIONS, MemoryAccounts, conformance, hash_password};
+pub use bind2::Binding;
 pub use builder::{Extension, ForBoth, ForServer, ServerBuilder, ServerCell, ServerError, ServerRegistrar};
 pub use directory::Resource;
 pub use federation::{Federation, FederationLimits};
@@ -45,6 +48,7 @@ pub use limits::Limits;
 pub use observe::{Observed, Stats};
 pub use route::{Decision, Envelope, Interceptor, Kinds, RouteError, Stage, Station, Verdict};
 pub use service::ServiceRegistrar;
+pub use tokens::{MemoryTokens, TOKEN_CLIENTS, Tokens, TokensError, tokens_conformance};
 
 use crate::{
     extension::Registrar,
@@ -101,6 +105,9 @@ type SessionEnd = Box<dyn Fn(&Server, &Resource) + Send + Sync>;
 pub(crate) struct Inner {
     domains: Vec<Domain>,
     accounts: Option<Arc<dyn DynAccounts>>,
+    tokens: Option<Arc<dyn tokens::DynTokens>>,
+    bind_features: Vec<bind2::BindFeature>,
+    bound_info: Vec<bind2::BoundInfo>,
     tls: Option<ServerTls>,
     plaintext: bool,
     limits: Limits,
@@ -130,6 +137,8 @@ pub(crate) struct Inner {
     web_connections: listener::Newcomers,
     #[cfg(feature = "http")]
     http: Arc<http::Face>,
+    #[cfg(feature = "http")]
+    bosh: http::BoshSessions,
     /// Seconds since the server started, as the keeper last noted.
     tick: AtomicU32,
     stop: CancellationToken,

@@ -1,7 +1,7 @@
 //! The driver of a negotiation: feeds the [`Acceptor`] and carries out its tasks, each phase within its time.
 
 use super::{
-    AccountsError, Server, StreamCondition, StreamError, buffers,
+    Server, StreamCondition, StreamError, buffers,
     connection::{Connection, Input},
     listener::{Entry, Place, SERVICE},
     session::{Role, Session},
@@ -10,7 +10,7 @@ use crate::{
     jid::{BareJid, FullJid},
     net::Transport,
     stanza::StanzaError,
-    stream::{Acceptor, AcceptorConfig, ResumeError, Task},
+    stream::{Acceptor, AcceptorConfig, BindRequest, Bound, ClientTokens, ResumeError, StreamLimits, Task},
     xml::Scanner,
 };
 use std::{
@@ -59,6 +59,12 @@ impl Server {
         config.iterations = inner.accounts.as_ref().map_or(super::DEFAULT_ITERATIONS, |accounts| accounts.iterations());
         config.auth_attempts = inner.limits.auth_attempts;
         config.bind_attempts = inner.limits.bind_attempts;
+        config.bind_features = self.bind_feature_names();
+        config.tokens = inner.tokens.is_some().then_some(inner.limits.token_life.as_secs());
+        config.upgrades = inner.accounts.as_ref().map(|accounts| accounts.upgrades().to_vec()).unwrap_or_default();
+        let announced = |bytes: u32| StreamLimits::new(Some(bytes.into()), Some(inner.limits.keepalive.as_secs()));
+        config.limits.0 = StreamLimits::new(Some(inner.limits.unauthenticated.stanza_bytes.into()), None);
+        config.limits.1 = announced(inner.limits.authenticated.stanza_bytes);
         let mut negotiation = Negotiation {
             server: self,
             ip,
@@ -70,7 +76,8 @@ impl Server {
             session: None,
         };
         match negotiation.run(entry).await {
-            Ok(Some((transport, session))) => {
+            Ok(Some((mut transport, session))) => {
+                transport.set_limits(inner.limits.authenticated);
                 let Negotiation { mut scanner, input, .. } = negotiation;
                 scanner.set_limits(inner.limits.authenticated);
                 let input = (input.start < input.end).then_some(input);
@@ -166,7 +173,14 @@ impl Negotiation<'_> {
             self.input.start = self.input.end - rest.len();
             match scanned {
                 Ok(Some(event)) => break self.acceptor.event(event),
-                Ok(None) => self.read().await?,
+                Ok(None) => {
+                    if let Err(error) = self.read().await {
+                        match StreamError::found_by_transport(&error) {
+                            Some(found) => break self.acceptor.fail(found),
+                            None => return Err(error),
+                        }
+                    }
+                }
                 Err(error) => break self.acceptor.fail(&error.into()),
             }
         };
@@ -242,6 +256,28 @@ impl Negotiation<'_> {
                 let bound = self.bind(&user, resource.as_deref());
                 self.acceptor.bound(bound)
             }
+            Task::Bind2(request) => {
+                let bound = self.bind2(&request).await;
+                self.acceptor.bound2(bound)
+            }
+            Task::Tokens(user, client) => {
+                let found = load_tokens(self.server, &user, &client).await;
+                self.acceptor.tokens(found, now())
+            }
+            Task::StoreTokens { user, client, tokens } => {
+                let stored = match &self.server.inner().tokens {
+                    Some(store) => looked_up(self.server, store.store(&user, &client, &tokens)).await,
+                    None => Err(()),
+                };
+                self.acceptor.tokens_stored(stored)
+            }
+            Task::StoreCredentials(user, credentials) => {
+                let stored = match &self.server.inner().accounts {
+                    Some(accounts) => looked_up(self.server, accounts.store_credentials(&user, *credentials)).await,
+                    None => Err(()),
+                };
+                self.acceptor.credentials_stored(stored)
+            }
             Task::Resume { .. } => self.acceptor.resumed(Err(ResumeError::NotFound(None))),
             Task::Accepted(accepted) => {
                 let inner = self.server.inner();
@@ -307,17 +343,52 @@ impl Negotiation<'_> {
         };
         let jid = user.with_resource(resource);
         let jid = jid.map_err(|error| StanzaError::bad_request().with_text(error.to_string()))?;
+        self.enter(&jid)?;
+        Ok(jid)
+    }
+
+    /// Enters a session as Bind 2 has it (XEP-0386 §3.2).
+    async fn bind2(&mut self, request: &BindRequest) -> Result<Bound, StanzaError> {
+        let (jid, stable) = self.server.resource_for(request).ok_or_else(StanzaError::bad_request)?;
+        let session = self.enter(&jid)?;
+        if let Some(stable) = stable {
+            self.server.end_older(&session, &stable);
+        }
+        let mut features = self.server.enable_features(&jid, request);
+        features.extend(self.server.gather_bound_info(&jid).await);
+        Ok(Bound::new(jid, features))
+    }
+
+    fn enter(&mut self, jid: &FullJid) -> Result<Arc<Session>, StanzaError> {
         let session = Arc::new(Session::new(jid.clone().into(), Role::Client, self.server.tick()));
         self.server
             .session_started(&session)
             .map_err(|_| StanzaError::resource_constraint().with_text("the account has too many sessions"))?;
-        self.session = Some(session);
-        Ok(jid)
+        self.session = Some(Arc::clone(&session));
+        Ok(session)
+    }
+}
+
+/// Seconds since 1970 (UTC).
+fn now() -> u64 {
+    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+/// A user who exists no more has no tokens, whatever the store says.
+async fn load_tokens(server: &Server, user: &BareJid, client: &str) -> Result<ClientTokens, ()> {
+    let inner = server.inner();
+    let (Some(tokens), Some(accounts)) = (&inner.tokens, &inner.accounts) else { return Err(()) };
+    match looked_up(server, accounts.exists(user)).await? {
+        true => looked_up(server, tokens.load(user, client)).await,
+        false => Ok(ClientTokens::default()),
     }
 }
 
 /// What the account store says, if it says it while the client still has time to hear it.
-async fn looked_up<T>(server: &Server, answer: impl Future<Output = Result<T, AccountsError>>) -> Result<T, ()> {
+async fn looked_up<T, E: std::error::Error>(
+    server: &Server,
+    answer: impl Future<Output = Result<T, E>>,
+) -> Result<T, ()> {
     let limits = server.limits();
     match timeout(limits.handler.min(limits.phase / 2), answer).await {
         Ok(answer) => answer.map_err(|error| tracing::error!(%error, "accounts")),

@@ -1,11 +1,18 @@
 //! The receiving end of a client stream: header, STARTTLS, SASL, binding.
 
+mod sasl2;
+
+pub use sasl2::{BindRequest, Bound};
+
 use super::{
     Header, STREAM_END, StreamCondition, StreamError,
     features::{CSI, SASL_CB},
     header,
+    limits::StreamLimits,
     management::{self, Failed, HandledCountTooHigh, Sm},
     sasl_xml::write_failure,
+    sasl2::{SASL2, UserAgent},
+    tokens::ClientTokens,
 };
 use crate::{
     jid::{BareJid, FullJid, Jid},
@@ -40,6 +47,16 @@ pub struct AcceptorConfig {
     pub bind_attempts: u32,
     /// `xml:lang` of the stream where the client has no wish of its own.
     pub lang: String,
+    /// Whether SASL2 is offered beside the profile of RFC 6120 (XEP-0388), and Bind 2 with it (XEP-0386).
+    pub sasl2: bool,
+    /// The features that Bind 2 enables (XEP-0386 §3.1).
+    pub bind_features: Vec<String>,
+    /// How long a token is good, in seconds; `None` gives no tokens and takes none (XEP-0484).
+    pub tokens: Option<u64>,
+    /// The hashes for which credentials can be stored when a client has them (XEP-0480).
+    pub upgrades: Vec<Hash>,
+    /// What is announced before authentication, and after it (XEP-0478).
+    pub limits: (StreamLimits, StreamLimits),
     /// Whether stream management (XEP-0198) and client state indication (XEP-0352) are offered.
     pub management: bool,
 }
@@ -56,6 +73,11 @@ impl AcceptorConfig {
             auth_attempts: 4,
             bind_attempts: 8,
             lang: "en".into(),
+            sasl2: true,
+            bind_features: Vec::new(),
+            tokens: None,
+            upgrades: Vec::new(),
+            limits: (StreamLimits::default(), StreamLimits::default()),
             management: false,
         }
     }
@@ -82,6 +104,22 @@ pub enum Task {
     /// Enter a session for this account, by the resource asked for or one of the server's making, then call
     /// [`Acceptor::bound`].
     Bind(BareJid, Option<String>),
+    /// Enter a session as Bind 2 has it, with its features, then call [`Acceptor::bound2`].
+    Bind2(Box<BindRequest>),
+    /// Look up the tokens of the account's client with this id, then call [`Acceptor::tokens`].
+    Tokens(BareJid, String),
+    /// Store these tokens over those that were looked up, unless others have been stored meanwhile; then call
+    /// [`Acceptor::tokens_stored`].
+    StoreTokens {
+        /// The account.
+        user: BareJid,
+        /// The client's id.
+        client: String,
+        /// Its tokens, with the revision that was looked up.
+        tokens: ClientTokens,
+    },
+    /// Store credentials for another hash beside what is there, then call [`Acceptor::credentials_stored`].
+    StoreCredentials(BareJid, Box<ScramCredentials>),
     /// Give this connection to a former session of the account (XEP-0198 §5), then call [`Acceptor::resumed`].
     Resume {
         /// The account.
@@ -108,6 +146,8 @@ pub struct Accepted {
     pub mechanism: Mechanism,
     /// Whether TLS protects it.
     pub secured: bool,
+    /// What the client has said of itself. Not for others' eyes (XEP-0388 §2.3).
+    pub user_agent: Option<UserAgent>,
     /// Whether this is a former session that goes on (XEP-0198 §5).
     pub resumed: bool,
 }
@@ -170,6 +210,10 @@ pub struct Acceptor {
     domain: Option<(String, Vec<Mechanism>)>,
     sasl: Option<ServerSasl>,
     named: Option<String>,
+    /// Whom the stream header said to be from.
+    from: Option<BareJid>,
+    /// The authentication by SASL2 that is going on.
+    sasl2: Option<Box<sasl2::Run>>,
     user: Option<(BareJid, Mechanism)>,
     bind_id: String,
     bind_failures: u32,
@@ -211,6 +255,8 @@ impl Acceptor {
             domain: None,
             sasl: None,
             named: None,
+            from: None,
+            sasl2: None,
             user: None,
             bind_id: String::new(),
             bind_failures: 0,
@@ -255,6 +301,9 @@ impl Acceptor {
     /// The answer to [`Task::Credentials`]: `Ok(None)` when there is no such user, or none for this hash; `Err` when
     /// the store failed.
     pub fn credentials(&mut self, found: Result<Option<ScramCredentials>, ()>) -> Vec<Task> {
+        if let Some(tasks) = self.upgrade_found(&found) {
+            return tasks;
+        }
         self.answered(|sasl| found.map(|found| sasl.credentials(found)))
     }
 
@@ -276,7 +325,7 @@ impl Acceptor {
                 out.text_element("jid", ns::BIND, jid.as_str());
                 out.close();
                 out.close();
-                let accepted = Accepted { jid, mechanism: *mechanism, secured: self.secured, resumed: false };
+                let accepted = self.accepted(jid, *mechanism);
                 self.state = State::Bound;
                 vec![Task::Send(out.finish()), Task::Accepted(Box::new(accepted))]
             }
@@ -291,6 +340,10 @@ impl Acceptor {
         }
     }
 
+    fn accepted(&self, jid: FullJid, mechanism: Mechanism) -> Accepted {
+        Accepted { jid, mechanism, secured: self.secured, resumed: false, user_agent: self.user_agent() }
+    }
+
     /// The answer to [`Task::Resume`]. After a refusal the client may bind (XEP-0198 §5).
     pub fn resumed(&mut self, resumed: Result<Resumed, ResumeError>) -> Vec<Task> {
         let (State::Asked, Some((_, mechanism))) = (&self.state, &self.user) else { return Vec::new() };
@@ -298,15 +351,19 @@ impl Acceptor {
         let previd = std::mem::take(&mut self.previous);
         let failed = match resumed {
             Ok(Resumed { jid, handled }) => {
-                let resumed = management::Resumed { previd, h: handled };
-                let accepted = Accepted { jid, mechanism, secured: self.secured, resumed: true };
+                let resumed = written(&management::Resumed { previd, h: handled });
+                let accepted = Accepted { resumed: true, ..self.accepted(jid, mechanism) };
+                let answer = self.sasl2_resumed(&accepted.jid, &resumed).unwrap_or(resumed);
                 self.state = State::Bound;
-                return vec![Task::Send(written(&resumed)), Task::Accepted(Box::new(accepted))];
+                return vec![Task::Send(answer), Task::Accepted(Box::new(accepted))];
             }
             Err(ResumeError::TooHigh(error)) => return self.close(Some(&error.into())),
             Err(ResumeError::NotFound(h)) => Failed { condition: Condition::ItemNotFound, h },
             Err(ResumeError::Other(condition)) => Failed::new(condition),
         };
+        if self.in_sasl2() {
+            return self.sasl2_not_resumed(&failed);
+        }
         self.state = State::Features;
         self.session_refused(written(&failed))
     }
@@ -339,6 +396,14 @@ impl Acceptor {
             Ok(domain) => domain,
             Err(error) => return self.close(Some(&error)),
         };
+        let from = header.from.as_deref().and_then(|from| Jid::lenient(from).ok());
+        if self.config.sasl2 && from.as_ref().is_some_and(|from| from.domain() != name) {
+            // XEP-0388 §2.1.
+            return self.close(Some(&StreamError::new(StreamCondition::InvalidFrom)));
+        }
+        // In the open it says nothing that counts.
+        let from = from.filter(|from| from.local().is_some() && self.may_authenticate());
+        self.from = from.map(|from| from.to_bare());
         let mut out = Vec::with_capacity(512);
         // RFC 6120 §4.7.2: `to` answers a `from`.
         let to = header.from.as_deref().filter(|from| Jid::lenient(from).is_ok());
@@ -347,18 +412,7 @@ impl Acceptor {
         out.extend_from_slice(b"<stream:features>");
         let mut features = Writer::with_buffer(ns::CLIENT, out);
         if self.user.is_some() {
-            features.open("bind", ns::BIND);
-            features.close();
-            // RFC 6121 made it a no-op; clients of RFC 3921 still look for it.
-            features.open("session", ns::SESSION);
-            features.open("optional", ns::SESSION);
-            features.close();
-            features.close();
-            if self.config.management {
-                Sm.write(&mut features);
-                features.open("csi", CSI);
-                features.close();
-            }
+            self.write_features(false, &mut features);
         } else {
             if !self.secured && self.config.tls {
                 features.open("starttls", ns::TLS);
@@ -371,12 +425,32 @@ impl Acceptor {
             if self.may_authenticate() {
                 self.offer_sasl(&name, mechanisms.clone(), &mut features);
             }
+            self.config.limits.0.write(&mut features);
         }
         let mut out = features.finish();
         out.extend_from_slice(b"</stream:features>");
         self.domain = Some((name, mechanisms));
         self.state = State::Features;
         vec![Task::Send(out)]
+    }
+
+    /// The features of an authenticated stream.
+    fn write_features(&self, bound: bool, features: &mut Writer) {
+        if !bound {
+            features.open("bind", ns::BIND);
+            features.close();
+            // RFC 6121 made it a no-op; clients of RFC 3921 still look for it.
+            features.open("session", ns::SESSION);
+            features.open("optional", ns::SESSION);
+            features.close();
+            features.close();
+        }
+        if self.config.management {
+            Sm.write(features);
+            features.open("csi", CSI);
+            features.close();
+        }
+        self.config.limits.1.write(features);
     }
 
     fn may_authenticate(&self) -> bool {
@@ -419,6 +493,9 @@ impl Acceptor {
             policy.bindings = self.bindings.clone();
             policy.iterations = self.config.iterations;
             policy.max_failures = self.config.auth_attempts;
+            if self.config.sasl2 && self.config.tokens.is_some() {
+                policy.tokens = Mechanism::TOKEN.to_vec();
+            }
             ServerSasl::new(policy)
         });
         out.open("mechanisms", ns::SASL);
@@ -436,6 +513,9 @@ impl Acceptor {
             }
             out.close();
         }
+        if let Some(sasl) = &self.sasl {
+            self.offer_sasl2(sasl, out);
+        }
     }
 
     fn element(&mut self, stanza: &Stanza) -> Vec<Task> {
@@ -444,6 +524,10 @@ impl Acceptor {
             return self.close(None);
         }
         match root.ns() {
+            SASL2 if matches!(root.name(), "authenticate" | "response" | "abort" | "next" | "task-data") => {
+                self.sasl2_element(stanza)
+            }
+            _ if self.in_sasl2() => self.sasl2_breach("finish the authentication first"),
             ns::TLS if root.name() == "starttls" => self.starttls(),
             ns::SASL if matches!(root.name(), "auth" | "response" | "abort") => self.sasl(root),
             ns::CLIENT if matches!(root.name(), "message" | "presence" | "iq") => self.stanza(root),
@@ -518,7 +602,15 @@ impl Acceptor {
     }
 
     fn sasl_step(&mut self, step: ServerStep) -> Vec<Task> {
+        let in_sasl2 = self.in_sasl2();
         match step {
+            ServerStep::Challenge(_) | ServerStep::CheckToken(_) | ServerStep::Success(_) | ServerStep::Failure(_)
+                if in_sasl2 =>
+            {
+                self.sasl2_step(step)
+            }
+            // Only SASL2 begins it.
+            ServerStep::CheckToken(_) => Vec::new(),
             ServerStep::Challenge(data) => vec![Task::Send(sasl_element("challenge", Some(&data)))],
             ServerStep::NeedCredentials { username, hash, .. } => match self.account(&username) {
                 Some(user) => {
@@ -568,10 +660,7 @@ impl Acceptor {
                 let mut tasks = vec![Task::Failed(self.named.take()), failure(&refused)];
                 self.state = State::Features;
                 if left == 0 {
-                    // RFC 6120 §6.4.5.
-                    let error =
-                        StreamError::new(StreamCondition::PolicyViolation).with_text("too many failed authentications");
-                    tasks.extend(self.close(Some(&error)));
+                    tasks.extend(self.close(Some(&failed_often())));
                 }
                 tasks
             }
@@ -641,6 +730,11 @@ impl Acceptor {
         self.state = State::Closed;
         vec![Task::Send(out), Task::Close]
     }
+}
+
+/// RFC 6120 §6.4.5.
+fn failed_often() -> StreamError {
+    StreamError::new(StreamCondition::PolicyViolation).with_text("too many failed authentications")
 }
 
 fn sasl_element(name: &str, data: Option<&[u8]>) -> Vec<u8> {

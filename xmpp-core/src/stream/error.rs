@@ -209,6 +209,20 @@ impl fmt::Display for StreamError {
 
 impl std::error::Error for StreamError {}
 
+impl From<StreamError> for std::io::Error {
+    /// How a transport with a framing of its own says that the peer broke the rules of the stream.
+    fn from(error: StreamError) -> std::io::Error {
+        std::io::Error::new(std::io::ErrorKind::InvalidData, error)
+    }
+}
+
+impl StreamError {
+    /// The stream error that a transport found, if that is what it says.
+    pub(crate) fn found_by_transport(error: &std::io::Error) -> Option<&StreamError> {
+        error.get_ref()?.downcast_ref()
+    }
+}
+
 /// An address that `see-other-host` gives (RFC 6120 §4.9.3.19).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OtherHost {

@@ -291,7 +291,7 @@ impl Initiator {
             return Err(NegotiationError::Missing("SASL authentication"));
         }
         let named = features.has("sasl-channel-binding", super::features::SASL_CB);
-        let offer = Offer { mechanisms, bindings: named.then(|| features.channel_bindings()) };
+        let offer = Offer { mechanisms, bindings: named.then(|| features.channel_bindings()), sasl2: false };
         // One authentication a negotiation: a server that asks twice gets nobody.
         let credentials = std::mem::replace(&mut self.config.credentials, Credentials::External);
         let mut sasl = ClientSasl::choose(&offer, credentials, &self.bindings, self.secured, &self.config.policy)?;

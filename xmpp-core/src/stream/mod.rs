@@ -6,17 +6,24 @@
 //! the [`Step`]s or [`Task`]s they ask for, in order. Neither owns a socket, a clock or a source of randomness.
 
 mod acceptor;
+pub mod bosh;
 mod component;
 mod error;
 mod features;
+pub mod framing;
 mod header;
 mod initiator;
+mod limits;
 pub mod management;
 pub mod s2s;
+mod sasl2;
 mod sasl_xml;
+mod tokens;
 mod unacked;
 
-pub use acceptor::{Accepted, Acceptor, AcceptorConfig, Entropy, Phase, ResumeError, Resumed, Task};
+pub use acceptor::{
+    Accepted, Acceptor, AcceptorConfig, BindRequest, Bound, Entropy, Phase, ResumeError, Resumed, Task,
+};
 pub use component::{
     ComponentAcceptor, ComponentInitiator, ComponentSecrets, ComponentStep, ComponentTask, component_handshake,
 };
@@ -24,3 +31,6 @@ pub use error::{OtherHost, StreamCondition, StreamError};
 pub use features::Features;
 pub use header::{Header, STREAM_END};
 pub use initiator::{Established, Initiator, InitiatorConfig, NegotiationError, Step, TlsPolicy};
+pub use limits::StreamLimits;
+pub use sasl2::UserAgent;
+pub use tokens::{ClientTokens, Token};

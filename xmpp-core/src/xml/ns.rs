@@ -12,6 +12,8 @@ pub const STREAMS: &str = "http://etherx.jabber.org/streams";
 pub const STREAM_ERRORS: &str = "urn:ietf:params:xml:ns:xmpp-streams";
 /// Stanza error conditions (RFC 6120 §8.3.2).
 pub const STANZA_ERRORS: &str = "urn:ietf:params:xml:ns:xmpp-stanzas";
+/// Stream headers of a framed stream (RFC 7395 §3.3.2).
+pub const FRAMING: &str = "urn:ietf:params:xml:ns:xmpp-framing";
 /// STARTTLS (RFC 6120 §5).
 pub const TLS: &str = "urn:ietf:params:xml:ns:xmpp-tls";
 /// SASL (RFC 6120 §6).

@@ -1,7 +1,7 @@
 //! One first-level element: its text and the index over it.
 use super::build::Stop;
 use super::tape::{Inner, MAX_BYTES, Outer};
-use super::{ElementRef, Rewrite, XmlError, XmlLimits, header, ns, pool, scanner};
+use super::{ElementRef, Event, Rewrite, Scanner, XmlError, XmlLimits, header, ns, pool, scanner};
 use bytes::Bytes;
 use std::sync::{Arc, OnceLock};
 
@@ -43,6 +43,41 @@ impl Stanza {
         };
         pool::put_build(build);
         result
+    }
+
+    /// Parses a document of its own: an element that declares all its namespaces, after an XML declaration maybe. A
+    /// frame of RFC 7395 §3.3.3 is one; comments, processing instructions and document types are refused.
+    pub fn document(text: &str, limits: &XmlLimits) -> Result<Stanza, XmlError> {
+        let mut rest = text.trim_ascii_end().as_bytes();
+        if rest.starts_with(b"<?") {
+            let end = memchr::memmem::find(rest, b"?>").ok_or(XmlError::NotWellFormed("XML declaration"))?;
+            let (declaration, after) = rest.split_at_checked(end + 2).unwrap_or((rest, &[]));
+            header::declaration(declaration)?;
+            rest = after.trim_ascii_start();
+        }
+        if rest.first() != Some(&b'<') {
+            return Err(XmlError::NotWellFormed("no element"));
+        }
+        let mut scanner = Scanner::framed(*limits);
+        match scanner.scan(&mut rest)? {
+            Some(Event::Stanza(stanza)) if rest.is_empty() => Ok(stanza),
+            Some(_) => Err(XmlError::NotWellFormed("more than one element")),
+            None => Err(XmlError::NotWellFormed("the element is not complete")),
+        }
+    }
+
+    /// The start tag of a document's element as an element of its own, if it is all there.
+    pub(crate) fn first_tag(beginning: &[u8], limits: &XmlLimits) -> Option<Stanza> {
+        let declared = if beginning.starts_with(b"<?") { memchr::memmem::find(beginning, b"?>")? + 2 } else { 0 };
+        let from = beginning.get(declared..)?;
+        let from = from.get(memchr::memchr(b'<', from)?..)?;
+        let tag = from.get(..super::seek::tag_end(from)?)?;
+        let mut alone = tag.strip_suffix(b">")?.to_vec();
+        if alone.last() != Some(&b'/') {
+            alone.push(b'/');
+        }
+        alone.push(b'>');
+        Stanza::document(std::str::from_utf8(&alone).ok()?, limits).ok()
     }
 
     /// What a writer wrote: bounded by what it was made from.

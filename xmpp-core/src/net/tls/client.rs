@@ -92,15 +92,24 @@ impl ClientTls {
     }
 
     pub(crate) async fn connect(&self, raw: Raw, domain: &str, direct: bool) -> Result<Transport, TlsError> {
+        let alpn = if direct { vec![self.service().name().as_bytes().to_vec()] } else { Vec::new() };
+        self.shake_hands(raw, domain, alpn).await
+    }
+
+    /// For HTTPS: ALPN is `http/1.1`.
+    #[cfg(feature = "websocket")]
+    pub(crate) async fn connect_http(&self, raw: Raw, host: &str) -> Result<Transport, TlsError> {
+        self.shake_hands(raw, host, vec![b"http/1.1".to_vec()]).await
+    }
+
+    async fn shake_hands(&self, raw: Raw, domain: &str, alpn: Vec<Vec<u8>>) -> Result<Transport, TlsError> {
         let name = server_name(domain)?;
         let limit = |connection: &mut rustls::ClientConnection| connection.set_buffer_limit(Some(BUFFER_LIMIT));
-        let connecting = if direct {
-            let alpn = vec![self.service().name().as_bytes().to_vec()];
-            self.connector.0.with_alpn(alpn).connect_with(name, raw, limit)
-        } else {
-            self.connector.0.connect_with(name, raw, limit)
+        let connecting = match alpn.is_empty() {
+            false => self.connector.0.with_alpn(alpn).connect_with(name, raw, limit).await,
+            true => self.connector.0.connect_with(name, raw, limit).await,
         };
-        let stream = connecting.await.map_err(TlsError::from_io)?;
+        let stream = connecting.map_err(TlsError::from_io)?;
         Ok(Transport::ClientTls(Box::new(SecureClient { stream })))
     }
 

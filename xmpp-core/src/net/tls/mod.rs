@@ -137,12 +137,17 @@ fn problem(reason: &rustls::CertificateError) -> CertificateProblem {
 /// What the initiator can bind to; the handshake must be complete.
 pub(super) fn client_bindings(connection: &rustls::ClientConnection) -> ChannelBindings {
     let server = connection.peer_certificates().and_then(<[_]>::first);
-    ChannelBindings { exporter: exporter(connection), end_point: server.and_then(|c| certificate::end_point(c)) }
+    let end_point = server.and_then(|c| certificate::end_point(c));
+    ChannelBindings { exporter: exporter(connection), end_point, tls_version: version(connection) }
 }
 
 /// What the receiver can bind to, with the `tls-server-end-point` data of the certificate that it showed.
 pub(super) fn server_bindings(connection: &rustls::ServerConnection, end_point: Option<Vec<u8>>) -> ChannelBindings {
-    ChannelBindings { exporter: exporter(connection), end_point }
+    ChannelBindings { exporter: exporter(connection), end_point, tls_version: version(connection) }
+}
+
+fn version<Data>(connection: &rustls::ConnectionCommon<Data>) -> Option<u16> {
+    connection.protocol_version().map(u16::from)
 }
 
 /// RFC 9266 §4.1 asks for an empty context. In TLS 1.2 that differs from none at all (RFC 5705 §4), and is only sound

@@ -291,10 +291,10 @@ async fn reload_serves_the_new_certificate_and_keeps_the_old_on_error() {
 async fn abuse_a028_garbage_and_broken_handshakes_end_with_an_error() {
     let server = ServerTls::single(dns("example.org", &ca())).unwrap();
     for garbage in [&b"<stream:stream to='example.org'>"[..], &[0x16, 3, 1, 0, 5, 1, 0, 0, 1, 0], &[], &[0xff; 3000]] {
-        let (mut a, b) = tokio::io::duplex(8192);
+        let (mut a, b) = Transport::pair(8192);
         a.write_all(garbage).await.unwrap();
         a.shutdown().await.unwrap();
-        let (result, _) = tokio::join!(Transport::from(b).upgrade_server(&server), async {
+        let (result, _) = tokio::join!(b.upgrade_server(&server), async {
             let mut rest = Vec::new();
             a.read_to_end(&mut rest).await
         });
@@ -307,7 +307,7 @@ async fn abuse_a028_fragmented_client_hello_is_served() {
     let ca = ca();
     let server = ServerTls::single(dns("example.org", &ca)).unwrap();
     let client = trusting(&ca).build().unwrap();
-    let ((a, mut near), (mut far, b)) = (tokio::io::duplex(4096), tokio::io::duplex(4096));
+    let ((a, mut near), (mut far, b)) = (Transport::pair(4096), Transport::pair(4096));
     let relay = async {
         let (mut from_client, mut to_client) = tokio::io::split(&mut near);
         let (mut from_server, mut to_server) = tokio::io::split(&mut far);
@@ -319,12 +319,7 @@ async fn abuse_a028_fragmented_client_hello_is_served() {
         };
         tokio::join!(octet_by_octet, tokio::io::copy(&mut from_server, &mut to_client))
     };
-    let handshakes = async {
-        tokio::join!(
-            Transport::from(a).upgrade_client(&client, "example.org"),
-            Transport::from(b).upgrade_server(&server)
-        )
-    };
+    let handshakes = async { tokio::join!(a.upgrade_client(&client, "example.org"), b.upgrade_server(&server)) };
     tokio::select! {
         (a, b) = handshakes => assert!(a.is_ok() && b.is_ok()),
         _ = relay => panic!("the relay ended first"),

@@ -14,6 +14,8 @@ pub struct Offer {
     pub mechanisms: Vec<String>,
     /// The types of `<sasl-channel-binding/>` (XEP-0440), `None` if it wasn't there.
     pub bindings: Option<Vec<String>>,
+    /// Whether it is the offer of SASL2 (XEP-0388), for which XEP-0440 §4 is stricter.
+    pub sasl2: bool,
 }
 
 impl Offer {
@@ -43,13 +45,19 @@ pub(super) fn choose(
 ) -> Result<Run, ChooseError> {
     let run = match credentials {
         Credentials::Password { username, password, cached } => match choose_scram(offer, bindings, &Hash::ALL)? {
-            Some((mechanism, binding)) => scram(offer, policy, mechanism, binding, username, Some(password), cached),
+            Some((mechanism, binding)) => {
+                let binding = (binding, bindings.tls_version);
+                scram(offer, policy, mechanism, binding, username, Some(password), cached)
+            }
             None if !offer.offers(Mechanism::Plain) || scram_on_offer(offer) => return Err(offer.none_common()),
             None if !secured || !policy.plain => return Err(ChooseError::PlainRefused),
             None => Run::Plain { username, password },
         },
         Credentials::Keys { username, keys } => match choose_scram(offer, bindings, &[keys.hash])? {
-            Some((mechanism, binding)) => scram(offer, policy, mechanism, binding, username, None, Some(keys)),
+            Some((mechanism, binding)) => {
+                let binding = (binding, bindings.tls_version);
+                scram(offer, policy, mechanism, binding, username, None, Some(keys))
+            }
             None => return Err(offer.none_common()),
         },
         Credentials::External if offer.offers(Mechanism::External) => Run::External,
@@ -69,7 +77,7 @@ fn scram(
     offer: &Offer,
     policy: &ClientPolicy,
     mechanism: Mechanism,
-    binding: Binding,
+    binding: (Binding, Option<u16>),
     username: String,
     password: Option<Zeroizing<String>>,
     cached: Option<ScramKeys>,
@@ -105,6 +113,10 @@ fn choose_scram(
             Some(types) if !types.is_empty() && scram_on_offer(offer) => Err(ChooseError::ContradictoryBindings),
             _ => Ok(best(false).map(|mechanism| (mechanism, Binding::NotOffered))),
         };
+    }
+    if offer.sasl2 && offer.bindings.as_ref().is_none_or(Vec::is_empty) {
+        // Mechanisms without a type that they could use: the types were removed on the way.
+        return Err(ChooseError::ContradictoryBindings);
     }
     let announced = |binding: &BindingType| match &offer.bindings {
         // Servers from before XEP-0440 know tls-unique alone, which TLS 1.3 does not have, and answer any other type

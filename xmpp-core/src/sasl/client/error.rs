@@ -52,6 +52,9 @@ pub enum SaslError {
     /// What the server announced isn't what arrived (XEP-0474).
     #[error("the list of mechanisms was changed on its way: somebody is in between")]
     Tampered,
+    /// The server speaks another version of TLS than we do (XEP-0515).
+    #[error("the server sees another version of TLS: somebody is in between")]
+    OtherTls,
     /// No channel-binding type is shared, and the server doesn't vouch for its list (XEP-0474 §7).
     #[error("no channel-binding type is shared, and the server doesn't vouch for its list")]
     Unvouched,

@@ -17,8 +17,9 @@ pub use custom::ForeignMechanism;
 pub use error::{ChooseError, SaslError};
 
 use self::scram::ScramClient;
-use super::scram::{DeriveJob, Nonce, ScramKeys};
-use super::{ChannelBindings, MAX_MESSAGE, Mechanism};
+use super::scram::{DeriveJob, Nonce, ScramKeys, UpgradeJob};
+use super::{ChannelBindings, Hash, MAX_MESSAGE, Mechanism, token};
+use subtle::ConstantTimeEq as _;
 
 /// How a client proves who it is.
 #[non_exhaustive]
@@ -121,6 +122,8 @@ impl ClientSuccess {
     pub fn floor(&self) -> Option<Mechanism> {
         match self.mechanism? {
             Mechanism::Anonymous => None,
+            // A token says no more than the login that it was given at.
+            token if token.token_hash().is_some() => None,
             Mechanism::External => Some(Mechanism::ScramSha1),
             _ if self.vouched => Some(Mechanism::ScramSha1),
             mechanism => Some(mechanism),
@@ -154,6 +157,12 @@ enum Run {
     /// The trace; taken when it has been sent.
     Anonymous(Option<String>),
     Custom(Box<dyn ClientMechanism>),
+    /// The only message, and the answer that proves the server.
+    Token {
+        mechanism: Mechanism,
+        message: Vec<u8>,
+        answer: Vec<u8>,
+    },
 }
 
 impl fmt::Debug for Run {
@@ -170,6 +179,7 @@ impl Run {
             Run::External => Some(Mechanism::External),
             Run::Anonymous(_) => Some(Mechanism::Anonymous),
             Run::Custom(custom) => Mechanism::from_name(custom.name()),
+            Run::Token { mechanism, .. } => Some(*mechanism),
         }
     }
 
@@ -193,6 +203,40 @@ impl ClientSasl {
     ) -> Result<ClientSasl, ChooseError> {
         let run = choose::choose(offer, credentials, bindings, secured, policy)?;
         Ok(ClientSasl { authzid: None, run, state: State::New })
+    }
+
+    /// Logs in by a token that the server gave for this mechanism (XEP-0484). `None` where the mechanism is not one of
+    /// tokens, or the channel has not the binding that it wants.
+    pub fn with_token(
+        mechanism: Mechanism,
+        username: &str,
+        token: &str,
+        bindings: &ChannelBindings,
+    ) -> Option<ClientSasl> {
+        let (message, answer) = token::initiate(mechanism, username, token, bindings)?;
+        Some(ClientSasl { authzid: None, run: Run::Token { mechanism, message, answer }, state: State::New })
+    }
+
+    /// What makes the salted password that a server asks for to offer a stronger mechanism from now on (XEP-0480 §3);
+    /// `None` where the password is not known, or `iterations` is not what the policy allows.
+    pub fn upgrade(&self, hash: Hash, salt: &[u8], iterations: u32, policy: &ClientPolicy) -> Option<UpgradeJob> {
+        let password = self.password().filter(|_| policy.iterations.contains(&iterations))?;
+        Some(UpgradeJob { hash, password: password.clone(), salt: salt.to_vec(), iterations })
+    }
+
+    /// Whether a login by the chosen mechanism is a good moment for [`upgrade`](Self::upgrade): the password is known,
+    /// and the channel is bound (XEP-0480 §6), or the server sees the password as it is.
+    pub fn may_upgrade(&self) -> bool {
+        let good = self.run.mechanism().is_some_and(|one| one.is_plus() || one == Mechanism::Plain);
+        good && self.password().is_some()
+    }
+
+    fn password(&self) -> Option<&Zeroizing<String>> {
+        match &self.run {
+            Run::Scram(scram) => scram.password(),
+            Run::Plain { password, .. } => Some(password),
+            _ => None,
+        }
     }
 
     /// Acts as somebody else: a bare address on a client's stream, a domain on a server's (RFC 6120 §6.3.8). Not for
@@ -227,6 +271,7 @@ impl ClientSasl {
             }
             Run::External => Some(authzid.unwrap_or_default().as_bytes().to_vec()),
             Run::Anonymous(trace) => trace.take().map(String::into_bytes),
+            Run::Token { message, .. } => Some(std::mem::take(message)),
             Run::Custom(custom) => match custom.initial() {
                 Ok(initial) => initial,
                 Err(error) => {
@@ -246,7 +291,7 @@ impl ClientSasl {
             Run::Custom(custom) => custom.challenge(payload).map(ClientStep::Send),
             // Sent without an initial response, which some servers then ask for.
             Run::Anonymous(None) if payload.is_empty() => Ok(ClientStep::Send(Vec::new())),
-            Run::Plain { .. } | Run::External | Run::Anonymous(_) => Err(SaslError::OutOfOrder),
+            Run::Plain { .. } | Run::External | Run::Anonymous(_) | Run::Token { .. } => Err(SaslError::OutOfOrder),
         };
         self.over_if_failed(step)
     }
@@ -271,6 +316,11 @@ impl ClientSasl {
                 custom.success(payload)?;
                 (None, false)
             }
+            Run::Token { answer, .. } => match payload {
+                Some(given) if bool::from(given.ct_eq(answer)) => (None, false),
+                Some([_, ..]) => return Err(SaslError::BadSignature),
+                _ => return Err(SaslError::NoSignature),
+            },
             Run::Plain { .. } | Run::External | Run::Anonymous(_) => (None, false),
         };
         Ok(ClientSuccess { mechanism: self.run.mechanism(), vouched, keys })

@@ -33,6 +33,7 @@ pub(super) struct ScramClient {
     pub(super) mechanism: Mechanism,
     hash: Hash,
     binding: Binding,
+    tls_version: Option<u16>,
     offer: Offer,
     iterations: RangeInclusive<u32>,
     username: String,
@@ -69,7 +70,7 @@ struct Challenge {
 impl ScramClient {
     pub(super) fn new(
         mechanism: Mechanism,
-        binding: Binding,
+        (binding, tls_version): (Binding, Option<u16>),
         offer: Offer,
         iterations: RangeInclusive<u32>,
         username: String,
@@ -81,6 +82,7 @@ impl ScramClient {
             mechanism,
             hash,
             binding,
+            tls_version,
             offer,
             iterations,
             username,
@@ -89,6 +91,11 @@ impl ScramClient {
             vouched: false,
             stage: Stage::New,
         }
+    }
+
+    /// The password, where it is known.
+    pub(super) fn password(&self) -> Option<&Zeroizing<String>> {
+        self.password.as_ref()
     }
 
     pub(super) fn start(&mut self, nonce: Nonce, authzid: Option<&str>) -> Vec<u8> {
@@ -138,6 +145,12 @@ impl ScramClient {
             (Some(announced), _) if *announced != self.announcement() => return Err(SaslError::Tampered),
             (None, Binding::Suspect) => return Err(SaslError::Unvouched),
             (announced, _) => self.vouched = announced.is_some(),
+        }
+        // XEP-0515 §5.2: two channels of different versions are not one channel.
+        if let (Some(theirs), Some(ours)) = (server.tls_version, self.tls_version)
+            && theirs != format!("{ours:04x}")
+        {
+            return Err(SaslError::OtherTls);
         }
         let challenge = Challenge {
             text: payload.to_vec(),

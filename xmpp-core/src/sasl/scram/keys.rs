@@ -118,12 +118,16 @@ impl ScramKeys {
     /// Derives them from a password. Blocks for the time of `iterations` hashes: milliseconds.
     pub fn derive(hash: Hash, password: &str, salt: &[u8], iterations: u32) -> ScramKeys {
         let salted = salted_password(hash, prepare_password(password).as_bytes(), salt, iterations);
+        Self::from_salted(hash, &salted, salt, iterations)
+    }
+
+    fn from_salted(hash: Hash, salted: &[u8], salt: &[u8], iterations: u32) -> ScramKeys {
         ScramKeys {
             hash,
             salt: salt.to_vec(),
             iterations,
-            client_key: hmac(hash, &salted, &[b"Client Key"]).to_vec(),
-            server_key: hmac(hash, &salted, &[b"Server Key"]).to_vec(),
+            client_key: hmac(hash, salted, &[b"Client Key"]).to_vec(),
+            server_key: hmac(hash, salted, &[b"Server Key"]).to_vec(),
         }
     }
 
@@ -180,6 +184,31 @@ impl DeriveJob {
     }
 }
 
+/// A salted password to be derived for a server that wants to offer a stronger mechanism (XEP-0480), off the reactor.
+pub struct UpgradeJob {
+    pub(in crate::sasl) hash: Hash,
+    pub(in crate::sasl) password: Zeroizing<String>,
+    pub(in crate::sasl) salt: Vec<u8>,
+    pub(in crate::sasl) iterations: u32,
+}
+
+impl UpgradeJob {
+    /// Runs it. Blocks like [`DeriveJob::run`]. What it returns is as good as the password for this server.
+    pub fn run(self) -> Zeroizing<Vec<u8>> {
+        let password = prepare_password(&self.password);
+        Zeroizing::new(salted_password(self.hash, password.as_bytes(), &self.salt, self.iterations).to_vec())
+    }
+}
+
+impl fmt::Debug for UpgradeJob {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("UpgradeJob")
+            .field("hash", &self.hash)
+            .field("iterations", &self.iterations)
+            .finish_non_exhaustive()
+    }
+}
+
 impl fmt::Debug for DeriveJob {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("DeriveJob")
@@ -209,6 +238,13 @@ impl ScramCredentials {
     /// Derives them from a password. Blocks for the time of `iterations` hashes: milliseconds.
     pub fn derive(hash: Hash, password: &str, salt: &[u8], iterations: u32) -> ScramCredentials {
         ScramKeys::derive(hash, password, salt, iterations).credentials()
+    }
+
+    /// From what a client has derived with this salt and these iterations (SaltedPassword; XEP-0480 §3); `None` if it is
+    /// not as long as a digest.
+    pub fn from_salted_password(hash: Hash, salted: &[u8], salt: &[u8], iterations: u32) -> Option<ScramCredentials> {
+        let right = salted.len() == hash.length();
+        right.then(|| ScramKeys::from_salted(hash, salted, salt, iterations).credentials())
     }
 
     /// Whether this is the password, for PLAIN. Blocks like [`derive`](Self::derive); compares in constant time.

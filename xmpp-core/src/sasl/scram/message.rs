@@ -54,6 +54,8 @@ pub(in crate::sasl) struct ServerFirst<'a> {
     pub(in crate::sasl) iterations: u32,
     /// XEP-0474's hash of what was announced.
     pub(in crate::sasl) announced: Option<Vec<u8>>,
+    /// XEP-0515's version of TLS.
+    pub(in crate::sasl) tls_version: Option<&'a str>,
 }
 
 #[derive(Debug)]
@@ -106,14 +108,16 @@ impl<'a> ServerFirst<'a> {
             return Err(SyntaxError::Attribute('i'));
         }
         let iterations = iterations.parse().map_err(|_| SyntaxError::Attribute('i'))?;
-        let mut announced = None;
+        let (mut announced, mut tls_version) = (None, None);
         attributes.extensions(|name, value| {
-            if name == 'h' {
-                announced = Some(decode(value, 'h')?);
+            match name {
+                'h' => announced = Some(decode(value, 'h')?),
+                't' => tls_version = Some(value),
+                _ => {}
             }
             Ok(())
         })?;
-        Ok(ServerFirst { nonce, salt, iterations, announced })
+        Ok(ServerFirst { nonce, salt, iterations, announced, tls_version })
     }
 }
 

@@ -4,7 +4,7 @@ mod keys;
 pub(super) mod message;
 mod nonce;
 
-pub use keys::{DeriveJob, SALT_LENGTH, ScramCredentials, ScramKeys};
+pub use keys::{DeriveJob, SALT_LENGTH, ScramCredentials, ScramKeys, UpgradeJob};
 pub(super) use keys::{digest, hmac, proof, verify_proof};
 pub use nonce::Nonce;
 

@@ -12,7 +12,7 @@ pub use policy::ServerPolicy;
 
 use self::scram::{FirstReceived, ScramFinal};
 use super::scram::{Nonce, ScramCredentials};
-use super::{BindingType, Hash, MAX_MESSAGE, Mechanism, SaslCondition, SaslFailure};
+use super::{BindingType, Hash, MAX_MESSAGE, Mechanism, SaslCondition, SaslFailure, TokenProof};
 
 /// What the server has to do next.
 #[non_exhaustive]
@@ -36,6 +36,8 @@ pub enum ServerStep {
         /// The password as it was sent; [`ScramCredentials::verify_password`] prepares it.
         password: Zeroizing<String>,
     },
+    /// Look the client's tokens up and hand the answer of [`TokenProof::verify`] to [`ServerSasl::token`].
+    CheckToken(TokenProof),
     /// Send `<success/>`.
     Success(Authenticated),
     /// Send `<failure/>`; close the stream with `policy-violation` if [`ServerSasl::attempts_left`] is 0.
@@ -55,6 +57,7 @@ impl fmt::Debug for ServerStep {
             ServerStep::CheckPassword { username, .. } => {
                 f.debug_struct("CheckPassword").field("username", username).finish_non_exhaustive()
             }
+            ServerStep::CheckToken(proof) => f.debug_tuple("CheckToken").field(proof).finish(),
             ServerStep::Success(authenticated) => f.debug_tuple("Success").field(authenticated).finish(),
             ServerStep::Failure(failure) => f.debug_tuple("Failure").field(failure).finish(),
         }
@@ -112,6 +115,7 @@ enum State {
         username: String,
         authzid: Option<String>,
     },
+    Token(String, Mechanism),
     Done,
 }
 
@@ -123,6 +127,7 @@ impl fmt::Debug for State {
             State::Lookup(_) => "Lookup",
             State::Final(_) => "Final",
             State::Password { .. } => "Password",
+            State::Token(..) => "Token",
             State::Done => "Done",
         })
     }
@@ -139,6 +144,11 @@ impl ServerSasl {
         self.policy.offered().collect()
     }
 
+    /// The mechanisms of tokens to announce (XEP-0484 §3.1), in the policy's order.
+    pub fn offered_tokens(&self) -> Vec<Mechanism> {
+        self.policy.offered_tokens().collect()
+    }
+
     /// The channel-binding types to announce (XEP-0440); none if no mechanism uses them.
     pub fn bindings(&self) -> Vec<BindingType> {
         if self.policy.offers_plus() { self.policy.bindings.types() } else { Vec::new() }
@@ -152,13 +162,8 @@ impl ServerSasl {
 
     /// Takes `<auth/>`. One that comes during a handshake replaces it (RFC 6120 §6.4.2). The nonce must be fresh.
     pub fn auth(&mut self, mechanism: &str, initial: Option<&[u8]>, nonce: Nonce) -> ServerStep {
-        match std::mem::replace(&mut self.state, State::Idle) {
-            State::Done => return self.after_success(),
-            State::Idle => {}
-            _ => self.failures = self.failures.saturating_add(1),
-        }
-        if self.attempts_left() == 0 {
-            return self.fail(SaslFailure::new(SaslCondition::TemporaryAuthFailure, "too many attempts"));
+        if let Err(refused) = self.begin() {
+            return refused;
         }
         let Some(mechanism) = Mechanism::from_name(mechanism) else {
             return self.fail(SaslCondition::InvalidMechanism);
@@ -180,6 +185,54 @@ impl ServerSasl {
         }
     }
 
+    /// Takes the beginning of an authentication by token, all of which is in the initial response (XEP-0484).
+    pub fn token_auth(&mut self, mechanism: &str, initial: Option<&[u8]>) -> ServerStep {
+        if let Err(refused) = self.begin() {
+            return refused;
+        }
+        let offered = self.policy.offered_tokens().find(|offered| offered.name() == mechanism);
+        let (Some(mechanism), Some(message)) = (offered, initial) else {
+            let missing = offered.map_or(SaslCondition::InvalidMechanism, |_| SaslCondition::MalformedRequest);
+            return self.fail(missing);
+        };
+        if message.len() > MAX_MESSAGE {
+            return self.fail(SaslCondition::MalformedRequest);
+        }
+        match TokenProof::parse(mechanism, message, &self.policy.bindings) {
+            Ok(proof) => {
+                self.state = State::Token(proof.username().to_owned(), mechanism);
+                ServerStep::CheckToken(proof)
+            }
+            Err(failure) => self.fail(failure),
+        }
+    }
+
+    /// Answers [`ServerStep::CheckToken`]: what [`TokenProof::verify`] returned for the right token.
+    pub fn token(&mut self, answer: Option<Vec<u8>>) -> ServerStep {
+        match (std::mem::replace(&mut self.state, State::Idle), answer) {
+            (State::Token(username, mechanism), Some(data)) => {
+                let identity = Identity::User { username, authzid: None };
+                self.finish(Ok(Authenticated { identity, mechanism, data: Some(data) }))
+            }
+            (State::Token(..), None) => self.fail(SaslCondition::NotAuthorized),
+            (State::Done, _) => self.after_success(),
+            _ => self.fail(SaslCondition::TemporaryAuthFailure),
+        }
+    }
+
+    /// A handshake begins; one that was going on has failed.
+    fn begin(&mut self) -> Result<(), ServerStep> {
+        match std::mem::replace(&mut self.state, State::Idle) {
+            State::Done => return Err(self.after_success()),
+            State::Idle => {}
+            _ => self.failures = self.failures.saturating_add(1),
+        }
+        if self.attempts_left() == 0 {
+            return Err(self.fail(SaslFailure::new(SaslCondition::TemporaryAuthFailure, "too many attempts")));
+        }
+        Ok(())
+    }
+
     /// Takes the payload of `<response/>`.
     pub fn response(&mut self, payload: &[u8]) -> ServerStep {
         match std::mem::replace(&mut self.state, State::Idle) {
@@ -191,7 +244,7 @@ impl ServerSasl {
                 self.finish(step)
             }
             State::Done => self.after_success(),
-            State::Idle | State::Lookup(_) | State::Password { .. } | State::Final(_) => {
+            State::Idle | State::Lookup(_) | State::Password { .. } | State::Token(..) | State::Final(_) => {
                 self.fail(SaslFailure::new(SaslCondition::MalformedRequest, "no response was asked for"))
             }
         }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::super::{BindingType, ChannelBindings, Mechanism};
+use super::super::{BindingType, ChannelBindings, Mechanism, token::is_possible};
 
 /// What a server offers on one stream.
 #[derive(Clone)]
@@ -13,6 +13,9 @@ pub struct ServerPolicy {
     /// PLAIN under TLS, PLUS with a binding, EXTERNAL with a certificate. By default all but ANONYMOUS, the strongest
     /// first.
     pub mechanisms: Vec<Mechanism>,
+    /// The mechanisms of tokens (XEP-0484), of which those are offered, under TLS alone, that the channel allows.
+    /// None by default.
+    pub tokens: Vec<Mechanism>,
     /// Whether the stream is under TLS.
     pub secured: bool,
     /// What is known of the TLS connection.
@@ -28,7 +31,7 @@ pub struct ServerPolicy {
     pub iterations: u32,
     /// From which the salts of accounts that don't exist come: random, the same for all streams, kept across restarts.
     pub secret: Arc<[u8]>,
-    /// Whether to sign what was announced (XEP-0474). On by default.
+    /// Whether to sign what was announced (XEP-0474), and the version of TLS (XEP-0515). On by default.
     pub announcement_hash: bool,
     /// How many handshakes may fail before the stream is closed, 2 to 5 (RFC 6120 §6.4.5). 3 by default.
     pub max_failures: u32,
@@ -39,6 +42,7 @@ impl ServerPolicy {
     pub fn new(domain: impl Into<String>, secret: impl Into<Arc<[u8]>>) -> ServerPolicy {
         ServerPolicy {
             mechanisms: Mechanism::ALL.into_iter().filter(|mechanism| *mechanism != Mechanism::Anonymous).collect(),
+            tokens: Vec::new(),
             secured: false,
             bindings: ChannelBindings::default(),
             external: Vec::new(),
@@ -56,8 +60,13 @@ impl ServerPolicy {
             Mechanism::Plain => self.secured,
             Mechanism::External => self.secured && !self.external.is_empty(),
             _ if mechanism.is_plus() => self.secured && !self.bindings.is_empty(),
-            _ => true,
+            _ => mechanism.token_hash().is_none(),
         })
+    }
+
+    pub(super) fn offered_tokens(&self) -> impl Iterator<Item = Mechanism> + '_ {
+        let possible = |mechanism: &Mechanism| self.secured && is_possible(*mechanism, &self.bindings);
+        self.tokens.iter().copied().filter(possible)
     }
 
     pub(super) fn offers_plus(&self) -> bool {

@@ -98,6 +98,10 @@ impl FirstReceived {
             let announced = announcement_hash(self.hash, policy.offered().map(Mechanism::name), bindings);
             text.push_str(",h=");
             text.push_str(&STANDARD.encode(announced));
+            // XEP-0515 §5.1, and it asks for the hash beside it.
+            if let Some(version) = policy.bindings.tls_version {
+                text.push_str(&format!(",t={version:04x}"));
+            }
         }
         (text.clone().into_bytes(), ScramFinal { first: self, server_first: text, credentials, known })
     }

@@ -146,7 +146,7 @@ fn abuse_a032_channel_binding_flags() {
 fn abuse_a032_somebody_in_the_middle_has_another_channel() {
     let account = Account::new("juliet", "r0m30", ITERATIONS);
     for (exporter, end_point) in [(Some([9; 32]), None), (None, Some(vec![9; 32]))] {
-        let seen = ChannelBindings { exporter, end_point };
+        let seen = ChannelBindings { exporter, end_point, tls_version: None };
         let mut server = ServerSasl::new(policy());
         let mut client = ClientSasl::choose(
             &offer(&server),
@@ -162,7 +162,7 @@ fn abuse_a032_somebody_in_the_middle_has_another_channel() {
 }
 
 fn client_after_start() -> ClientSasl {
-    let offer = Offer { mechanisms: vec!["SCRAM-SHA-256".to_owned()], bindings: None };
+    let offer = Offer { mechanisms: vec!["SCRAM-SHA-256".to_owned()], bindings: None, sasl2: false };
     let credentials = Credentials::password("juliet", "r0m30");
     let mut client =
         ClientSasl::choose(&offer, credentials, &ChannelBindings::default(), true, &ClientPolicy::default()).unwrap();
@@ -334,7 +334,8 @@ fn abuse_a034_the_announcement_was_changed() {
 #[test]
 fn abuse_a034_nothing_below_what_was_used_before() {
     let choose = |names: &[&str], floor, secured| {
-        let offer = Offer { mechanisms: names.iter().map(|&name| name.to_owned()).collect(), bindings: None };
+        let offer =
+            Offer { mechanisms: names.iter().map(|&name| name.to_owned()).collect(), bindings: None, sasl2: false };
         let policy = ClientPolicy { floor, ..ClientPolicy::default() };
         ClientSasl::choose(&offer, Credentials::password("a", "b"), &ChannelBindings::default(), secured, &policy)
             .map(|client| client.mechanism_name().to_owned())

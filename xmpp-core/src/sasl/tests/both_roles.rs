@@ -172,7 +172,7 @@ fn a_custom_mechanism_takes_part() {
             Ok(payload.to_ascii_uppercase())
         }
     }
-    let offered = Offer { mechanisms: vec!["X-TOKEN".to_owned()], bindings: None };
+    let offered = Offer { mechanisms: vec!["X-TOKEN".to_owned()], bindings: None, sasl2: false };
     let choose = |offered: &Offer| {
         let credentials = Credentials::Custom(Box::new(Token));
         ClientSasl::choose(offered, credentials, &bindings(), true, &ClientPolicy::default())

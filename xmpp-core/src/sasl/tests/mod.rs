@@ -25,7 +25,7 @@ pub(super) fn policy() -> ServerPolicy {
 }
 
 pub(super) fn bindings() -> ChannelBindings {
-    ChannelBindings { exporter: Some([1; 32]), end_point: Some(vec![2; 32]) }
+    ChannelBindings { exporter: Some([1; 32]), end_point: Some(vec![2; 32]), tls_version: None }
 }
 
 pub(super) fn offer(server: &ServerSasl) -> Offer {
@@ -33,6 +33,7 @@ pub(super) fn offer(server: &ServerSasl) -> Offer {
     Offer {
         mechanisms: server.offered().into_iter().map(|mechanism| mechanism.name().to_owned()).collect(),
         bindings: (!bindings.is_empty()).then(|| bindings.into_iter().map(|b| b.name().to_owned()).collect()),
+        sasl2: false,
     }
 }
 
@@ -95,6 +96,7 @@ pub(super) fn converse(
     let mut number = 1;
     loop {
         step = match step {
+            ServerStep::CheckToken(_) => panic!("no token was used"),
             ServerStep::NeedCredentials { username, hash, .. } => server.credentials(account.find(&username, hash)),
             ServerStep::CheckPassword { username, password } => {
                 let credentials = account

@@ -32,7 +32,7 @@ fn rfc5802_5_vectors_both_roles() {
         let binding = STANDARD.decode(get("cb")).unwrap();
         let exporter = <[u8; 32]>::try_from(binding).ok();
         assert_eq!(plus, exporter.is_some());
-        let known = ChannelBindings { exporter, end_point: None };
+        let known = ChannelBindings { exporter, end_point: None, tls_version: None };
         let client_bindings = if gs2.starts_with('y') { bindings() } else { known.clone() };
         let username = get("user").replace("=2C", ",").replace("=3D", "=");
         let authzid = gs2.split_once("a=").map(|(_, authzid)| authzid.trim_end_matches(','));
@@ -44,6 +44,7 @@ fn rfc5802_5_vectors_both_roles() {
         let offer = Offer {
             mechanisms: vec![mechanism.name().to_owned()],
             bindings: plus.then(|| vec!["tls-exporter".to_owned()]),
+            sasl2: false,
         };
         let credentials = Credentials::password(username.clone(), get("password"));
         let mut client =

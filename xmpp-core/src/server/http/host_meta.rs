@@ -10,8 +10,10 @@ use axum::response::{IntoResponse, Response};
 const XRD: &str = "http://docs.oasis-open.org/ns/xri/xrd-1.0";
 
 /// What is mounted: the relation that names it, the scheme over TLS and without, and the path.
-const CONNECTIONS: &[(&str, [&str; 2], &str)] =
-    &[("urn:xmpp:alt-connections:websocket", ["wss", "ws"], super::WEBSOCKET_PATH)];
+const CONNECTIONS: &[(&str, [&str; 2], &str)] = &[
+    ("urn:xmpp:alt-connections:websocket", ["wss", "ws"], super::WEBSOCKET_PATH),
+    ("urn:xmpp:alt-connections:xbosh", ["https", "http"], super::BOSH_PATH),
+];
 
 /// `/.well-known/host-meta`, an XRD document.
 pub(super) async fn xrd(
@@ -55,7 +57,8 @@ fn links(server: &Server, peer: WebPeer, headers: &HeaderMap) -> Option<Vec<(&'s
     let link = |(rel, [tls, open], path): &(&'static str, [&str; 2], &str)| {
         (*rel, format!("{}://{host}{path}", if secured { tls } else { open }))
     };
-    Some(CONNECTIONS.iter().map(link).collect())
+    let bosh = server.http().settings.bosh;
+    Some(CONNECTIONS.iter().filter(|(_, _, path)| bosh || *path != super::BOSH_PATH).map(link).collect())
 }
 
 fn no_host() -> Response {

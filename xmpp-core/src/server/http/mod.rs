@@ -1,12 +1,15 @@
 //! The HTTP face of a server: one listener for XMPP over WebSocket (RFC 7395), BOSH (XEP-0124, XEP-0206), the
 //! host-meta documents that tell browsers where those are (XEP-0156), and whatever extensions mount.
 
+mod bosh;
 mod cors;
 mod host_meta;
 mod listen;
 mod patient;
 mod proxies;
+mod websocket;
 
+pub(super) use bosh::Sessions as BoshSessions;
 pub use proxies::IpRange;
 
 use super::{Server, listener::Entry};
@@ -18,16 +21,26 @@ use std::sync::Arc;
 /// Where XMPP over WebSocket is mounted.
 const WEBSOCKET_PATH: &str = "/xmpp-websocket";
 
+/// Where BOSH is mounted, unless it is switched off.
+const BOSH_PATH: &str = "/http-bind";
+
 /// How a server appears over HTTP. Nothing listens until [`Server::listen_http`] or [`Server::listen_https`].
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Http {
     public_url: Option<String>,
     proxies: Vec<IpRange>,
     origins: Option<Vec<String>>,
+    bosh: bool,
+}
+
+impl Default for Http {
+    fn default() -> Http {
+        Http { public_url: None, proxies: Vec::new(), origins: None, bosh: true }
+    }
 }
 
 impl Http {
-    /// WebSocket and host-meta, for scripts of any origin, with no proxy in front.
+    /// WebSocket, BOSH and host-meta, for scripts of any origin, with no proxy in front.
     pub fn new() -> Http {
         Http::default()
     }
@@ -53,6 +66,13 @@ impl Http {
     #[must_use]
     pub fn origins(mut self, origins: impl IntoIterator<Item = impl Into<String>>) -> Http {
         self.origins = Some(origins.into_iter().map(Into::into).collect());
+        self
+    }
+
+    /// Whether clients may use BOSH (XEP-0206), at `/http-bind`: they may unless this is false.
+    #[must_use]
+    pub fn bosh(mut self, bosh: bool) -> Http {
+        self.bosh = bosh;
         self
     }
 
@@ -100,11 +120,14 @@ impl Server {
     /// All routes: the server's own, then those of extensions.
     fn router(&self) -> Router {
         let face = &self.inner().http;
-        let own = Router::new()
+        let mut own = Router::new()
+            .route(WEBSOCKET_PATH, get(websocket::open))
             .route("/.well-known/host-meta", get(host_meta::xrd))
-            .route("/.well-known/host-meta.json", get(host_meta::json))
-            .with_state(self.clone());
-        own.merge(face.routes.clone())
+            .route("/.well-known/host-meta.json", get(host_meta::json));
+        if face.settings.bosh {
+            own = own.route(BOSH_PATH, get(bosh::get).post(bosh::post).options(bosh::options));
+        }
+        own.with_state(self.clone()).merge(face.routes.clone())
     }
 
     fn http(&self) -> &Arc<Face> {

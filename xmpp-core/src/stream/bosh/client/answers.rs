@@ -1,0 +1,168 @@
+//! Answers, taken in the order of their requests.
+
+use super::{BoshClient, BoshError, Errand, Phase};
+use crate::{
+    stream::{
+        Header, STREAM_END, StreamError,
+        bosh::{Body, BoshCondition, HTTPBIND, body::number},
+    },
+    xml::{Writer, XmlLimits, ns},
+};
+use std::time::Duration;
+
+/// Answers of `type='error'` that are obeyed in a row.
+const RECOVERIES: u32 = 8;
+
+impl BoshClient {
+    /// An HTTP response to the request of this ticket has come.
+    pub fn answered(&mut self, ticket: u64, status: u16, content: &[u8], now: Duration) -> Vec<Errand> {
+        let mut out = Vec::new();
+        let Some((&rid, flight)) = self.flights.iter_mut().find(|(_, flight)| flight.ticket == ticket) else {
+            return out;
+        };
+        if flight.answer.is_some() {
+            return out;
+        }
+        if status != 200 {
+            // XEP-0124 §17.1: these end the session; others may come from a proxy, and pass.
+            if !matches!(status, 400 | 403 | 404 | 405) {
+                return self.failed(ticket, now);
+            }
+            self.break_off(BoshError::Status(status), &mut out);
+            return out;
+        }
+        let mut limits = XmlLimits::authenticated();
+        limits.stanza_bytes = self.config.stanza_bytes;
+        // A response holds all that has come together, each stanza of which the client's own scanner judges.
+        limits.stanza_bytes = limits.stanza_bytes.saturating_mul(4);
+        limits.elements = u32::MAX >> 1;
+        let Ok(body) = Body::parse(content, &limits) else {
+            self.break_off(BoshError::Protocol("what it answered is no <body/>"), &mut out);
+            return out;
+        };
+        if body.attr("type").as_deref() == Some("error") {
+            self.recover(rid, &mut out);
+            return out;
+        }
+        self.recoveries = 0;
+        flight.answer = Some(body);
+        while self.phase != Phase::Over
+            && let Some(first) = self.flights.first_entry()
+            && first.get().answer.is_some()
+        {
+            if let Some(body) = first.remove().answer {
+                // Two requests may come closer together than they went: the answer is what proves the first to be there.
+                self.last_answer = Some(now);
+                self.take(&body, &mut out);
+            }
+        }
+        self.pump(now, &mut out);
+        out
+    }
+
+    /// XEP-0124 §17.3: the request is sent again, and those before it that have no answer.
+    fn recover(&mut self, rid: u64, out: &mut Vec<Errand>) {
+        self.recoveries += 1;
+        if self.recoveries > RECOVERIES || self.phase == Phase::Creating {
+            return self.break_off(BoshError::Protocol("it recovers from nothing"), out);
+        }
+        let unanswered = self.flights.range(..=rid).filter(|(_, flight)| flight.answer.is_none());
+        let unanswered: Vec<u64> = unanswered.map(|(rid, _)| *rid).collect();
+        for rid in unanswered {
+            self.send_again(rid, out);
+        }
+    }
+
+    fn take(&mut self, body: &Body, out: &mut Vec<Errand>) {
+        if let Some(id) = body.attr("authid") {
+            self.authid = Some(id.into_owned());
+        }
+        if self.phase == Phase::Creating && !body.is_terminate() {
+            let Some(sid) = body.sid().filter(|sid| !sid.is_empty()) else {
+                return self.break_off(BoshError::Protocol("it gave no sid"), out);
+            };
+            self.sid = sid.into_owned();
+            self.agree(body);
+            self.phase = Phase::Open;
+        }
+        let mut bytes = Vec::new();
+        let failed = body.payloads().any(|payload| payload.is("error", ns::STREAMS));
+        // What `see-other-uri` holds is not of the stream.
+        if body.payloads().any(|payload| !payload.is("uri", HTTPBIND)) {
+            if self.headless {
+                self.head(&mut bytes);
+            }
+            if body.payloads().any(|payload| payload.is("success", ns::SASL)) {
+                self.scanner.restart();
+            }
+            body.unwrap_into(&mut bytes);
+            out.push(Errand::Deliver(bytes));
+        }
+        if body.is_terminate() {
+            self.terminated(body, failed, out);
+        }
+    }
+
+    fn terminated(&mut self, body: &Body, told: bool, out: &mut Vec<Errand>) {
+        let name = body.attr("condition");
+        let condition =
+            name.as_deref().map(|name| BoshCondition::from_name(name).unwrap_or(BoshCondition::UndefinedCondition));
+        if condition.is_none() {
+            self.end_stream(None, out);
+            return self.over(Ok(()), out);
+        }
+        let uri = body.payloads().find(|payload| payload.is("uri", HTTPBIND)).map(|uri| uri.text().trim().to_owned());
+        let error = BoshError::Terminated { condition, uri };
+        if told {
+            self.end_stream(None, out);
+            return self.over(Err(error), out);
+        }
+        self.break_off(error, out);
+    }
+
+    /// Ends session and stream for a reason that the client is told in its stream.
+    fn break_off(&mut self, error: BoshError, out: &mut Vec<Errand>) {
+        self.end_stream(Some(&error.to_stream_error()), out);
+        self.over(Err(error), out);
+    }
+
+    fn end_stream(&mut self, error: Option<&StreamError>, out: &mut Vec<Errand>) {
+        let mut bytes = Vec::new();
+        if self.headless {
+            self.head(&mut bytes);
+        }
+        if let Some(error) = error {
+            let mut writer = Writer::with_buffer(ns::CLIENT, bytes);
+            error.write(&mut writer);
+            bytes = writer.finish();
+        }
+        bytes.extend_from_slice(STREAM_END.as_bytes());
+        out.push(Errand::Deliver(bytes));
+    }
+
+    fn agree(&mut self, body: &Body) {
+        let told = |name: &str| body.attr(name).and_then(|text| number(&text));
+        let hold = told("hold").unwrap_or(self.config.hold).min(self.config.hold);
+        let requests = told("requests").unwrap_or_else(|| hold.saturating_add(1));
+        // More than two connections would gain nothing.
+        self.requests = usize::try_from(requests.clamp(1, 2)).unwrap_or(1);
+        self.polls = hold == 0 || told("wait") == Some(0) || requests == 1;
+        // Where the server doesn't say, we set the pace.
+        self.polling = Duration::from_secs(told("polling").unwrap_or(5).clamp(1, 600));
+        if let Some(inactivity) = told("inactivity") {
+            self.patience = Duration::from_secs(inactivity.clamp(5, 600));
+        }
+    }
+
+    fn head(&mut self, bytes: &mut Vec<u8>) {
+        self.headless = false;
+        Header {
+            content_ns: ns::CLIENT,
+            from: Some(&self.domain),
+            to: None,
+            id: self.authid.as_deref(),
+            lang: self.lang.as_deref(),
+        }
+        .write(bytes);
+    }
+}
