@@ -1,6 +1,6 @@
 //! The configuration: defaults, the file, the command line.
 
-use crate::{Outcome, cli::Settings};
+use crate::{Outcome, cli::Settings, federation::Federation};
 use serde::Deserialize;
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
@@ -23,6 +23,7 @@ pub(crate) struct Config {
     pub(crate) any_user_password: Option<String>,
     pub(crate) listen: Listen,
     pub(crate) tls: Tls,
+    pub(crate) federation: Federation,
     pub(crate) limits: Limits,
 }
 
@@ -31,6 +32,8 @@ pub(crate) struct Config {
 pub(crate) struct Listen {
     c2s: Option<Vec<SocketAddr>>,
     c2s_tls: Option<Vec<SocketAddr>>,
+    s2s: Option<Vec<SocketAddr>>,
+    s2s_tls: Option<Vec<SocketAddr>>,
 }
 
 #[derive(Clone, Debug, Deserialize, PartialEq)]
@@ -67,6 +70,7 @@ impl Default for Config {
             any_user_password: None,
             listen: Listen::default(),
             tls: Tls { enabled: true, certificate: None, key: None },
+            federation: Federation::default(),
             limits: Limits::default(),
         }
     }
@@ -146,6 +150,8 @@ impl Limits {
 pub(crate) struct Listener {
     pub(crate) address: SocketAddr,
     pub(crate) tls: bool,
+    /// For other servers rather than clients.
+    pub(crate) servers: bool,
     /// What takes its place on a machine without this kind of addresses.
     pub(crate) otherwise: Otherwise,
 }
@@ -174,7 +180,12 @@ impl Config {
             config.data.clone_from(data);
         }
         if !settings.c2s.is_empty() || !settings.c2s_tls.is_empty() {
-            config.listen = Listen { c2s: Some(settings.c2s.clone()), c2s_tls: Some(settings.c2s_tls.clone()) };
+            config.listen.c2s = Some(settings.c2s.clone());
+            config.listen.c2s_tls = Some(settings.c2s_tls.clone());
+            // Who names places means these, and no others that the file does not name.
+            if config.listen.s2s_tls.is_none() {
+                config.listen.s2s.get_or_insert_default();
+            }
         }
         if !config.tls.enabled && !settings.c2s_tls.is_empty() {
             return Err("--c2s-tls needs TLS, and tls.enabled is false".into());
@@ -215,6 +226,14 @@ impl Config {
                 return Err("listen.c2s_tls needs TLS, and tls.enabled is false".into());
             }
         }
+        config.federation.check()?;
+        let servers = [&config.listen.s2s, &config.listen.s2s_tls];
+        if !config.federates() && servers.into_iter().flatten().any(|addresses| !addresses.is_empty()) {
+            return Err("listen.s2s needs federation, which is off: set federation.enabled = true".into());
+        }
+        if config.federates() && !config.tls.enabled && config.federation.requires_tls() {
+            return Err("federation without tls.enabled needs federation.require_tls = false".into());
+        }
         config.limits.check()?;
         Ok(config)
     }
@@ -225,6 +244,7 @@ impl Config {
         for path in paths.into_iter().flatten() {
             *path = folder.join(&*path);
         }
+        self.federation.resolve(folder);
         self
     }
 
@@ -237,28 +257,47 @@ impl Config {
         self.all_domains().iter().all(|domain| *domain == "localhost" || domain.ends_with(".localhost"))
     }
 
+    /// Whether there are other servers for this one.
+    pub(crate) fn federates(&self) -> bool {
+        self.federation.enabled.unwrap_or(!self.is_local() && self.tls.enabled)
+    }
+
     /// Where to listen.
     pub(crate) fn listeners(&self) -> Vec<Listener> {
-        let Listen { c2s, c2s_tls } = &self.listen;
-        if c2s.is_none() && c2s_tls.is_none() {
-            let direct = self.tls.enabled.then(|| self.usual(5223, true));
-            return self.usual(5222, false).into_iter().chain(direct.into_iter().flatten()).collect();
+        let Listen { c2s, c2s_tls, s2s, s2s_tls } = &self.listen;
+        let mut listeners = self.listeners_for(c2s, c2s_tls, (5222, 5223), false);
+        if self.federates() {
+            listeners.extend(self.listeners_for(s2s, s2s_tls, (5269, 5270), true));
+        }
+        listeners
+    }
+
+    fn listeners_for(
+        &self,
+        plain: &Option<Vec<SocketAddr>>,
+        direct: &Option<Vec<SocketAddr>>,
+        usual: (u16, u16),
+        servers: bool,
+    ) -> Vec<Listener> {
+        if plain.is_none() && direct.is_none() {
+            let direct = self.tls.enabled.then(|| self.usual(usual.1, true, servers));
+            return self.usual(usual.0, false, servers).into_iter().chain(direct.into_iter().flatten()).collect();
         }
         let named = |addresses: &Option<Vec<SocketAddr>>, tls| {
             let addresses = addresses.clone().unwrap_or_default().into_iter();
-            addresses.map(move |address| Listener { address, tls, otherwise: Otherwise::Fail })
+            addresses.map(move |address| Listener { address, tls, servers, otherwise: Otherwise::Fail })
         };
-        named(c2s, false).chain(named(c2s_tls, true)).collect()
+        named(plain, false).chain(named(direct, true)).collect()
     }
 
-    fn usual(&self, port: u16, tls: bool) -> Vec<Listener> {
+    fn usual(&self, port: u16, tls: bool, servers: bool) -> Vec<Listener> {
         let at = |ip: IpAddr| SocketAddr::new(ip, port);
+        let one = |ip, otherwise| Listener { address: at(ip), tls, servers, otherwise };
         if self.is_local() {
-            let one = |ip, otherwise| Listener { address: at(ip), tls, otherwise };
             vec![one(Ipv4Addr::LOCALHOST.into(), Otherwise::Fail), one(Ipv6Addr::LOCALHOST.into(), Otherwise::Skip)]
         } else {
             let otherwise = Otherwise::Listen(at(Ipv4Addr::UNSPECIFIED.into()));
-            vec![Listener { address: at(Ipv6Addr::UNSPECIFIED.into()), tls, otherwise }]
+            vec![one(Ipv6Addr::UNSPECIFIED.into(), otherwise)]
         }
     }
 }
@@ -292,6 +331,9 @@ mod tests {
             ("tls.certificate = 'x'", "both, or neither"),
             ("tls.enabled = false", "unless plaintext = true"),
             ("plaintext = true\nlisten.c2s_tls = ['127.0.0.1:1']\ntls.enabled = false", "c2s_tls needs TLS"),
+            ("listen.s2s = ['127.0.0.1:1']", "federation.enabled = true"),
+            ("federation.block = ['@']", "not a domain"),
+            ("federation.enabled = true\nplaintext = true\ntls.enabled = false", "federation.require_tls = false"),
             ("limits.connections = 0", "limits.connections must be more than 0"),
             ("limits.stanza_bytes = 9999", "at least 10000"),
             ("limits.outbox_bytes = 300000", "at least twice"),
@@ -317,7 +359,26 @@ mod tests {
     fn only_what_is_named_is_listened_on() {
         let config = Config::parse("listen.c2s_tls = ['127.0.0.1:443']").unwrap();
         let address = "127.0.0.1:443".parse().unwrap();
-        assert_eq!(config.listeners(), [Listener { address, tls: true, otherwise: Otherwise::Fail }]);
+        let listener = Listener { address, tls: true, servers: false, otherwise: Otherwise::Fail };
+        assert_eq!(config.listeners(), [listener.clone()]);
+        let config = Config::parse("domains = ['example.org']\nlisten.c2s_tls = ['127.0.0.1:443']\nlisten.s2s = []");
+        assert_eq!(config.unwrap().listeners(), [listener]);
+    }
+
+    #[test]
+    fn federation_is_for_domains_that_others_can_find() {
+        let federates = |text: &str| Config::parse(text).unwrap().federates();
+        assert!(!federates("") && !federates("domains = ['chat.localhost']"));
+        assert!(federates("domains = ['example.org']") && federates("federation.enabled = true"));
+        assert!(!federates("domains = ['example.org']\nfederation.enabled = false"));
+        assert!(!federates("domains = ['example.org']\ntls.enabled = false\nplaintext = true"));
+        let ports = |text: &str| -> Vec<u16> {
+            let listeners = Config::parse(text).unwrap().listeners().into_iter();
+            listeners.filter(|one| one.servers).map(|one| one.address.port()).collect()
+        };
+        assert_eq!(ports(""), []);
+        assert_eq!(ports("domains = ['example.org']"), [5269, 5270]);
+        assert_eq!(ports("domains = ['example.org']\nlisten.s2s = ['127.0.0.1:1']"), [1]);
     }
 
     #[test]

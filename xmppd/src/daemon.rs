@@ -88,11 +88,15 @@ pub(crate) async fn run(config: Config, settings: &Settings) -> Outcome<()> {
         builder = builder.tls(tls.clone());
         serving = Some((identity, tls));
     }
+    if config.federates() {
+        builder = builder.federation(config.federation.to_core()?);
+    }
     let server = builder.build()?;
 
-    let mut bound = Vec::new();
+    let (mut bound, mut servers) = (Vec::new(), Vec::new());
     for listener in config.listeners() {
-        bound.extend(listen(&server, &listener).await?.map(|address| (address, listener.tls)));
+        let places = if listener.servers { &mut servers } else { &mut bound };
+        places.extend(listen(&server, &listener).await?.map(|address| (address, listener.tls)));
     }
     if bound.is_empty() {
         return Err("there is nothing to listen on: listen.c2s and listen.c2s_tls name no address".into());
@@ -104,7 +108,7 @@ pub(crate) async fn run(config: Config, settings: &Settings) -> Outcome<()> {
         tracing::warn!("any_user_password lets whoever is on this machine log in as anybody");
     }
     let (identity, tls) = serving.unzip();
-    print(&greeting(&config, settings, &bound, identity.as_ref(), first_start))?;
+    print(&greeting(&config, settings, (&bound, &servers), identity.as_ref(), first_start))?;
 
     loop {
         match signals.next().await {
@@ -126,19 +130,22 @@ pub(crate) async fn run(config: Config, settings: &Settings) -> Outcome<()> {
 
 async fn listen(server: &Server, listener: &Listener) -> Outcome<Option<SocketAddr>> {
     let mut address = listener.address;
-    let mut result = bind(server, address, listener.tls).await;
+    let mut result = bind(server, address, listener).await;
     if result.as_ref().is_err_and(|error| error.kind() != io::ErrorKind::AddrInUse) {
         match listener.otherwise {
             Otherwise::Fail => {}
             Otherwise::Skip => return Ok(None),
             Otherwise::Listen(other) => {
                 address = other;
-                result = bind(server, address, listener.tls).await;
+                result = bind(server, address, listener).await;
             }
         }
     }
     match result {
         Ok(bound) => Ok(Some(bound)),
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse && listener.servers => {
+            Err(format!("cannot listen on {address} for servers: another program does so already").into())
+        }
         Err(error) if error.kind() == io::ErrorKind::AddrInUse => Err(format!(
             "cannot listen on {address}: another program does so already. Name another place with {} ADDRESS or in \
              the configuration",
@@ -149,8 +156,13 @@ async fn listen(server: &Server, listener: &Listener) -> Outcome<Option<SocketAd
     }
 }
 
-async fn bind(server: &Server, address: SocketAddr, tls: bool) -> io::Result<SocketAddr> {
-    if tls { server.listen_tls(address).await } else { server.listen(address).await }
+async fn bind(server: &Server, address: SocketAddr, listener: &Listener) -> io::Result<SocketAddr> {
+    match (listener.servers, listener.tls) {
+        (false, false) => server.listen(address).await,
+        (false, true) => server.listen_tls(address).await,
+        (true, false) => server.listen_servers(address).await,
+        (true, true) => server.listen_servers_tls(address).await,
+    }
 }
 
 /// Reads the configuration and the certificate again. Only the certificate can change in a running server.
@@ -171,7 +183,7 @@ fn reload(settings: &Settings, tls: Option<&ServerTls>, running: &Config) -> Out
 fn greeting(
     config: &Config,
     settings: &Settings,
-    bound: &[(SocketAddr, bool)],
+    (bound, servers): (&[(SocketAddr, bool)], &[(SocketAddr, bool)]),
     identity: Option<&Identity>,
     first_start: bool,
 ) -> String {
@@ -184,6 +196,9 @@ fn greeting(
             (false, true, false) => "no TLS",
         };
         let _ = writeln!(text, "  clients      {address} ({how})");
+    }
+    for (address, tls) in servers {
+        let _ = writeln!(text, "  servers      {address} ({})", if *tls { "TLS" } else { "STARTTLS" });
     }
     let _ = writeln!(text, "  data         {}", config.data.display());
     if let Some(identity) = identity {
