@@ -104,7 +104,7 @@ fn tell(text: &str) {
 }
 
 async fn next(events: &mut Events) -> Outcome<Event> {
-    let event = timeout(Duration::from_secs(10), events.next()).await?;
+    let event = timeout(Duration::from_secs(60), events.next()).await?;
     match event.ok_or("the client has ended")? {
         Event::Offline { error, .. } => Err(error.into()),
         event => Ok(event),

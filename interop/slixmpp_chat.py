@@ -387,4 +387,5 @@ async def main():
     sys.exit(FAILED != 0)
 
 
-asyncio.run(main())
+if __name__ == "__main__":
+    asyncio.run(main())

@@ -9,8 +9,8 @@ use std::{
 use xmpp_core::{
     sasl::{ChannelBindings, Hash, Mechanism, ScramCredentials},
     stanza::StanzaError,
-    stream::{Acceptor, AcceptorConfig, STREAM_END, StreamError, Task},
-    xml::{Scanner, XmlLimits},
+    stream::{Acceptor, AcceptorConfig, Bound, ClientTokens, ResumeError, STREAM_END, StreamError, Task},
+    xml::{Scanner, Writer, XmlLimits},
 };
 
 static STORED: LazyLock<Vec<ScramCredentials>> = LazyLock::new(|| {
@@ -24,6 +24,12 @@ fuzz_target!(|data: &[u8]| {
     let mut config = AcceptorConfig::new(domains, Arc::from(*b"0123456789abcdef0123456789abcdef"));
     config.tls = how & 1 != 0;
     config.plaintext = how & 4 != 0;
+    config.management = how & 8 != 0;
+    config.tokens = (how & 16 != 0).then_some(1000);
+    config.upgrades = if how & 32 != 0 { vec![Hash::Sha512, Hash::Sha256] } else { Vec::new() };
+    config.bind_features = vec!["urn:xmpp:sm:3".into()];
+    // Of whichever client asks.
+    let mut stored = ClientTokens::default();
     let mut acceptor = Acceptor::new(config, || "token".into());
     let mut scanner = Scanner::new(XmlLimits::unauthenticated());
     let mut tasks = if how & 2 != 0 { acceptor.secured(bindings()) } else { Vec::new() };
@@ -39,6 +45,8 @@ fuzz_target!(|data: &[u8]| {
                 Task::Credentials(user, hash) => {
                     let stored = STORED.iter().find(|one| one.hash == hash).cloned();
                     let known = user.local() == Some("juliet");
+                    // Of SHA-256 there are none, so that there is something to upgrade.
+                    let known = known && !(how & 32 != 0 && hash == Hash::Sha256);
                     let found = if user.local() == Some("faulty") { Err(()) } else { Ok(stored.filter(|_| known)) };
                     queue.extend(acceptor.credentials(found));
                 }
@@ -49,6 +57,23 @@ fuzz_target!(|data: &[u8]| {
                     let jid = user.with_resource(resource.as_deref().unwrap_or("made"));
                     queue.extend(acceptor.bound(jid.map_err(|_| StanzaError::bad_request())));
                 }
+                Task::Bind2(request) => {
+                    let jid = request.user.with_resource(request.tag.as_deref().unwrap_or("made"));
+                    let mut out = Writer::new("urn:xmpp:bind:0");
+                    request.features().for_each(|feature| out.element(feature));
+                    let bound = jid.map_err(|_| StanzaError::bad_request()).map(|jid| Bound::new(jid, out.finish()));
+                    queue.extend(acceptor.bound2(bound));
+                }
+                Task::Tokens(..) => queue.extend(acceptor.tokens(Ok(stored.clone()), 1_000_000)),
+                Task::StoreTokens { tokens, .. } => {
+                    stored = tokens;
+                    queue.extend(acceptor.tokens_stored(Ok(true)));
+                }
+                Task::StoreCredentials(..) => queue.extend(acceptor.credentials_stored(Ok(()))),
+                Task::Resume { previous, .. } => queue.extend(acceptor.resumed(match previous.as_str() {
+                    "late" => Err(ResumeError::NotFound(Some(3))),
+                    _ => Err(ResumeError::NotFound(None)),
+                })),
                 Task::Accepted(_) | Task::Close => over = true,
                 _ => {}
             }

@@ -4,8 +4,9 @@
 use libfuzzer_sys::fuzz_target;
 use xmpp_core::{
     jid::Jid,
-    sasl::{ChannelBindings, ClientPolicy, Credentials, Nonce},
-    stream::{Initiator, InitiatorConfig, Step, TlsPolicy},
+    payload::DateTime,
+    sasl::{ChannelBindings, ClientPolicy, Credentials, Mechanism, Nonce},
+    stream::{FastToken, Initiator, InitiatorConfig, Resumption, Sasl2Options, Step, TlsPolicy, UserAgent},
     xml::{Scanner, XmlLimits},
 };
 
@@ -17,6 +18,14 @@ fuzz_target!(|data: &[u8]| {
     // Fuzzing is not for hashing.
     policy.iterations = 4096..=4100;
     policy.plain = false;
+    let mut sasl2 = Sasl2Options::default();
+    let id = "d4565fa7-4d72-4749-b3d3-740edbf87770".to_owned();
+    sasl2.user_agent = Some(UserAgent { id: Some(id), software: None, device: None });
+    sasl2.token = (how & 16 != 0).then(|| FastToken {
+        secret: "secret".into(),
+        mechanism: Mechanism::HtSha256None,
+        expiry: DateTime::from_unix(4_000_000_000, 0).expect("it is one"),
+    });
     let mut initiator = Initiator::new(InitiatorConfig {
         account: account.parse::<Jid>().expect("it is one"),
         resource: (how & 8 != 0).then(|| "balcony".into()),
@@ -28,6 +37,13 @@ fuzz_target!(|data: &[u8]| {
         tls: if how & 1 != 0 { TlsPolicy::Required } else { TlsPolicy::None },
         lang: None,
         nonce: Nonce::new("abcdefghijklmnop").expect("it is one"),
+        management: false,
+        resume: (how & 32 != 0).then(|| Resumption {
+            id: "former".into(),
+            handled: 3,
+            jid: "juliet@localhost/left".parse().expect("it is one"),
+        }),
+        sasl2,
     });
     let mut scanner = Scanner::new(XmlLimits::authenticated());
     let mut steps = initiator.start();
@@ -50,6 +66,7 @@ fuzz_target!(|data: &[u8]| {
                         secured = true;
                         steps = initiator.secured(ChannelBindings::default());
                     }
+                    Step::Upgrade(job) => steps = initiator.upgraded(&job.run()),
                     Step::Restart => scanner.restart(),
                     Step::Derive(job) => match initiator.derived(job.run()) {
                         Ok(more) => steps = more,

@@ -79,6 +79,35 @@ pub(crate) async fn checks(report: &mut Report, peer: &Peer, way: Way) {
     }
 }
 
+/// In HTTP requests, without TLS (XEP-0206).
+pub(crate) async fn over_bosh(report: &mut Report, peer: &Peer) {
+    let [first, ..] = &peer.users;
+    let way = Way::Bosh;
+    report
+        .check(&format!("{way} login"), async {
+            let mechanism = optional("BOSH_MECHANISM").unwrap_or_else(|| "SCRAM-SHA-256".into());
+            log_in(Session::login(peer.user(way, first, "one")?).await, &mechanism, "").await
+        })
+        .await;
+    report
+        .check(&format!("{way} wrong password is not-authorized"), async {
+            match refusal(peer.client(way, &format!("{}@{}", first.name, peer.domain), "not the password")?).await? {
+                ConnectionError::Negotiation(NegotiationError::Refused(failure)) => {
+                    expect_eq("the condition", failure.condition, SaslCondition::NotAuthorized)?;
+                    Ok(String::new())
+                }
+                other => Err(format!("another reason: {other:?}").into()),
+            }
+        })
+        .await;
+    report
+        .check(&format!("{way} a domain that is not served is refused"), async {
+            let refused = refusal(peer.client(way, "user@elsewhere.example", "x")?.no_reconnect()).await?;
+            Ok(refused.to_string())
+        })
+        .await;
+}
+
 /// Passwords and certificates that must end it, for the right reason and at once.
 pub(crate) async fn refusals(report: &mut Report, peer: &Peer, way: Way) {
     let [first, ..] = &peer.users;

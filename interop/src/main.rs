@@ -9,8 +9,11 @@ mod loss;
 mod peer;
 mod pings;
 mod queries;
+mod resume;
 mod session;
 mod talk;
+mod tokens;
+mod wire;
 
 use check::{Checked, Report};
 use peer::{Peer, Way};
@@ -34,10 +37,24 @@ async fn checks() -> Checked<bool> {
     for way in [Way::StartTls, Way::DirectTls] {
         login::checks(&mut report, &peer, way).await;
         login::refusals(&mut report, &peer, way).await;
+        tokens::checks(&mut report, &peer, way).await;
         talk::checks(&mut report, &peer, way).await;
         queries::checks(&mut report, &peer, way).await;
         pings::checks(&mut report, &peer, way).await;
         loss::checks(&mut report, &peer, way).await;
+        resume::checks(&mut report, &peer, way).await;
+    }
+    if peer.websocket.is_some() {
+        let way = Way::WebSocket;
+        talk::checks(&mut report, &peer, way).await;
+        queries::checks(&mut report, &peer, way).await;
+        loss::checks(&mut report, &peer, way).await;
+    }
+    if peer::optional("BOSH_URL").is_some() {
+        login::over_bosh(&mut report, &peer).await;
+        talk::checks(&mut report, &peer, Way::Bosh).await;
+        queries::checks(&mut report, &peer, Way::Bosh).await;
+        loss::checks(&mut report, &peer, Way::Bosh).await;
     }
     Ok(report.passed())
 }

@@ -19,6 +19,9 @@ use xmpp_core::{
 pub(crate) enum Way {
     StartTls,
     DirectTls,
+    WebSocket,
+    /// Not at all, over BOSH.
+    Bosh,
 }
 
 impl Display for Way {
@@ -26,6 +29,8 @@ impl Display for Way {
         f.write_str(match self {
             Way::StartTls => "starttls",
             Way::DirectTls => "direct-tls",
+            Way::WebSocket => "websocket",
+            Way::Bosh => "bosh",
         })
     }
 }
@@ -41,6 +46,8 @@ pub(crate) struct Peer {
     host: String,
     starttls: u16,
     direct: u16,
+    /// Its WebSocket, if it has one.
+    pub(crate) websocket: Option<String>,
     pub(crate) domain: String,
     tls: ClientTls,
     pub(crate) users: [User; 3],
@@ -55,10 +62,16 @@ impl Peer {
             host: var("HOST")?,
             starttls: var("C2S_PORT")?.parse()?,
             direct: var("TLS_PORT")?.parse()?,
+            websocket: optional("WSS_URL").or_else(|| optional("WS_URL")),
             domain: var("DOMAIN")?,
             tls: trusted()?,
             users: [user(1)?, user(2)?, user(3)?],
         })
+    }
+
+    /// Host and port.
+    pub(crate) fn address(&self, way: Way) -> (String, u16) {
+        (self.host.clone(), if way == Way::StartTls { self.starttls } else { self.direct })
     }
 
     /// A client that tries again soon, so that one which should not is seen to.
@@ -67,6 +80,11 @@ impl Peer {
         let builder = match way {
             Way::StartTls => builder.server(&self.host, self.starttls),
             Way::DirectTls => builder.server_tls(&self.host, self.direct),
+            Way::WebSocket => {
+                let url = self.websocket.clone().ok_or("the server has no WebSocket")?;
+                if url.starts_with("ws:") { builder.websocket(url).allow_plaintext() } else { builder.websocket(url) }
+            }
+            Way::Bosh => builder.bosh(var("BOSH_URL")?).allow_plaintext(),
         };
         let backoff = Backoff { first: Duration::from_millis(200), max: Duration::from_millis(500) };
         Ok(builder.tls(self.tls.clone()).backoff(backoff).request_timeout(Duration::from_secs(300)))

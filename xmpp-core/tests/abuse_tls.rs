@@ -4,11 +4,8 @@
 
 mod support;
 
-use std::{
-    net::SocketAddr,
-    time::{Duration, Instant},
-};
-use support::{HEADER, Raw, builder};
+use std::{net::SocketAddr, time::Duration};
+use support::{FOREVER, HEADER, PATIENCE, Raw, builder};
 use tokio::time::timeout;
 use xmpp_core::{
     client::{Client, Event},
@@ -27,12 +24,17 @@ struct Place {
 }
 
 async fn place() -> Place {
+    place_with(Limits::default().phase).await
+}
+
+/// With so much time for each phase.
+async fn place_with(phase: Duration) -> Place {
     let certificate = SelfSigned::generate(&["localhost"], 1).unwrap();
     let tls = ServerTls::single(certificate.certificate_key).unwrap();
     let trust = ClientTls::builder().only_roots().add_root_pem(certificate.certificate_pem.as_bytes()).unwrap();
     let mut limits = Limits::default();
     limits.closing = Duration::from_millis(300);
-    limits.phase = Duration::from_secs(1);
+    limits.phase = phase;
     let server = builder().tls(tls).limits(limits).build().unwrap();
     let any = "127.0.0.1:0".parse().unwrap();
     let (starttls, direct) = (server.listen(any).await.unwrap(), server.listen_tls(any).await.unwrap());
@@ -103,8 +105,7 @@ async fn abuse_a028_a_handshake_that_is_none_closes_and_others_go_on() {
 
 #[tokio::test]
 async fn abuse_a029_a_handshake_that_is_never_finished_is_cut_off() {
-    let place = place().await;
-    let start = Instant::now();
+    let place = place_with(Duration::from_secs(3)).await;
     let mut silent = Raw::tcp(place.direct).await;
     let mut upgrading = Raw::tcp(place.starttls).await;
     upgrading.send(HEADER).await;
@@ -114,17 +115,14 @@ async fn abuse_a029_a_handshake_that_is_never_finished_is_cut_off() {
     upgrading.write(&[0x16]).await;
     assert_eq!(silent.rest().await, "");
     upgrading.rest().await;
-    assert!(start.elapsed() < Duration::from_secs(10));
 }
 
 #[tokio::test]
 async fn abuse_a099_shutdown_does_not_wait_for_a_handshake() {
-    let place = place().await;
+    let place = place_with(FOREVER).await;
     let silent = Raw::tcp(place.direct).await;
     tokio::time::sleep(Duration::from_millis(50)).await;
-    let start = Instant::now();
-    place.server.shutdown(Duration::from_secs(10)).await;
-    assert!(start.elapsed() < Duration::from_millis(800), "{:?}", start.elapsed());
+    timeout(PATIENCE, place.server.shutdown(FOREVER)).await.unwrap();
     drop(silent);
 }
 

@@ -335,5 +335,17 @@ fn a_service_that_is_gone_is_given_up() {
     }
     assert_eq!(network.over, Some(Err(BoshError::Unreachable)));
     // The server has promised to wait for an hour; we don't.
-    assert!(network.now > Duration::from_secs(590) && network.now < Duration::from_secs(660), "{:?}", network.now);
+    assert!(network.now > Duration::from_secs(30) && network.now < Duration::from_secs(40), "{:?}", network.now);
+}
+
+#[test]
+fn xep0124_13_a_session_that_was_to_end_has_ended_whatever_the_other_request_is_told() {
+    let mut network = Network::open(1);
+    network.write("</stream:stream>");
+    let answer = b"<body type='terminate' condition='other-request' xmlns='http://jabber.org/protocol/httpbind'/>";
+    let ticket = network.exchanges[0].client;
+    let errands = network.client.answered(ticket, 200, answer, network.now);
+    network.errands(errands);
+    assert_eq!(network.over, Some(Ok(())));
+    assert_eq!((network.downstream.ids.len(), network.downstream.closed), (1, true));
 }

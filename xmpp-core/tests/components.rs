@@ -151,7 +151,7 @@ async fn xep0114_clients_and_a_component_talk_in_both_directions() {
         panic!()
     };
     assert_eq!(error.condition, Condition::RemoteServerTimeout);
-    server.shutdown(Duration::from_secs(5)).await;
+    server.shutdown(Duration::from_secs(30)).await;
 }
 
 #[tokio::test]
@@ -282,12 +282,12 @@ async fn abuse_a010_an_oversized_stanza_of_a_component() {
 #[tokio::test]
 async fn abuse_a029_a_component_that_dawdles_is_sent_away() {
     let mut limits = Limits::default();
-    limits.phase = Duration::from_millis(50);
+    limits.phase = Duration::from_millis(300);
     let server = builder().component(DOMAIN, "secret").limits(limits).build().unwrap();
     let mut silent = Raw::over(server.attach_memory());
     silent.ends_with("policy-violation").await;
     let mut silent = Raw::over(server.attach_memory());
-    silent.send(COMPONENT_HEADER).await;
+    silent.try_send(COMPONENT_HEADER).await;
     silent.ends_with("policy-violation").await;
 }
 
@@ -299,7 +299,7 @@ async fn abuse_a099_a_component_is_told_that_the_server_stops() {
     half.send(COMPONENT_HEADER).await;
     half.until("id=").await;
     let stopping = server.clone();
-    let stopped = tokio::spawn(async move { stopping.shutdown(Duration::from_secs(10)).await });
+    let stopped = tokio::spawn(async move { stopping.shutdown(Duration::from_secs(30)).await });
     bound.ends_with("system-shutdown").await;
     drop(bound);
     half.ends_with("system-shutdown").await;

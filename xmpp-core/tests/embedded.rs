@@ -29,7 +29,7 @@ fn client(server: &Server, jid: &str, password: &str) -> (Client, Events) {
 }
 
 async fn next(events: &mut Events) -> Event {
-    timeout(Duration::from_secs(10), events.next()).await.unwrap().unwrap()
+    timeout(Duration::from_secs(60), events.next()).await.unwrap().unwrap()
 }
 
 #[tokio::test]

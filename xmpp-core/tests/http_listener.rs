@@ -17,7 +17,8 @@ fn builder() -> ServerBuilder {
 /// Sends bytes and reads until the server closes.
 async fn exchange(address: SocketAddr, request: &str) -> String {
     let mut socket = TcpStream::connect(address).await.unwrap();
-    socket.write_all(request.as_bytes()).await.unwrap();
+    // The server may close before it has read all of it.
+    let _ = socket.write_all(request.as_bytes()).await;
     let mut answer = Vec::new();
     let _ = socket.read_to_end(&mut answer).await;
     String::from_utf8(answer).unwrap()
@@ -109,7 +110,7 @@ async fn shutdown_ends_connections_that_wait() {
     socket.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
     let mut some = [0; 8];
     socket.read_exact(&mut some).await.unwrap();
-    server.shutdown(Duration::from_secs(5)).await;
+    server.shutdown(Duration::from_secs(30)).await;
     let mut rest = Vec::new();
     let _ = socket.read_to_end(&mut rest).await;
     assert!(TcpStream::connect(address).await.is_err());

@@ -112,7 +112,7 @@ async fn a_service_answers_for_its_domain() {
         juliet.query(Iq::get(jid("localhost")).payload(&DiscoItemsQuery::default())).await.unwrap();
     let item = of_host.items.iter().find(|item| item.jid == to()).unwrap();
     assert_eq!(item.name.as_deref(), Some("Echo"));
-    server.shutdown(Duration::from_secs(5)).await;
+    server.shutdown(Duration::from_secs(30)).await;
 }
 
 #[tokio::test]

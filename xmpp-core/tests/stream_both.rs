@@ -46,6 +46,9 @@ fn run(login: &Login, sizes: &[usize]) -> Result<Box<Established>, NegotiationEr
         tls: login.tls,
         lang: Some("en".into()),
         nonce: Nonce::new("abcdefghijklmnop").unwrap(),
+        management: false,
+        resume: None,
+        sasl2: Default::default(),
     });
     let mut scanner = Scanner::new(XmlLimits::authenticated());
     let mut steps = client.start();

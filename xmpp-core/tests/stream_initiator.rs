@@ -37,6 +37,9 @@ impl Client {
             tls,
             lang: None,
             nonce: Nonce::new("abcdefghijklmnop").unwrap(),
+            management: false,
+            resume: None,
+            sasl2: Default::default(),
         });
         let mut client =
             Client { initiator, scanner: Scanner::new(XmlLimits::authenticated()), said: String::new(), jid: None };
@@ -237,6 +240,9 @@ fn bound(answer: &str) -> Result<Option<String>, NegotiationError> {
         tls: TlsPolicy::None,
         lang: None,
         nonce: Nonce::new("abcdefghijklmnop").unwrap(),
+        management: false,
+        resume: None,
+        sasl2: Default::default(),
     });
     let steps = client.initiator.start();
     client.perform(steps)?;

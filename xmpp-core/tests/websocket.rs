@@ -194,7 +194,7 @@ async fn rfc7395_3_two_clients_log_in_and_chat() {
     assert_eq!(message.body().unwrap(), "Ay me!");
     assert!(juliet.close().await);
     assert!(romeo.close().await);
-    timeout(PATIENCE, place.server.shutdown(Duration::from_secs(5))).await.unwrap();
+    timeout(PATIENCE, place.server.shutdown(Duration::from_secs(30))).await.unwrap();
     assert_eq!(place.server.sessions(), 0);
 }
 
@@ -206,7 +206,7 @@ async fn shutdown_ends_websocket_streams_with_a_reason() {
     online(&mut hers).await;
     let mut unborn = Wire::connect(place.open).await;
     unborn.open().await;
-    timeout(PATIENCE, place.server.shutdown(Duration::from_secs(5))).await.unwrap();
+    timeout(PATIENCE, place.server.shutdown(Duration::from_secs(30))).await.unwrap();
     let Event::Offline { error, .. } = next(&mut hers).await else { panic!("still online") };
     assert!(error.to_string().contains("system-shutdown"), "{error}");
     let (texts, code) = unborn.end().await;
@@ -395,6 +395,79 @@ async fn abuse_a022_frames_that_break_the_rules_close_with_the_code_for_it() {
     }
 }
 
+/// A session that TLS protects up to a proxy, so that the password may be sent.
+async fn session(limits: Limits) -> (Server, Wire) {
+    let http = Http::new().trusted_proxy("127.0.0.1".parse().unwrap());
+    let server = builder().limits(limits).http(http).build().unwrap();
+    let address = server.listen_http(ANY).await.unwrap();
+    let (socket, _) = Wire::request(address, &format!("{HANDSHAKE}X-Forwarded-Proto: https\r\n")).await;
+    let mut wire = Wire(socket);
+    wire.open().await;
+    let plain = base64::engine::general_purpose::STANDARD.encode(format!("\0juliet\0{PASSWORD}"));
+    wire.text(&format!("<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='PLAIN'>{plain}</auth>")).await;
+    assert_eq!(wire.see_text().await, "<success xmlns='urn:ietf:params:xml:ns:xmpp-sasl'/>");
+    // RFC 7395 §3.7: without a <close/>.
+    wire.open().await;
+    let bind = "<iq xmlns='jabber:client' type='set' id='b'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/></iq>";
+    wire.text(bind).await;
+    assert!(wire.see_text().await.contains("juliet@localhost/"));
+    (server, wire)
+}
+
+#[tokio::test]
+async fn abuse_a022_sessions_end_as_streams_do() {
+    let mut limits = Limits::default();
+    limits.closing = Duration::from_millis(300);
+    let big = vec![b' '; 262_145];
+    let cases: [(u8, &[u8], &str, u16); 4] = [
+        (0x82, b"<iq/>", "bad-format", 1003),
+        (0x81, &big, "policy-violation", 1009),
+        (0x81, b"</stream:stream>", "not-well-formed", 1000),
+        (0x81, b"<message xmlns='jabber:server'/>", "invalid-namespace", 1000),
+    ];
+    for (first, payload, condition, code) in cases {
+        let (server, mut wire) = session(limits.clone()).await;
+        wire.frame(first, payload).await;
+        let (texts, closed) = wire.end().await;
+        assert!(texts[0].contains(&format!("<{condition} xmlns=")), "{texts:?}");
+        assert_eq!((texts[1].as_str(), closed), (CLOSE, Some(code)), "{texts:?}");
+        timeout(PATIENCE, server.shutdown(PATIENCE)).await.unwrap();
+        assert_eq!(server.sessions(), 0);
+    }
+}
+
+#[tokio::test]
+async fn messages_may_be_as_large_as_stanzas_after_the_login() {
+    let (_server, mut wire) = session(Limits::default()).await;
+    let body = "x".repeat(200_000);
+    let ping = format!("<iq xmlns='jabber:client' type='get' id='p'><x xmlns='urn:x'>{body}</x></iq>");
+    wire.text(&ping).await;
+    let answer = wire.see_text().await;
+    assert!(answer.contains("id='p'") && answer.contains("<service-unavailable"), "{}", &answer[..200]);
+}
+
+#[tokio::test]
+async fn rfc7395_3_8_silence_is_probed_by_pings_of_the_websocket() {
+    let mut limits = Limits::default();
+    limits.keepalive = Duration::from_secs(1);
+    let (_server, mut wire) = session(limits).await;
+    assert_eq!(wire.see().await, Some(Seen { opcode: 9, payload: Vec::new() }));
+}
+
+#[tokio::test]
+async fn a_websocket_that_breaks_ends_the_session() {
+    let (server, wire) = session(Limits::default()).await;
+    assert_eq!(server.sessions(), 1);
+    drop(wire);
+    timeout(PATIENCE, async {
+        while server.sessions() > 0 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await
+    .unwrap();
+}
+
 #[tokio::test]
 async fn abuse_a022_a_declared_length_costs_nothing() {
     let place = usual().await;
@@ -453,7 +526,7 @@ async fn abuse_a022_the_first_message_is_open_or_the_end() {
 #[tokio::test]
 async fn abuse_a029_a_websocket_on_which_nothing_is_said_is_closed() {
     let mut limits = Limits::default();
-    limits.phase = Duration::from_millis(100);
+    limits.phase = Duration::from_secs(1);
     limits.closing = Duration::from_millis(100);
     let place = place(limits, Http::new()).await;
     let mut wire = Wire::connect(place.open).await;

@@ -76,7 +76,7 @@ impl Device {
 }
 
 async fn next(events: &mut Events) -> Event {
-    timeout(Duration::from_secs(10), events.next()).await.unwrap().unwrap()
+    timeout(Duration::from_secs(60), events.next()).await.unwrap().unwrap()
 }
 
 #[tokio::test]

@@ -42,7 +42,7 @@ impl SqlAccounts {
         Ok(writing.commit().await?)
     }
 
-    /// Replaces the password. Sessions that are logged in stay so.
+    /// Replaces the password, and forgets the tokens of the account's clients. Sessions that are logged in stay so.
     ///
     /// # Errors
     /// [`SqlError::Unknown`], [`SqlError::EmptyPassword`], [`SqlError::Engine`].
@@ -57,6 +57,7 @@ impl SqlAccounts {
             return Err(SqlError::Unknown(user.clone()));
         }
         sqlx::query("DELETE FROM credential WHERE address = $1").bind(user.as_str()).execute(&mut *writing).await?;
+        sqlx::query("DELETE FROM token WHERE address = $1").bind(user.as_str()).execute(&mut *writing).await?;
         insert(&mut writing, user, &credentials).await?;
         Ok(writing.commit().await?)
     }
@@ -161,6 +162,24 @@ impl Accounts for SqlAccounts {
             .map_err(failed)?;
         Ok(row.is_some())
     }
+
+    async fn store_credentials(&self, user: &BareJid, credentials: ScramCredentials) -> Result<(), AccountsError> {
+        let storing = async {
+            let mut writing = self.database.write().await?;
+            sqlx::query("DELETE FROM credential WHERE address = $1 AND hash = $2")
+                .bind(user.as_str())
+                .bind(name(credentials.hash))
+                .execute(&mut *writing)
+                .await?;
+            insert(&mut writing, user, std::slice::from_ref(&credentials)).await?;
+            Ok::<(), SqlError>(writing.commit().await?)
+        };
+        storing.await.map_err(failed)
+    }
+
+    fn upgrades(&self) -> &[Hash] {
+        &[Hash::Sha512, Hash::Sha256]
+    }
 }
 
 #[cfg(test)]
@@ -217,6 +236,20 @@ mod tests {
             let bytes = std::fs::read(file.unwrap().path()).unwrap();
             assert!(!bytes.windows(17).any(|window| window == b"the-same-password"));
         }
+    }
+
+    #[tokio::test]
+    async fn xep0480_credentials_that_a_client_brings_are_stored_beside_the_others() {
+        let (_folder, database, accounts) = fresh().await;
+        let user = jid("juliet@example.org");
+        accounts.create(&user, "x").await.unwrap();
+        sqlx::raw_sql("DELETE FROM credential WHERE hash <> 'SHA-1'").execute(database.pool()).await.unwrap();
+        assert!(accounts.credentials(&user, Hash::Sha256).await.unwrap().is_none());
+        accounts.store_credentials(&user, hash_password(Hash::Sha256, "x")).await.unwrap();
+        accounts.store_credentials(&user, hash_password(Hash::Sha256, "x")).await.unwrap();
+        assert!(accounts.credentials(&user, Hash::Sha256).await.unwrap().unwrap().verify_password("x"));
+        assert!(accounts.credentials(&user, Hash::Sha1).await.unwrap().is_some());
+        assert!(accounts.store_credentials(&jid("b@example.org"), hash_password(Hash::Sha256, "x")).await.is_err());
     }
 
     #[tokio::test]

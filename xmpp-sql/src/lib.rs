@@ -11,6 +11,7 @@
 //! let server = Server::builder("localhost")
 //!     .secret(database.secret("scram").await?)
 //!     .accounts(accounts)
+//!     .tokens(database.tokens())
 //!     .tls(tls)
 //!     .build()?;
 //! # Ok(()) }
@@ -22,9 +23,11 @@
 
 mod accounts;
 mod database;
+mod tokens;
 
 pub use accounts::SqlAccounts;
 pub use database::Database;
+pub use tokens::SqlTokens;
 
 use xmpp_core::jid::BareJid;
 

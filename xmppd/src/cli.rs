@@ -26,13 +26,19 @@ pub(crate) struct Settings {
     /// The folder of the database and the self-signed certificate [default: ./xmppd-data].
     #[arg(long, value_name = "FOLDER", global = true)]
     pub(crate) data: Option<PathBuf>,
-    /// Where to listen for clients that use STARTTLS, such as 127.0.0.1:5222; may be repeated. With this or --c2s-tls,
-    /// only what is named is listened on.
+    /// Where to listen for clients that use STARTTLS, such as 127.0.0.1:5222; may be repeated. With this or one
+    /// of the next three, only what is named is listened on.
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) c2s: Vec<SocketAddr>,
     /// Where to listen for clients that begin with TLS, such as 127.0.0.1:5223; may be repeated.
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) c2s_tls: Vec<SocketAddr>,
+    /// Where to listen for browsers without TLS, on this machine or behind a reverse proxy; may be repeated.
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) http: Vec<SocketAddr>,
+    /// Where to listen for browsers with TLS, such as 127.0.0.1:5281; may be repeated.
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) https: Vec<SocketAddr>,
 }
 
 #[derive(Debug, Subcommand)]

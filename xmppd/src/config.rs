@@ -21,10 +21,28 @@ pub(crate) struct Config {
     pub(crate) log: String,
     pub(crate) plaintext: bool,
     pub(crate) any_user_password: Option<String>,
+    pub(crate) replace_components: bool,
     pub(crate) listen: Listen,
     pub(crate) tls: Tls,
+    pub(crate) http: Http,
     pub(crate) federation: Federation,
     pub(crate) limits: Limits,
+    pub(crate) component: Vec<Component>,
+    pub(crate) stream_management: StreamManagement,
+}
+
+/// An external component that may connect.
+#[derive(Clone, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Component {
+    pub(crate) domain: String,
+    pub(crate) secret: String,
+}
+
+impl std::fmt::Debug for Component {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Component").field("domain", &self.domain).finish_non_exhaustive()
+    }
 }
 
 #[derive(Clone, Debug, Default, Deserialize, PartialEq)]
@@ -34,6 +52,17 @@ pub(crate) struct Listen {
     c2s_tls: Option<Vec<SocketAddr>>,
     s2s: Option<Vec<SocketAddr>>,
     s2s_tls: Option<Vec<SocketAddr>>,
+    components: Option<Vec<SocketAddr>>,
+    http: Option<Vec<SocketAddr>>,
+    https: Option<Vec<SocketAddr>>,
+}
+
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Http {
+    public_url: Option<String>,
+    trusted_proxies: Vec<String>,
+    origins: Vec<String>,
 }
 
 #[derive(Clone, Debug, Deserialize, PartialEq)]
@@ -57,6 +86,19 @@ pub(crate) struct Limits {
     bytes_per_second: u32,
     burst_bytes: u32,
     keepalive_seconds: u32,
+    keepalive_answer_seconds: u32,
+    token_days: u32,
+}
+
+/// XEP-0198.
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct StreamManagement {
+    resume_seconds: u32,
+    unacked_stanzas: usize,
+    unacked_bytes: usize,
+    hibernated: usize,
+    hibernated_per_account: usize,
 }
 
 impl Default for Config {
@@ -68,10 +110,14 @@ impl Default for Config {
             log: "info".into(),
             plaintext: false,
             any_user_password: None,
+            replace_components: false,
             listen: Listen::default(),
             tls: Tls { enabled: true, certificate: None, key: None },
+            http: Http::default(),
             federation: Federation::default(),
             limits: Limits::default(),
+            component: Vec::new(),
+            stream_management: StreamManagement::default(),
         }
     }
 }
@@ -79,6 +125,32 @@ impl Default for Config {
 impl Default for Tls {
     fn default() -> Tls {
         Config::default().tls
+    }
+}
+
+impl Default for Http {
+    fn default() -> Http {
+        Http { public_url: None, trusted_proxies: Vec::new(), origins: vec!["*".into()] }
+    }
+}
+
+impl Http {
+    /// As the server takes it.
+    pub(crate) fn to_core(&self) -> Outcome<server::Http> {
+        let mut core = server::Http::new();
+        if let Some(url) = &self.public_url {
+            if !url.starts_with("https://") && !url.starts_with("http://") {
+                return Err(format!("http.public_url is no address of the web: {url}").into());
+            }
+            core = core.public_url(url);
+        }
+        for range in &self.trusted_proxies {
+            core = core.trusted_proxy(range.parse().map_err(|error| format!("http.trusted_proxies: {error}"))?);
+        }
+        if !self.origins.iter().any(|origin| origin == "*") {
+            core = core.origins(&self.origins);
+        }
+        Ok(core)
     }
 }
 
@@ -97,7 +169,43 @@ impl Default for Limits {
             bytes_per_second: core.bytes_per_second,
             burst_bytes: core.burst_bytes,
             keepalive_seconds: seconds(core.keepalive),
+            keepalive_answer_seconds: seconds(core.keepalive_answer),
+            token_days: seconds(core.token_life) / DAY,
         }
+    }
+}
+
+impl Default for StreamManagement {
+    fn default() -> StreamManagement {
+        let core = server::Limits::default();
+        StreamManagement {
+            resume_seconds: u32::try_from(core.resume_time.as_secs()).unwrap_or(u32::MAX),
+            unacked_stanzas: core.unacked_stanzas,
+            unacked_bytes: core.unacked_bytes,
+            hibernated: core.hibernated,
+            hibernated_per_account: core.hibernated_per_account,
+        }
+    }
+}
+
+impl StreamManagement {
+    pub(crate) fn apply(&self, core: &mut server::Limits) {
+        core.resume_time = Duration::from_secs(self.resume_seconds.into());
+        core.unacked_stanzas = self.unacked_stanzas;
+        core.unacked_bytes = self.unacked_bytes;
+        core.hibernated = self.hibernated;
+        core.hibernated_per_account = self.hibernated_per_account;
+    }
+
+    /// A client that acknowledges as it should must not be ended by a single stanza.
+    fn check(&self, limits: &Limits) -> Outcome<()> {
+        if self.unacked_stanzas < 100 {
+            return Err("stream_management.unacked_stanzas must be at least 100".into());
+        }
+        if self.unacked_bytes < 2 * limits.stanza_bytes as usize {
+            return Err("stream_management.unacked_bytes must be at least twice limits.stanza_bytes".into());
+        }
+        Ok(())
     }
 }
 
@@ -117,6 +225,8 @@ impl Limits {
         core.bytes_per_second = self.bytes_per_second;
         core.burst_bytes = self.burst_bytes;
         core.keepalive = Duration::from_secs(self.keepalive_seconds.into());
+        core.keepalive_answer = Duration::from_secs(self.keepalive_answer_seconds.into());
+        core.token_life = Duration::from_secs(u64::from(self.token_days) * u64::from(DAY));
         core
     }
 
@@ -130,6 +240,8 @@ impl Limits {
             ("bytes_per_second", self.bytes_per_second.into()),
             ("burst_bytes", self.burst_bytes.into()),
             ("keepalive_seconds", self.keepalive_seconds.into()),
+            ("keepalive_answer_seconds", self.keepalive_answer_seconds.into()),
+            ("token_days", self.token_days.into()),
         ];
         if let Some((name, _)) = positive.iter().find(|(_, value)| *value == 0) {
             return Err(format!("limits.{name} must be more than 0").into());
@@ -145,13 +257,14 @@ impl Limits {
     }
 }
 
+/// Seconds of a day.
+const DAY: u32 = 24 * 60 * 60;
+
 /// A place to listen on.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Listener {
     pub(crate) address: SocketAddr,
     pub(crate) tls: bool,
-    /// For other servers rather than clients.
-    pub(crate) servers: bool,
     /// What takes its place on a machine without this kind of addresses.
     pub(crate) otherwise: Otherwise,
 }
@@ -179,18 +292,22 @@ impl Config {
         if let Some(data) = &settings.data {
             config.data.clone_from(data);
         }
-        if !settings.c2s.is_empty() || !settings.c2s_tls.is_empty() {
-            config.listen.c2s = Some(settings.c2s.clone());
-            config.listen.c2s_tls = Some(settings.c2s_tls.clone());
+        let named = [&settings.c2s, &settings.c2s_tls, &settings.http, &settings.https];
+        if named.iter().any(|addresses| !addresses.is_empty()) {
+            let [c2s, c2s_tls, http, https] = named.map(|addresses| Some(addresses.clone()));
+            let Listen { components, mut s2s, s2s_tls, .. } = std::mem::take(&mut config.listen);
             // Who names places means these, and no others that the file does not name.
-            if config.listen.s2s_tls.is_none() {
-                config.listen.s2s.get_or_insert_default();
+            if s2s_tls.is_none() {
+                s2s.get_or_insert_default();
             }
+            config.listen = Listen { c2s, c2s_tls, s2s, s2s_tls, http, https, components };
         }
-        if !config.tls.enabled && !settings.c2s_tls.is_empty() {
-            return Err("--c2s-tls needs TLS, and tls.enabled is false".into());
+        if !config.tls.enabled && !(settings.c2s_tls.is_empty() && settings.https.is_empty()) {
+            return Err("--c2s-tls and --https need TLS, and tls.enabled is false".into());
         }
-        if config.any_user_password.is_some() && config.listeners().iter().any(|one| !one.address.ip().is_loopback()) {
+        if config.any_user_password.is_some()
+            && config.listeners().iter().chain(&config.web_listeners()).any(|one| !one.address.ip().is_loopback())
+        {
             return Err(
                 "any_user_password is for measurements, and every listener must be on a loopback address".into()
             );
@@ -201,7 +318,8 @@ impl Config {
     fn parse(text: &str) -> Outcome<Config> {
         let mut config: Config = toml::from_str(text)?;
         let mut seen = Vec::new();
-        for domain in config.domains.iter_mut().chain(&mut config.anonymous_domains) {
+        let components = config.component.iter_mut().map(|component| &mut component.domain);
+        for domain in config.domains.iter_mut().chain(&mut config.anonymous_domains).chain(components) {
             let address = BareJid::new(domain).map_err(|error| format!("{domain:?} is not a domain: {error}"))?;
             if address.local().is_some() {
                 return Err(format!("{domain:?} is not a domain: it has an @").into());
@@ -211,6 +329,9 @@ impl Config {
                 return Err(format!("the domain {domain} is there twice").into());
             }
             seen.push(address);
+        }
+        if let Some(open) = config.component.iter().find(|component| component.secret.is_empty()) {
+            return Err(format!("the component {} needs a secret", open.domain).into());
         }
         if config.domains.is_empty() {
             return Err("domains must name at least one domain".into());
@@ -225,7 +346,11 @@ impl Config {
             if config.listen.c2s_tls.as_ref().is_some_and(|addresses| !addresses.is_empty()) {
                 return Err("listen.c2s_tls needs TLS, and tls.enabled is false".into());
             }
+            if config.listen.https.as_ref().is_some_and(|addresses| !addresses.is_empty()) {
+                return Err("listen.https needs TLS, and tls.enabled is false".into());
+            }
         }
+        config.http.to_core()?;
         config.federation.check()?;
         let servers = [&config.listen.s2s, &config.listen.s2s_tls];
         if !config.federates() && servers.into_iter().flatten().any(|addresses| !addresses.is_empty()) {
@@ -235,6 +360,7 @@ impl Config {
             return Err("federation without tls.enabled needs federation.require_tls = false".into());
         }
         config.limits.check()?;
+        config.stream_management.check(&config.limits)?;
         Ok(config)
     }
 
@@ -264,35 +390,53 @@ impl Config {
 
     /// Where to listen.
     pub(crate) fn listeners(&self) -> Vec<Listener> {
-        let Listen { c2s, c2s_tls, s2s, s2s_tls } = &self.listen;
-        let mut listeners = self.listeners_for(c2s, c2s_tls, (5222, 5223), false);
-        if self.federates() {
-            listeners.extend(self.listeners_for(s2s, s2s_tls, (5269, 5270), true));
+        let Listen { c2s, c2s_tls, .. } = &self.listen;
+        if self.listens_as_usual() {
+            let direct = self.tls.enabled.then(|| self.usual(5223, true));
+            return self.usual(5222, false).into_iter().chain(direct.into_iter().flatten()).collect();
         }
-        listeners
+        named(c2s, false).chain(named(c2s_tls, true)).collect()
     }
 
-    fn listeners_for(
-        &self,
-        plain: &Option<Vec<SocketAddr>>,
-        direct: &Option<Vec<SocketAddr>>,
-        usual: (u16, u16),
-        servers: bool,
-    ) -> Vec<Listener> {
-        if plain.is_none() && direct.is_none() {
-            let direct = self.tls.enabled.then(|| self.usual(usual.1, true, servers));
-            return self.usual(usual.0, false, servers).into_iter().chain(direct.into_iter().flatten()).collect();
+    /// Where other servers connect.
+    pub(crate) fn server_listeners(&self) -> Vec<Listener> {
+        let Listen { s2s, s2s_tls, .. } = &self.listen;
+        if !self.federates() {
+            return Vec::new();
         }
-        let named = |addresses: &Option<Vec<SocketAddr>>, tls| {
-            let addresses = addresses.clone().unwrap_or_default().into_iter();
-            addresses.map(move |address| Listener { address, tls, servers, otherwise: Otherwise::Fail })
-        };
-        named(plain, false).chain(named(direct, true)).collect()
+        if s2s.is_none() && s2s_tls.is_none() {
+            let direct = self.tls.enabled.then(|| self.usual(5270, true));
+            return self.usual(5269, false).into_iter().chain(direct.into_iter().flatten()).collect();
+        }
+        named(s2s, false).chain(named(s2s_tls, true)).collect()
     }
 
-    fn usual(&self, port: u16, tls: bool, servers: bool) -> Vec<Listener> {
+    /// Where components connect: this machine alone unless other places are named, because their streams are not
+    /// encrypted. Nowhere while there are none.
+    pub(crate) fn component_listeners(&self) -> Vec<SocketAddr> {
+        let usual = || vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 5347))];
+        if self.component.is_empty() { Vec::new() } else { self.listen.components.clone().unwrap_or_else(usual) }
+    }
+
+    /// Where to listen for browsers.
+    pub(crate) fn web_listeners(&self) -> Vec<Listener> {
+        let Listen { http, https, .. } = &self.listen;
+        if self.listens_as_usual() {
+            let open = self.is_local().then(|| self.usual(5280, false));
+            let secured = self.tls.enabled.then(|| self.usual(5281, true));
+            return [open, secured].into_iter().flatten().flatten().collect();
+        }
+        named(http, false).chain(named(https, true)).collect()
+    }
+
+    fn listens_as_usual(&self) -> bool {
+        let Listen { c2s, c2s_tls, http, https, .. } = &self.listen;
+        [c2s, c2s_tls, http, https].iter().all(|addresses| addresses.is_none())
+    }
+
+    fn usual(&self, port: u16, tls: bool) -> Vec<Listener> {
         let at = |ip: IpAddr| SocketAddr::new(ip, port);
-        let one = |ip, otherwise| Listener { address: at(ip), tls, servers, otherwise };
+        let one = |ip, otherwise| Listener { address: at(ip), tls, otherwise };
         if self.is_local() {
             vec![one(Ipv4Addr::LOCALHOST.into(), Otherwise::Fail), one(Ipv6Addr::LOCALHOST.into(), Otherwise::Skip)]
         } else {
@@ -300,6 +444,11 @@ impl Config {
             vec![one(Ipv6Addr::UNSPECIFIED.into(), otherwise)]
         }
     }
+}
+
+fn named(addresses: &Option<Vec<SocketAddr>>, tls: bool) -> impl Iterator<Item = Listener> {
+    let addresses = addresses.clone().unwrap_or_default().into_iter();
+    addresses.map(move |address| Listener { address, tls, otherwise: Otherwise::Fail })
 }
 
 #[cfg(test)]
@@ -310,12 +459,23 @@ mod tests {
     #[test]
     fn the_template_says_the_defaults() {
         assert_eq!(Config::parse(TEMPLATE).unwrap(), Config::default());
-        let uncommented = TEMPLATE.replace("#c2s", "c2s").replace("#certificate", "certificate").replace("#key", "key");
+        let uncommented = ["c2s", "components", "http ", "https ", "certificate", "key", "public_url"]
+            .iter()
+            .fold(TEMPLATE.to_owned(), |text, name| text.replace(&format!("#{name}"), name));
         let config = Config::parse(&uncommented).unwrap();
         let usual: Vec<_> = Config::default().listeners().into_iter().map(|one| (one.address, one.tls)).collect();
         let named: Vec<_> = config.listeners().into_iter().map(|one| (one.address, one.tls)).collect();
         assert_eq!(named, usual);
+        assert_eq!(
+            config.web_listeners(),
+            Config::default().web_listeners().into_iter().map(fixed).collect::<Vec<_>>()
+        );
         assert!(config.tls.key.is_some());
+    }
+
+    /// As if it had been named.
+    fn fixed(one: Listener) -> Listener {
+        Listener { otherwise: Otherwise::Fail, ..one }
     }
 
     #[test]
@@ -334,9 +494,20 @@ mod tests {
             ("listen.s2s = ['127.0.0.1:1']", "federation.enabled = true"),
             ("federation.block = ['@']", "not a domain"),
             ("federation.enabled = true\nplaintext = true\ntls.enabled = false", "federation.require_tls = false"),
+            ("[[component]]\ndomain = 'localhost'\nsecret = 'x'", "twice"),
+            ("[[component]]\ndomain = 'a@x'\nsecret = 'x'", "it has an @"),
+            ("[[component]]\ndomain = 'irc.localhost'\nsecret = ''", "needs a secret"),
+            ("[[component]]\ndomain = 'irc.localhost'", "missing field `secret`"),
+            ("plaintext = true\nlisten.https = ['127.0.0.1:1']\ntls.enabled = false", "https needs TLS"),
+            ("http.trusted_proxies = ['nginx']", "\"nginx\" is not a range"),
+            ("http.public_url = 'chat.example.org'", "no address of the web"),
             ("limits.connections = 0", "limits.connections must be more than 0"),
+            ("limits.token_days = 0", "limits.token_days must be more than 0"),
             ("limits.stanza_bytes = 9999", "at least 10000"),
             ("limits.outbox_bytes = 300000", "at least twice"),
+            ("stream_management.unacked_bytes = 300000", "at least twice"),
+            ("stream_management.unacked_stanzas = 99", "at least 100"),
+            ("limits.keepalive_answer_seconds = 0", "must be more than 0"),
             ("plaintext = 1", "line 1"),
             ("[listen", "line 1"),
         ] {
@@ -351,18 +522,32 @@ mod tests {
         assert!(local.listeners().iter().all(|one| one.address.ip().is_loopback()));
         let public = Config::parse("domains = ['localhost', 'example.org']").unwrap();
         assert!(public.listeners().iter().all(|one| one.address.ip().is_unspecified()));
+        assert!(public.web_listeners().iter().all(|one| one.tls), "not in the open");
         let anonymous = Config::parse("anonymous_domains = ['guest.example.org']").unwrap();
         assert!(anonymous.listeners().iter().all(|one| one.address.ip().is_unspecified()));
+    }
+
+    #[test]
+    fn components_connect_from_this_machine_unless_told_otherwise() {
+        let component = "[[component]]\ndomain = 'IRC.localhost'\nsecret = 'x'\n";
+        let config = Config::parse(component).unwrap();
+        assert_eq!(config.component[0].domain, "irc.localhost");
+        assert_eq!(config.component_listeners(), ["127.0.0.1:5347".parse().unwrap()]);
+        assert!(!format!("{config:?}").contains("\"x\""), "no secret in logs");
+        let other = Config::parse(&format!("listen.components = ['[::1]:1']\n{component}")).unwrap();
+        assert_eq!(other.component_listeners(), ["[::1]:1".parse().unwrap()]);
+        assert!(Config::default().component_listeners().is_empty());
     }
 
     #[test]
     fn only_what_is_named_is_listened_on() {
         let config = Config::parse("listen.c2s_tls = ['127.0.0.1:443']").unwrap();
         let address = "127.0.0.1:443".parse().unwrap();
-        let listener = Listener { address, tls: true, servers: false, otherwise: Otherwise::Fail };
-        assert_eq!(config.listeners(), [listener.clone()]);
-        let config = Config::parse("domains = ['example.org']\nlisten.c2s_tls = ['127.0.0.1:443']\nlisten.s2s = []");
-        assert_eq!(config.unwrap().listeners(), [listener]);
+        assert_eq!(config.listeners(), [Listener { address, tls: true, otherwise: Otherwise::Fail }]);
+        assert!(config.web_listeners().is_empty());
+        let config = Config::parse("listen.http = ['127.0.0.1:443']").unwrap();
+        assert_eq!(config.web_listeners(), [Listener { address, tls: false, otherwise: Otherwise::Fail }]);
+        assert!(config.listeners().is_empty());
     }
 
     #[test]
@@ -373,8 +558,8 @@ mod tests {
         assert!(!federates("domains = ['example.org']\nfederation.enabled = false"));
         assert!(!federates("domains = ['example.org']\ntls.enabled = false\nplaintext = true"));
         let ports = |text: &str| -> Vec<u16> {
-            let listeners = Config::parse(text).unwrap().listeners().into_iter();
-            listeners.filter(|one| one.servers).map(|one| one.address.port()).collect()
+            let listeners = Config::parse(text).unwrap().server_listeners().into_iter();
+            listeners.map(|one| one.address.port()).collect()
         };
         assert_eq!(ports(""), []);
         assert_eq!(ports("domains = ['example.org']"), [5269, 5270]);

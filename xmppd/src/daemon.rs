@@ -22,7 +22,7 @@ use xmpp_sql::{Database, SqlAccounts};
 const GRACE: Duration = Duration::from_secs(10);
 
 /// The server with all its extensions, but without certificates.
-fn compose(config: &Config, accounts: impl Accounts) -> ServerBuilder {
+fn compose(config: &Config, accounts: impl Accounts) -> Outcome<ServerBuilder> {
     let mut domains = config.domains.iter();
     let first = domains.next().map(String::as_str).unwrap_or("localhost");
     let mut builder = Server::builder(first);
@@ -32,20 +32,27 @@ fn compose(config: &Config, accounts: impl Accounts) -> ServerBuilder {
     for domain in &config.anonymous_domains {
         builder = builder.anonymous_domain(domain);
     }
+    for component in &config.component {
+        builder = builder.component(&component.domain, &component.secret);
+    }
+    if config.replace_components {
+        builder = builder.replace_components();
+    }
     if config.plaintext {
         builder = builder.allow_plaintext();
     }
     let version = env!("CARGO_PKG_VERSION").to_owned();
-    builder
+    Ok(builder
         .accounts(accounts)
+        .http(config.http.to_core()?)
         .software(Some(Software { name: "xmppd".to_owned(), version, os: None }))
         .with(xmpp_im::presence::server)
-        .with(xmpp_im::delivery::server)
+        .with(xmpp_im::delivery::server))
 }
 
 /// The stations of the route, one a line.
 pub(crate) async fn route(config: &Config) -> Outcome<String> {
-    let server = compose(config, MemoryAccounts::new()).build()?;
+    let server = compose(config, MemoryAccounts::new())?.build()?;
     Ok(server.route_names().join("\n") + "\n")
 }
 
@@ -75,10 +82,11 @@ pub(crate) async fn run(config: Config, settings: &Settings) -> Outcome<()> {
     let accounts = database.accounts();
     let first_start = accounts.is_empty().await?;
 
-    let limits = config.limits.to_core(crate::files::raise_limit());
+    let mut limits = config.limits.to_core(crate::files::raise_limit());
+    config.stream_management.apply(&mut limits);
     let builder = match &config.any_user_password {
-        Some(password) => compose(&config, Anybody::new(password)),
-        None => compose(&config, accounts),
+        Some(password) => compose(&config, Anybody::new(password))?,
+        None => compose(&config, accounts)?.tokens(database.tokens()),
     };
     let mut builder = builder.limits(limits).secret(database.secret("scram").await?);
     let mut serving = None;
@@ -93,22 +101,39 @@ pub(crate) async fn run(config: Config, settings: &Settings) -> Outcome<()> {
     }
     let server = builder.build()?;
 
-    let (mut bound, mut servers) = (Vec::new(), Vec::new());
+    let mut bound = Vec::new();
     for listener in config.listeners() {
-        let places = if listener.servers { &mut servers } else { &mut bound };
-        places.extend(listen(&server, &listener).await?.map(|address| (address, listener.tls)));
+        bound.extend(listen(&server, &listener, Face::Clients).await?.map(|address| (address, listener.tls)));
     }
-    if bound.is_empty() {
-        return Err("there is nothing to listen on: listen.c2s and listen.c2s_tls name no address".into());
+    let mut servers = Vec::new();
+    for listener in config.server_listeners() {
+        servers.extend(listen(&server, &listener, Face::Servers).await?.map(|address| (address, listener.tls)));
     }
-    if config.plaintext && bound.iter().any(|(address, tls)| !tls && !address.ip().is_loopback()) {
+    let mut web = Vec::new();
+    for listener in config.web_listeners() {
+        web.extend(listen(&server, &listener, Face::Web).await?.map(|address| (address, listener.tls)));
+    }
+    let mut components = Vec::new();
+    for address in config.component_listeners() {
+        let listening = server.listen_components(address).await;
+        let address = listening.map_err(|error| format!("cannot listen on {address} for components: {error}"))?;
+        if !address.ip().is_loopback() {
+            tracing::warn!(%address, "components can connect from other machines, unencrypted");
+        }
+        components.push(address);
+    }
+    if bound.is_empty() && web.is_empty() {
+        return Err("there is nothing to listen on: [listen] names no address".into());
+    }
+    if config.plaintext && bound.iter().chain(&web).any(|(address, tls)| !tls && !address.ip().is_loopback()) {
         tracing::warn!("plaintext = true lets clients log in unencrypted, from other machines too");
     }
     if config.any_user_password.is_some() {
         tracing::warn!("any_user_password lets whoever is on this machine log in as anybody");
     }
     let (identity, tls) = serving.unzip();
-    print(&greeting(&config, settings, (&bound, &servers), identity.as_ref(), first_start))?;
+    let bound = Bound { clients: bound, servers, web, components };
+    print(&greeting(&config, settings, &bound, identity.as_ref(), first_start))?;
 
     loop {
         match signals.next().await {
@@ -128,40 +153,55 @@ pub(crate) async fn run(config: Config, settings: &Settings) -> Outcome<()> {
     Ok(())
 }
 
-async fn listen(server: &Server, listener: &Listener) -> Outcome<Option<SocketAddr>> {
+/// Who is listened for.
+#[derive(Clone, Copy, PartialEq)]
+enum Face {
+    Clients,
+    Servers,
+    Web,
+}
+
+async fn listen(server: &Server, listener: &Listener, face: Face) -> Outcome<Option<SocketAddr>> {
     let mut address = listener.address;
-    let mut result = bind(server, address, listener).await;
+    let mut result = bind(server, address, listener.tls, face).await;
     if result.as_ref().is_err_and(|error| error.kind() != io::ErrorKind::AddrInUse) {
         match listener.otherwise {
             Otherwise::Fail => {}
             Otherwise::Skip => return Ok(None),
             Otherwise::Listen(other) => {
                 address = other;
-                result = bind(server, address, listener).await;
+                result = bind(server, address, listener.tls, face).await;
             }
         }
     }
     match result {
         Ok(bound) => Ok(Some(bound)),
-        Err(error) if error.kind() == io::ErrorKind::AddrInUse && listener.servers => {
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse && face == Face::Servers => {
             Err(format!("cannot listen on {address} for servers: another program does so already").into())
         }
         Err(error) if error.kind() == io::ErrorKind::AddrInUse => Err(format!(
             "cannot listen on {address}: another program does so already. Name another place with {} ADDRESS or in \
              the configuration",
-            if listener.tls { "--c2s-tls" } else { "--c2s" }
+            match (face, listener.tls) {
+                (Face::Clients, false) => "--c2s",
+                (Face::Clients, true) => "--c2s-tls",
+                (Face::Web, false) => "--http",
+                (Face::Web, true) => "--https",
+            }
         )
         .into()),
         Err(error) => Err(format!("cannot listen on {address}: {error}").into()),
     }
 }
 
-async fn bind(server: &Server, address: SocketAddr, listener: &Listener) -> io::Result<SocketAddr> {
-    match (listener.servers, listener.tls) {
-        (false, false) => server.listen(address).await,
-        (false, true) => server.listen_tls(address).await,
-        (true, false) => server.listen_servers(address).await,
-        (true, true) => server.listen_servers_tls(address).await,
+async fn bind(server: &Server, address: SocketAddr, tls: bool, face: Face) -> io::Result<SocketAddr> {
+    match (face, tls) {
+        (Face::Clients, false) => server.listen(address).await,
+        (Face::Clients, true) => server.listen_tls(address).await,
+        (Face::Servers, false) => server.listen_servers(address).await,
+        (Face::Servers, true) => server.listen_servers_tls(address).await,
+        (Face::Web, false) => server.listen_http(address).await,
+        (Face::Web, true) => server.listen_https(address).await,
     }
 }
 
@@ -179,16 +219,24 @@ fn reload(settings: &Settings, tls: Option<&ServerTls>, running: &Config) -> Out
     Ok(())
 }
 
+/// Where it listens; with TLS from the start or not.
+struct Bound {
+    clients: Vec<(SocketAddr, bool)>,
+    servers: Vec<(SocketAddr, bool)>,
+    web: Vec<(SocketAddr, bool)>,
+    components: Vec<SocketAddr>,
+}
+
 /// What a person at the terminal needs to know next.
 fn greeting(
     config: &Config,
     settings: &Settings,
-    (bound, servers): (&[(SocketAddr, bool)], &[(SocketAddr, bool)]),
+    bound: &Bound,
     identity: Option<&Identity>,
     first_start: bool,
 ) -> String {
     let mut text = format!("xmppd {} serves {}\n", env!("CARGO_PKG_VERSION"), config.all_domains().join(", "));
-    for (address, tls) in bound {
+    for (address, tls) in &bound.clients {
         let how = match (tls, config.plaintext, identity.is_some()) {
             (true, ..) => "TLS",
             (false, false, _) => "STARTTLS",
@@ -197,8 +245,15 @@ fn greeting(
         };
         let _ = writeln!(text, "  clients      {address} ({how})");
     }
-    for (address, tls) in servers {
+    for (address, tls) in &bound.servers {
         let _ = writeln!(text, "  servers      {address} ({})", if *tls { "TLS" } else { "STARTTLS" });
+    }
+    for address in &bound.components {
+        let _ = writeln!(text, "  components   {address}");
+    }
+    for (address, tls) in &bound.web {
+        let scheme = if *tls { "https" } else { "http" };
+        let _ = writeln!(text, "  browsers     {scheme}://{address}/ (WebSocket: /xmpp-websocket)");
     }
     let _ = writeln!(text, "  data         {}", config.data.display());
     if let Some(identity) = identity {
@@ -219,7 +274,7 @@ fn greeting(
         let command = command_line(settings);
         let _ = writeln!(text, "{accounts}, while this runs or not:\n  {command} user add NAME@{domain}");
     }
-    if let Some((address, _)) = bound.first() {
+    if let Some((address, _)) = bound.clients.first() {
         let host = if address.ip().is_unspecified() { "this machine".to_owned() } else { address.ip().to_string() };
         let port = address.port();
         let _ = writeln!(text, "Then log in as NAME@{domain} with any XMPP client; host {host}, port {port}.");

@@ -7,7 +7,7 @@ mod run;
 
 use run::{Daemon, Scratch, client, next_end, online, open_stream, plain_client};
 use rustix::process::Signal;
-use std::{net::TcpListener, time::Duration};
+use std::net::TcpListener;
 use xmpp_core::{
     client::{ConnectionError, Event},
     net::tls::SelfSigned,
@@ -123,10 +123,9 @@ fn a_second_signal_does_not_wait_for_anybody() {
     let (_open, _) = open_stream(daemon.starttls);
     daemon.signal(Signal::INT);
     daemon.wait_for_log("stopping");
-    let begin = std::time::Instant::now();
     daemon.signal(Signal::INT);
+    // In good order it would end with 0.
     assert_eq!(daemon.wait().code(), Some(1));
-    assert!(begin.elapsed() < Duration::from_secs(3));
 }
 
 #[tokio::test]

@@ -56,5 +56,18 @@ fn established(settings: &Settings, stream_id: String) -> Result<Established, Ne
     let features = Features::from_stanza(none.into_stanza()).ok_or(NegotiationError::Missing("features"))?;
     let jid = settings.account.with_resource(&stream_id).or_else(|_| settings.account.with_resource("component"));
     let jid: FullJid = jid.map_err(|_| NegotiationError::Missing("an id of the stream"))?;
-    Ok(Established { jid, features, mechanism: None, floor: None, keys: None, stream_id })
+    Ok(Established {
+        jid,
+        features,
+        mechanism: None,
+        floor: None,
+        keys: None,
+        stream_id,
+        resumed: None,
+        not_resumed: None,
+        enabling: false,
+        enabled: None,
+        sasl2: None,
+        token: None,
+    })
 }

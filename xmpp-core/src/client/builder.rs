@@ -1,9 +1,12 @@
 //! Setting a client up.
 
 use super::{
-    Backoff, Client, Events, Shared, events,
+    Backoff, Client, Events, Keepalive, SavedSession, Shared,
+    desk::{Command, Desk},
+    events,
     negotiate::{MakeCredentials, Settings},
-    task::{Command, Task},
+    task::Task,
+    unacknowledged,
 };
 use crate::{
     extension::{self, Registrar, Software},
@@ -11,6 +14,8 @@ use crate::{
     net::{ClientTls, ConnectOptions, Connector, Plan, Resolver, TlsError, Transport},
     sasl::{ClientMechanism, Credentials, Mechanism, ScramKeys},
     stanza::AnyStanza,
+    stream::{FastToken, Sasl2Options, UserAgent},
+    xml::Writer,
 };
 use std::{
     ops::{Deref, DerefMut},
@@ -34,12 +39,19 @@ pub enum BuildError {
     #[cfg(feature = "websocket")]
     #[error(transparent)]
     WebSocket(#[from] crate::net::WebSocketError),
+    /// The address given is none of a BOSH service.
+    #[cfg(feature = "bosh")]
+    #[error("{0:?} is no address of a BOSH service: it begins with https: or http:")]
+    Bosh(String),
     /// TLS could not be prepared: no trusted roots were found, or a certificate cannot be read.
     #[error(transparent)]
     Tls(#[from] TlsError),
     /// There is no resolver and no fixed address.
     #[error("without the feature `dns` a client needs a resolver or a server address")]
     NoResolver,
+    /// A stanza of the [`SavedSession`] is none.
+    #[error("the saved session is damaged")]
+    DamagedSession,
 }
 
 /// What becomes of an incoming stanza behind an extension's hook.
@@ -58,6 +70,8 @@ pub(super) type Hook = Box<dyn Fn(&AnyStanza, &Client) -> Flow + Send + Sync>;
 pub struct ClientRegistrar {
     pub(super) registrar: Registrar,
     pub(super) hooks: Vec<Hook>,
+    /// What is enabled while the session is bound, each with the name of its feature.
+    pub(super) bind_features: Vec<(String, Vec<u8>)>,
 }
 
 impl std::fmt::Debug for ClientRegistrar {
@@ -80,6 +94,15 @@ impl DerefMut for ClientRegistrar {
 }
 
 impl ClientRegistrar {
+    /// Enables a feature of each new session while it is bound (XEP-0386), where the server names the feature there:
+    /// `write` writes the element that asks for it. It saves a round trip, and where the server does not, the extension
+    /// has to ask as usual.
+    pub fn bind_feature(&mut self, feature: &str, write: impl FnOnce(&mut Writer)) {
+        let mut out = Writer::new("urn:xmpp:bind:0");
+        write(&mut out);
+        self.bind_features.push((feature.to_owned(), out.finish()));
+    }
+
     /// Shows every incoming message and presence to `hook`, in order, before the application sees it. It must not
     /// block.
     pub fn incoming(&mut self, hook: impl Fn(&AnyStanza, &Client) -> Flow + Send + Sync + 'static) {
@@ -128,6 +151,9 @@ pub(super) enum Road {
     /// By WebSocket, at a fixed address, unless the server has just sent us elsewhere.
     #[cfg(feature = "websocket")]
     Web { connector: Connector, url: crate::net::websocket::WebUrl, redirect: crate::net::websocket::Redirect },
+    /// By BOSH.
+    #[cfg(feature = "bosh")]
+    Bosh { connector: Connector, url: crate::net::websocket::WebUrl },
     /// By a function, for pipes inside the process.
     Pipe(Box<dyn FnMut() -> Transport + Send>),
 }
@@ -146,12 +172,19 @@ pub struct ClientBuilder {
     pipe: Option<Box<dyn FnMut() -> Transport + Send>>,
     #[cfg(feature = "websocket")]
     websocket: Option<String>,
+    #[cfg(feature = "bosh")]
+    bosh: Option<String>,
     #[cfg(feature = "websocket")]
     discover_web: bool,
     lang: Option<String>,
     backoff: Option<Backoff>,
     request_timeout: Duration,
-    keepalive: Duration,
+    keepalive: Keepalive,
+    management: bool,
+    sasl2: Sasl2Options,
+    token: Option<FastToken>,
+    manual_acks: bool,
+    session: Option<SavedSession>,
     queue: usize,
     max_stanza_bytes: usize,
     software: Option<Software>,
@@ -186,12 +219,19 @@ impl ClientBuilder {
             pipe: None,
             #[cfg(feature = "websocket")]
             websocket: None,
+            #[cfg(feature = "bosh")]
+            bosh: None,
             #[cfg(feature = "websocket")]
             discover_web: false,
             lang: None,
             backoff: Some(Backoff::default()),
             request_timeout: Duration::from_secs(60),
-            keepalive: Duration::from_secs(120),
+            keepalive: Duration::from_secs(120).into(),
+            management: true,
+            sasl2: Sasl2Options::default(),
+            token: None,
+            manual_acks: false,
+            session: None,
             queue: 256,
             max_stanza_bytes: 262_144,
             software: Some(Software::default()),
@@ -228,6 +268,49 @@ impl ClientBuilder {
     #[must_use]
     pub fn mechanism(mut self, make: impl Fn() -> Box<dyn ClientMechanism> + Send + Sync + 'static) -> Self {
         self.credentials = Box::new(move |_| Credentials::Custom(make()));
+        self
+    }
+
+    /// What to tell the server of this installation (XEP-0388 §2.3): a random id that the application keeps
+    /// ([`UserAgent::new_id`]), and the software and device for the account's owner to read. With the id the server may
+    /// give a token that logs in next time with one message, without the password (XEP-0484), and the same resource at
+    /// each login. The software's name becomes part of the resource where the server makes that up: others see it.
+    ///
+    /// ```
+    /// use xmpp_core::{client::Client, stream::UserAgent};
+    ///
+    /// let id = UserAgent::new_id(); // once; then from where the application keeps it
+    /// let builder = Client::builder("juliet@example.org".parse()?, "r0m30").user_agent(id, "Balcony", "Juliet's phone");
+    /// # Ok::<(), xmpp_core::jid::JidError>(())
+    /// ```
+    #[must_use]
+    pub fn user_agent(mut self, id: impl Into<String>, software: &str, device: &str) -> Self {
+        let named = |name: &str| (!name.is_empty()).then(|| name.to_owned());
+        self.sasl2.tag = named(software);
+        let agent = UserAgent { id: Some(id.into()), software: named(software), device: named(device) };
+        self.sasl2.user_agent = Some(agent);
+        self
+    }
+
+    /// Logs in by a token of an earlier run ([`Event::Online`](super::Event::Online)), under TLS and with the
+    /// [`user_agent`](Self::user_agent) that it was given to. If the server refuses it, the password serves.
+    #[must_use]
+    pub fn token(mut self, token: FastToken) -> Self {
+        self.token = Some(token);
+        self
+    }
+
+    /// Logs in by the token for the last time: the server forgets it (XEP-0484 §3.6). For logging out from a device.
+    #[must_use]
+    pub fn invalidate_token(mut self) -> Self {
+        self.sasl2.invalidate = true;
+        self
+    }
+
+    /// Logs in by the profile of RFC 6120 even where the server offers SASL2 (XEP-0388).
+    #[must_use]
+    pub fn without_sasl2(mut self) -> Self {
+        self.sasl2.enabled = false;
         self
     }
 
@@ -301,6 +384,24 @@ impl ClientBuilder {
         self
     }
 
+    /// Connects by BOSH (XEP-0206), in HTTP requests to an address such as `https://chat.example.org/http-bind`. The
+    /// host named there is the one whose certificate counts. `http:` needs [`allow_plaintext`](Self::allow_plaintext).
+    ///
+    /// ```
+    /// # #[cfg(feature = "bosh")]
+    /// # fn build() -> Result<xmpp_core::client::ClientBuilder, Box<dyn std::error::Error>> {
+    /// use xmpp_core::client::Client;
+    ///
+    /// let client = Client::builder("juliet@example.org".parse()?, "r0m30").bosh("https://chat.example.org/http-bind");
+    /// # Ok(client) }
+    /// ```
+    #[cfg(feature = "bosh")]
+    #[must_use]
+    pub fn bosh(mut self, url: impl Into<String>) -> Self {
+        self.bosh = Some(url.into());
+        self
+    }
+
     /// Where no port of the server answers, as behind a firewall that lets only the web through, asks the domain by
     /// HTTPS where it has a WebSocket (XEP-0156), and connects there.
     #[cfg(feature = "websocket")]
@@ -325,7 +426,7 @@ impl ClientBuilder {
         self
     }
 
-    /// How long to wait before connecting again.
+    /// How long to wait before connecting again, see [`Backoff`].
     #[must_use]
     pub fn backoff(mut self, backoff: Backoff) -> Self {
         self.backoff = Some(backoff);
@@ -346,11 +447,48 @@ impl ClientBuilder {
         self
     }
 
-    /// After how long a silence the server is asked for a sign of life (XEP-0199); it has as long again to give it.
-    /// 120 seconds unless set.
+    /// After how long a silence the server is asked for a sign of life (XEP-0199, or XEP-0198 where it is in use); it
+    /// has as long again to give it, but no more than a minute. 120 seconds unless set, and less after connections
+    /// were lost in silence: see [`Keepalive`]. A range sets how far that goes.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use xmpp_core::client::Client;
+    /// let builder = Client::builder("bot@example.org".parse()?, "secret")
+    ///     .keepalive(Duration::from_secs(30)..=Duration::from_secs(300));
+    /// # Ok::<(), xmpp_core::jid::JidError>(())
+    /// ```
     #[must_use]
-    pub fn keepalive(mut self, interval: Duration) -> Self {
-        self.keepalive = interval;
+    pub fn keepalive(mut self, interval: impl Into<Keepalive>) -> Self {
+        self.keepalive = interval.into();
+        self
+    }
+
+    /// Does without stream management (XEP-0198): then nothing is acknowledged, and a lost connection is a lost
+    /// session.
+    #[must_use]
+    pub fn no_stream_management(mut self) -> Self {
+        self.management = false;
+        self
+    }
+
+    /// Acknowledges to the server only what the application has said it is done with
+    /// ([`Events::acknowledge`](super::Events::acknowledge)), such as messages that it has stored. What was not comes
+    /// again in a session that another process resumes, and the server keeps it for later otherwise.
+    ///
+    /// Until they are acknowledged, events take room in the [`queue`](Self::queue).
+    #[must_use]
+    pub fn manual_acks(mut self) -> Self {
+        self.manual_acks = true;
+        self
+    }
+
+    /// Goes on with a session that was saved ([`Client::session`](super::Client::session),
+    /// [`Client::suspend`](super::Client::suspend)). If the server has it no longer, a new one begins, and what may
+    /// not have arrived is told by [`Event::Unacknowledged`](super::Event::Unacknowledged).
+    #[must_use]
+    pub fn session(mut self, saved: SavedSession) -> Self {
+        self.session = Some(saved);
         self
     }
 
@@ -389,12 +527,18 @@ impl ClientBuilder {
         if self.account.local().is_none() && !self.anonymous {
             return Err(BuildError::NoAccount(self.account));
         }
+        let mut saved = self.session.iter().flat_map(|session| &session.stanzas);
+        if !saved.all(|stanza| unacknowledged::parse(stanza.xml.as_bytes()).is_some()) {
+            return Err(BuildError::DamagedSession);
+        }
         let road = match self.pipe {
             Some(pipe) => Road::Pipe(pipe),
             None => {
                 let fixed = self.plan.is_some();
                 #[cfg(feature = "websocket")]
                 let fixed = fixed || self.websocket.is_some();
+                #[cfg(feature = "bosh")]
+                let fixed = fixed || self.bosh.is_some();
                 let tls = match self.tls {
                     Some(tls) => tls,
                     None => ClientTls::new()?,
@@ -404,13 +548,24 @@ impl ClientBuilder {
                     None => default_resolver(fixed)?,
                 };
                 let connector = Connector::with_options(resolver, tls, self.options);
-                #[cfg(feature = "websocket")]
-                match self.websocket {
+                #[cfg(feature = "bosh")]
+                let bosh = match self.bosh {
                     Some(url) => {
+                        let url = crate::net::websocket::WebUrl::http(&url).ok_or(BuildError::Bosh(url))?;
+                        Some(Road::Bosh { connector: connector.clone(), url })
+                    }
+                    None => None,
+                };
+                #[cfg(all(feature = "websocket", not(feature = "bosh")))]
+                let bosh = None;
+                #[cfg(feature = "websocket")]
+                match (bosh, self.websocket) {
+                    (Some(road), _) => road,
+                    (None, Some(url)) => {
                         use crate::net::websocket::{Redirect, WebUrl};
                         Road::Web { connector, url: WebUrl::websocket(&url)?, redirect: Redirect::default() }
                     }
-                    None => Road::Network { connector, plan: self.plan, web: self.discover_web },
+                    (None, None) => Road::Network { connector, plan: self.plan, web: self.discover_web },
                 }
                 #[cfg(not(feature = "websocket"))]
                 Road::Network { connector, plan: self.plan }
@@ -418,12 +573,12 @@ impl ClientBuilder {
         };
         let (commands, received) = mpsc::channel::<Command>(self.queue);
         let (online, watching) = watch::channel(None);
-        let (sender, events) = events::channel(self.queue);
+        let (sender, events) = events::channel(self.queue, self.manual_acks);
         let shared = Shared {
             account: self.account.clone(),
             online: watching,
             request_timeout: self.request_timeout,
-            max_bytes: self.max_stanza_bytes,
+            max_bytes: self.max_stanza_bytes.into(),
         };
         let client = Client { commands, shared: Arc::new(shared) };
 
@@ -437,9 +592,13 @@ impl ClientBuilder {
             plaintext: self.plaintext,
             lang: self.lang,
             max_stanza_bytes: self.max_stanza_bytes,
+            management: self.management,
+            sasl2: Sasl2Options { bind: registrar.bind_features.clone(), ..self.sasl2 },
         };
-        let task = Task::new(settings, road, received, sender, online, &client, registrar);
-        tokio::spawn(task.timing(self.backoff, self.keepalive, self.queue, self.floor).run());
+        let desk = Desk::new(received, self.queue);
+        let task = Task::new(settings, road, desk, sender, online, &client, registrar);
+        let task = task.timing(self.backoff, self.keepalive, self.floor).token(self.token).session(self.session);
+        tokio::spawn(task.run());
         Ok((client, events))
     }
 }

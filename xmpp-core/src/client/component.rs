@@ -2,10 +2,12 @@
 
 use super::{
     Backoff, BuildError, Client, ConnectionError, Event, Events, Flow, ForBoth, RequestError, SendError, Shared,
+    Unacknowledged,
     builder::{ClientRegistrar, Road},
+    desk::{Command, Desk},
     events,
     negotiate::Settings,
-    task::{Command, Task},
+    task::Task,
 };
 use crate::{
     extension::{self, Registrar, Software, Target},
@@ -14,6 +16,7 @@ use crate::{
     payload::{Payload, disco::Identity},
     sasl::Credentials,
     stanza::{AnyStanza, Iq, IqBuilder, IqType, Message, Presence, StanzaParseError, WriteStanza},
+    stream::Sasl2Options,
     xml::{Stanza, XmlLimits, ns},
 };
 use std::{
@@ -65,6 +68,8 @@ pub enum ComponentEvent {
     Presence(Presence),
     /// A stanza with a header that cannot be read, such as a `from` that is no address.
     Malformed(StanzaParseError),
+    /// What was to be sent and may not have arrived, because the connection was lost.
+    Unacknowledged(Vec<Unacknowledged>),
 }
 
 /// The events of a component, in order.
@@ -83,6 +88,7 @@ impl ComponentEvents {
                 Event::Message(message) => ComponentEvent::Message(message),
                 Event::Presence(presence) => ComponentEvent::Presence(presence),
                 Event::Malformed(malformed) => ComponentEvent::Malformed(malformed),
+                Event::Unacknowledged(stanzas) => ComponentEvent::Unacknowledged(stanzas),
                 _ => continue,
             });
         }
@@ -335,12 +341,12 @@ impl ComponentBuilder {
         }
         let (commands, received) = mpsc::channel::<Command>(self.queue);
         let (online, watching) = watch::channel(None);
-        let (sender, events) = events::channel(self.queue);
+        let (sender, events) = events::channel(self.queue, false);
         let shared = Shared {
             account: self.domain.clone(),
             online: watching,
             request_timeout: self.request_timeout,
-            max_bytes: self.max_stanza_bytes,
+            max_bytes: self.max_stanza_bytes.into(),
         };
         let client = Client { commands, shared: Arc::new(shared) };
 
@@ -358,9 +364,12 @@ impl ComponentBuilder {
             plaintext: true,
             lang: None,
             max_stanza_bytes: self.max_stanza_bytes,
+            management: false,
+            sasl2: Sasl2Options::default(),
         };
-        let task = Task::new(settings, self.road, received, sender, online, &client, registrar);
-        tokio::spawn(task.timing(self.backoff, self.keepalive, self.queue, None).run());
+        let desk = Desk::new(received, self.queue);
+        let task = Task::new(settings, self.road, desk, sender, online, &client, registrar);
+        tokio::spawn(task.timing(self.backoff, self.keepalive.into(), None).run());
         Ok((Component(client), ComponentEvents(events)))
     }
 }

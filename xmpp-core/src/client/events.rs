@@ -1,17 +1,18 @@
 //! What a client tells its application.
 
+use super::Unacknowledged;
 use crate::{
     jid::FullJid,
     net::{ConnectError, TlsError},
     sasl::{Mechanism, ScramKeys},
     stanza::{Message, Presence, StanzaParseError},
-    stream::{NegotiationError, StreamError},
+    stream::{FastToken, NegotiationError, StreamError},
 };
 use std::{
     io,
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -34,10 +35,34 @@ pub enum Event {
         /// What logs in without the password as long as that is not changed: for
         /// [`ClientBuilder::keys`](super::ClientBuilder::keys).
         keys: Option<ScramKeys>,
+        /// What logs in once more with a single message, until it expires: for
+        /// [`ClientBuilder::token`](super::ClientBuilder::token). There is one where the server gives some (XEP-0484)
+        /// and the client has an id ([`ClientBuilder::user_agent`](super::ClientBuilder::user_agent)).
+        token: Option<FastToken>,
         /// TLS version and cipher suite, for people to read; `None` without TLS.
         tls: Option<String>,
     },
-    /// The session was lost, or could not be set up.
+    /// The connection was lost, and the session goes on over a new one (XEP-0198 §5). Nothing has to be sent anew:
+    /// presence is as it was, waiting requests go on waiting, and what either side had not received has been sent
+    /// again. An [`Offline`](Event::Offline) comes before it only if there was no connection for a notable time.
+    #[non_exhaustive]
+    Resumed {
+        /// Our address in it, the same as before.
+        jid: FullJid,
+        /// TLS version and cipher suite of the new connection.
+        tls: Option<String>,
+    },
+    /// What of the stanzas that [`Client::send`](super::Client::send) took over is not known to have arrived: the
+    /// session was lost for good, and the server had not acknowledged them (XEP-0198 §4). In the order in which they
+    /// were sent. Nothing is sent again by itself, because those that are
+    /// [`doubtful`](Unacknowledged::doubtful) may have arrived;
+    /// [`Client::send_again`](super::Client::send_again) does.
+    ///
+    /// It comes after the [`Online`](Event::Online) of the next session, or, when there will be none, before the last
+    /// event.
+    Unacknowledged(Vec<Unacknowledged>),
+    /// The session was lost, or could not be set up. A lost session may still be [`Resumed`](Event::Resumed); when it
+    /// is not, [`Online`](Event::Online) follows.
     Offline {
         /// Why.
         error: ConnectionError,
@@ -118,12 +143,17 @@ pub struct Events {
     room: Arc<Room>,
 }
 
-/// How many events wait, so that a slow application slows the server, not the memory.
+/// How many events there were, so that a slow application slows the server, not the memory, and so that the server is
+/// told of what has been handled, not of what waits here.
 #[derive(Debug)]
 struct Room {
-    waiting: AtomicUsize,
-    capacity: usize,
-    taken: Notify,
+    sent: AtomicU64,
+    taken: AtomicU64,
+    acknowledged: AtomicU64,
+    /// Whether the application says itself what it has handled.
+    manual: bool,
+    capacity: u64,
+    changed: Notify,
 }
 
 /// The other end.
@@ -133,39 +163,81 @@ pub(super) struct EventSender {
     room: Arc<Room>,
 }
 
-pub(super) fn channel(capacity: usize) -> (EventSender, Events) {
+pub(super) fn channel(capacity: usize, manual: bool) -> (EventSender, Events) {
     let (sender, receiver) = mpsc::unbounded_channel();
-    let room = Arc::new(Room { waiting: AtomicUsize::new(0), capacity, taken: Notify::new() });
+    let room = Arc::new(Room {
+        sent: AtomicU64::new(0),
+        taken: AtomicU64::new(0),
+        acknowledged: AtomicU64::new(0),
+        manual,
+        capacity: (capacity as u64).max(1),
+        changed: Notify::new(),
+    });
     (EventSender { sender, room: Arc::clone(&room) }, Events { receiver, room })
 }
 
 impl Events {
     /// The next event; `None` when the client has ended. Cancel-safe.
+    ///
+    /// A stanza counts as handled when it has been returned here, and is then acknowledged to the server
+    /// (XEP-0198 §4); with [`ClientBuilder::manual_acks`](super::ClientBuilder::manual_acks) when
+    /// [`acknowledge`](Self::acknowledge) is called after that.
     pub async fn next(&mut self) -> Option<Event> {
         let event = self.receiver.recv().await?;
-        self.room.waiting.fetch_sub(1, Ordering::AcqRel);
-        self.room.taken.notify_one();
+        self.room.taken.fetch_add(1, Ordering::AcqRel);
+        if !self.room.manual {
+            self.room.changed.notify_one();
+        }
         Some(event)
+    }
+
+    /// All events that [`next`](Self::next) has returned so far are done with: what they told of is stored, or of no
+    /// interest. Has a meaning only with [`ClientBuilder::manual_acks`](super::ClientBuilder::manual_acks).
+    pub fn acknowledge(&mut self) {
+        self.room.acknowledged.store(self.room.taken.load(Ordering::Acquire), Ordering::Release);
+        self.room.changed.notify_one();
+    }
+}
+
+impl Room {
+    /// How many events the application is done with.
+    fn handled(&self) -> u64 {
+        if self.manual { &self.acknowledged } else { &self.taken }.load(Ordering::Acquire)
     }
 }
 
 impl EventSender {
-    /// Hands an event over. Whoever calls it looks for [`has_room`](Self::has_room) before reading more.
-    pub(super) fn send(&self, event: Event) {
-        self.room.waiting.fetch_add(1, Ordering::AcqRel);
+    /// Hands an event over, and says its number, from 1. Whoever calls it looks for [`fullness`](Self::fullness)
+    /// before reading more.
+    pub(super) fn send(&self, event: Event) -> u64 {
+        let number = self.room.sent.fetch_add(1, Ordering::AcqRel) + 1;
         // Nobody may listen: a client can be used for requests alone.
         let _ = self.sender.send(event);
+        number
     }
 
     /// How many times over the queue is full: 0 when there is room.
-    pub(super) fn fullness(&self) -> usize {
-        if self.sender.is_closed() { 0 } else { self.room.waiting.load(Ordering::Acquire) / self.room.capacity.max(1) }
+    pub(super) fn fullness(&self) -> u64 {
+        if self.sender.is_closed() {
+            return 0;
+        }
+        self.room.sent.load(Ordering::Acquire).saturating_sub(self.room.handled()) / self.room.capacity
     }
 
-    /// Resolves when an event has been taken, or nobody listens any more. Cancel-safe.
-    pub(super) async fn taken(&self) {
+    /// The number of the last event that the application is done with. When nobody listens, that is all.
+    pub(super) fn handled(&self) -> u64 {
+        if self.sender.is_closed() { u64::MAX } else { self.room.handled() }
+    }
+
+    /// Whether the application says itself what it has handled.
+    pub(super) fn is_manual(&self) -> bool {
+        self.room.manual
+    }
+
+    /// Resolves when an event has been handled, or nobody listens any more. Cancel-safe.
+    pub(super) async fn changed(&self) {
         tokio::select! {
-            () = self.room.taken.notified() => {}
+            () = self.room.changed.notified() => {}
             () = self.sender.closed() => {}
         }
     }

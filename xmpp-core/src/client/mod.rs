@@ -22,11 +22,18 @@ mod attach;
 mod backoff;
 mod builder;
 mod component;
+mod desk;
 mod entity;
 mod events;
+mod exchange;
+mod handled;
+mod keepalive;
+mod ledger;
 mod negotiate;
+mod output;
 mod requests;
 mod task;
+mod unacknowledged;
 
 pub use backoff::Backoff;
 pub use builder::{BuildError, ClientBuilder, ClientRegistrar, Extension, Flow, ForBoth, ForClient};
@@ -34,6 +41,8 @@ pub use component::{
     Component, ComponentBuilder, ComponentEvent, ComponentEvents, ComponentExtension, ComponentRegistrar, ForComponent,
 };
 pub use events::{ConnectionError, Event, Events};
+pub use keepalive::Keepalive;
+pub use unacknowledged::{SavedSession, SavedStanza, Unacknowledged};
 
 use crate::{
     jid::{FullJid, Jid},
@@ -41,8 +50,9 @@ use crate::{
     stanza::{Iq, IqBuilder, IqType, StanzaError, WriteStanza},
     xml::{Writer, ns},
 };
+use desk::Command;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::{sync::Arc, time::Duration};
-use task::Command;
 use tokio::sync::{mpsc, oneshot, watch};
 
 /// A handle to a connection that keeps itself up. Cheap to clone.
@@ -57,7 +67,8 @@ struct Shared {
     account: Jid,
     online: watch::Receiver<Option<FullJid>>,
     request_timeout: Duration,
-    max_bytes: usize,
+    /// Of a stanza, as both ends see it.
+    max_bytes: AtomicUsize,
 }
 
 /// Why something was not sent.
@@ -67,7 +78,7 @@ pub enum SendError {
     /// The client was closed, or has given up; the event stream says why.
     #[error("the client is closed")]
     Closed,
-    /// The stanza is larger than [`ClientBuilder::max_stanza_bytes`].
+    /// The stanza is larger than [`ClientBuilder::max_stanza_bytes`], or than what the server takes (XEP-0478).
     #[error("a stanza of {0} bytes is larger than servers accept")]
     TooBig(usize),
     /// A component's stanza is from an address outside its domain, or to nobody (XEP-0114 §3).
@@ -125,8 +136,13 @@ impl Client {
     }
 
     /// Sends a stanza: a builder, or one that was received. While there is no session it waits in a queue, and so
-    /// does the caller when that is full. Returns when the connection has taken it over; after that, what has not
-    /// begun to be written when a connection is lost is sent on the next one.
+    /// does the caller when that is full. Returns when the client has taken it over. With stream management
+    /// (XEP-0198) it is then kept until the server has acknowledged it, and a full queue also waits for that.
+    ///
+    /// What becomes of it when the connection is lost: in a session that is resumed, what the server has not handled
+    /// is sent again, in order, so that everything arrives exactly once. In a new session, what the lost connection
+    /// has not taken is sent; what may have arrived is told by [`Event::Unacknowledged`]. Without stream management,
+    /// what the connection has taken counts as sent.
     ///
     /// Cancel-safe: it is taken over whole or not at all.
     pub async fn send(&self, stanza: impl WriteStanza) -> Result<(), SendError> {
@@ -137,8 +153,9 @@ impl Client {
     /// Sends a request and waits for its answer, which counts only from the address that was asked. The result is
     /// returned whole; an error answer is [`RequestError::Refused`].
     ///
-    /// Cancel-safe: dropping it forgets the request, and a late answer is ignored. A lost session ends it with
-    /// [`RequestError::Disconnected`].
+    /// Cancel-safe: dropping it forgets the request, and a late answer is ignored. A lost connection does not end it,
+    /// if the session is resumed; a lost session does, with [`RequestError::Disconnected`], unless it had not been
+    /// sent yet.
     ///
     /// # Errors
     /// See [`RequestError`]. A builder of type result or error is [`RequestError::Unexpected`].
@@ -174,9 +191,53 @@ impl Client {
         answer.payload::<T>().ok_or(RequestError::Unexpected)?.map_err(RequestError::Payload)
     }
 
-    /// Closes the stream in good order: what was taken over is written, the server's end tag is awaited for a
-    /// moment. Returns when the connection is gone, and says whether the end tag came: if it did, the server has
-    /// taken in all that was sent before (RFC 6120 §4.4).
+    /// Sends what was lost ([`Event::Unacknowledged`]) again, in order, each with the time at which it was first sent
+    /// (XEP-0203). What is [`doubtful`](Unacknowledged::doubtful) may then arrive twice.
+    ///
+    /// ```no_run
+    /// # use xmpp_core::client::{Client, Event, Events};
+    /// # async fn run(client: Client, mut events: Events) -> Result<(), Box<dyn std::error::Error>> {
+    /// while let Some(event) = events.next().await {
+    ///     if let Event::Unacknowledged(lost) = event {
+    ///         client.send_again(lost).await?;
+    ///     }
+    /// }
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// Not cancel-safe: some may have been taken over.
+    pub async fn send_again(&self, lost: Vec<Unacknowledged>) -> Result<(), SendError> {
+        for stanza in lost {
+            self.send(stanza).await?;
+        }
+        Ok(())
+    }
+
+    /// What it takes to resume the session (XEP-0198 §5) after this process is gone, as of now: all that was sent
+    /// before is in it. `None` if the server does not allow that, or there was no session yet. For
+    /// [`ClientBuilder::session`]. Whatever is sent or received after makes it stale: what was received comes again
+    /// then, and of what was sent no more is known than that it was.
+    pub async fn session(&self) -> Option<SavedSession> {
+        let (reply, saved) = oneshot::channel();
+        self.commands.send(Command::Save(reply)).await.ok()?;
+        saved.await.ok().flatten()
+    }
+
+    /// Ends the client without ending the session: the connection is dropped, and the server keeps the session for a
+    /// while. `None` if it cannot be resumed; then it has ended. Events that were not taken come again when it is
+    /// resumed.
+    pub async fn suspend(&self) -> Option<SavedSession> {
+        let (reply, saved) = oneshot::channel();
+        self.commands.send(Command::Suspend(reply)).await.ok()?;
+        let saved = saved.await.ok().flatten();
+        self.commands.closed().await;
+        saved
+    }
+
+    /// Closes the stream in good order: what was taken over is written, and its acknowledgement (XEP-0198) and the
+    /// server's end tag are awaited for a moment. Returns when the connection is gone, and says whether the server has
+    /// all that was sent before: it has said so, or its end tag came (RFC 6120 §4.4). What it may not have is told by
+    /// a last [`Event::Unacknowledged`].
     pub async fn close(&self) -> bool {
         let (done, closed) = oneshot::channel();
         let clean = self.commands.send(Command::Close(done)).await.is_ok() && closed.await.unwrap_or(false);
@@ -189,6 +250,7 @@ impl Client {
         let mut out = Writer::new(ns::CLIENT);
         stanza.write_to(&mut out);
         let bytes = out.finish();
-        if bytes.len() > self.shared.max_bytes { Err(SendError::TooBig(bytes.len())) } else { Ok(bytes) }
+        let most = self.shared.max_bytes.load(Ordering::Relaxed);
+        if bytes.len() > most { Err(SendError::TooBig(bytes.len())) } else { Ok(bytes) }
     }
 }

@@ -11,12 +11,15 @@ use crate::{
     net::{ClientTls, Plan, Transport},
     sasl::{ClientPolicy, Credentials, Mechanism, Nonce, ScramKeys},
     stream::{
-        Established, Initiator, InitiatorConfig, NegotiationError, STREAM_END, Step, StreamCondition, StreamError,
-        TlsPolicy,
+        Established, FastToken, Initiator, InitiatorConfig, NegotiationError, Resumption, STREAM_END, Sasl2Offer,
+        Sasl2Options, Step, StreamCondition, StreamError, TlsPolicy,
     },
     xml::{Event, Scanner, Writer, XmlLimits, ns},
 };
-use std::{io, time::Duration};
+use std::{
+    io,
+    time::{Duration, SystemTime},
+};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -36,6 +39,10 @@ pub(super) struct Settings {
     pub(super) plaintext: bool,
     pub(super) lang: Option<String>,
     pub(super) max_stanza_bytes: usize,
+    /// Whether stream management is wanted.
+    pub(super) management: bool,
+    /// What is used of SASL2, but for what is remembered.
+    pub(super) sasl2: Sasl2Options,
 }
 
 impl Settings {
@@ -62,10 +69,33 @@ impl Settings {
 }
 
 /// What one session teaches the next.
-#[derive(Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Memory {
     pub(super) floor: Option<Mechanism>,
     pub(super) keys: Option<ScramKeys>,
+    pub(super) token: Option<FastToken>,
+    /// What the server offers under TLS.
+    pub(super) offer: Option<Sasl2Offer>,
+}
+
+impl Memory {
+    /// Whether the first flight will log in.
+    pub(super) fn pipelines(&self) -> bool {
+        self.token.is_some() && self.offer.is_some()
+    }
+
+    /// What a session has taught.
+    pub(super) fn learn(&mut self, established: &Established) {
+        // A login by token derives no keys, and those that are there stay good.
+        if established.keys.is_some() {
+            self.keys.clone_from(&established.keys);
+        }
+        self.floor = self.floor.max(established.floor);
+        if established.sasl2.is_some() {
+            self.token.clone_from(&established.token);
+        }
+        self.offer.clone_from(&established.sasl2);
+    }
 }
 
 /// A session with its socket.
@@ -81,12 +111,13 @@ pub(super) struct Ready {
 /// The whole negotiation takes no longer.
 const DEADLINE: Duration = Duration::from_secs(60);
 
-/// Connects and negotiates.
+/// Connects and negotiates. Where `resume` is given, `detour` is only preferred.
 pub(super) async fn establish(
     settings: &Settings,
     road: &mut Road,
     detour: Option<Plan>,
     memory: &Memory,
+    resume: Option<Resumption>,
 ) -> Result<Ready, ConnectionError> {
     let domain = settings.account.domain().to_owned();
     let (transport, tls, client_tls) = match road {
@@ -104,15 +135,30 @@ pub(super) async fn establish(
             let transport = websocket::connect(connector, &url, limits, redirect.clone()).await?;
             (transport, web_policy(url.secure, settings), None)
         }
+        #[cfg(feature = "bosh")]
+        Road::Bosh { connector, url } => {
+            // Encryption is HTTP's business (XEP-0206 §4), and there is none to be had later.
+            if !url.secure && !settings.plaintext {
+                return Err(NegotiationError::TlsUnavailable.into());
+            }
+            let transport = crate::net::bosh::connect(connector, url, limits(settings)).await?;
+            (transport, web_policy(url.secure, settings), None)
+        }
         Road::Network {
             connector,
             plan,
             #[cfg(feature = "websocket")]
             web,
         } => {
-            let connected = match detour.as_ref().or(plan.as_ref()) {
-                Some(plan) => connector.connect_to(&domain, plan.clone()).await,
-                None => connector.connect(&domain).await,
+            let there = match detour {
+                Some(detour) => Some(connector.connect_to(&domain, detour).await),
+                None => None,
+            };
+            // XEP-0198 §3: where nobody is at the preferred place, the way is the domain's own.
+            let connected = match (there, plan) {
+                (Some(there), _) if there.is_ok() || resume.is_none() => there,
+                (_, Some(plan)) => connector.connect_to(&domain, plan.clone()).await,
+                (_, None) => connector.connect(&domain).await,
             };
             let connected = match connected {
                 Ok(connected) => connected,
@@ -123,7 +169,8 @@ pub(super) async fn establish(
                         error
                     })?;
                     let negotiated =
-                        timeout(DEADLINE, negotiate(settings, transport, TlsPolicy::Direct, None, memory)).await;
+                        timeout(DEADLINE, negotiate(settings, transport, TlsPolicy::Direct, None, memory, resume))
+                            .await;
                     return negotiated.unwrap_or(Err(ConnectionError::TimedOut));
                 }
                 Err(error) => return Err(error.into()),
@@ -138,7 +185,7 @@ pub(super) async fn establish(
     };
     let negotiated = match &settings.component {
         Some(secret) => timeout(DEADLINE, attach(settings, transport, secret.clone())).await,
-        None => timeout(DEADLINE, negotiate(settings, transport, tls, client_tls, memory)).await,
+        None => timeout(DEADLINE, negotiate(settings, transport, tls, client_tls, memory, resume)).await,
     };
     negotiated.unwrap_or(Err(ConnectionError::TimedOut))
 }
@@ -179,7 +226,11 @@ async fn negotiate(
     tls: TlsPolicy,
     client_tls: Option<ClientTls>,
     memory: &Memory,
+    resume: Option<Resumption>,
 ) -> Result<Ready, ConnectionError> {
+    let mut sasl2 = settings.sasl2.clone();
+    sasl2.token = memory.token.clone().filter(|token| SystemTime::from(token.expiry) > SystemTime::now());
+    sasl2.offer.clone_from(&memory.offer);
     let policy = ClientPolicy { floor: memory.floor, ..ClientPolicy::default() };
     let mut initiator = Initiator::new(InitiatorConfig {
         account: settings.account.clone(),
@@ -189,6 +240,9 @@ async fn negotiate(
         tls,
         lang: settings.lang.clone(),
         nonce: Nonce::from_entropy(&crate::random::bytes::<24>()),
+        management: settings.management,
+        resume,
+        sasl2,
     });
     let mut scanner = settings.scanner();
     let mut buffer = vec![0; 16 * 1024].into_boxed_slice();
@@ -222,6 +276,10 @@ async fn negotiate(
                 Step::Derive(job) => {
                     let keys = tokio::task::spawn_blocking(move || job.run()).await;
                     next = initiator.derived(keys.map_err(io::Error::other)?)?;
+                }
+                Step::Upgrade(job) => {
+                    let salted = tokio::task::spawn_blocking(move || job.run()).await;
+                    next = initiator.upgraded(&salted.map_err(io::Error::other)?);
                 }
                 Step::Established(established) => {
                     return Ok(Ready { transport, scanner, buffer, unread, established });

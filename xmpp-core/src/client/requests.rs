@@ -73,9 +73,10 @@ impl Requests {
         Ok(())
     }
 
-    /// The session is gone, and the answers with it.
-    pub(super) fn fail_all(&mut self) {
-        for (_, one) in self.waiting.drain() {
+    /// The session is gone, and with it the answers to all but those that `unsent` knows.
+    pub(super) fn fail_except(&mut self, unsent: impl Fn(&str) -> bool) {
+        let gone = self.waiting.extract_if(|id, _| !unsent(id));
+        for (_, one) in gone {
             let _ = one.reply.send(Err(RequestError::Disconnected));
         }
     }

@@ -8,6 +8,8 @@ pub mod resolve;
 pub mod tls;
 pub mod transport;
 
+#[cfg(feature = "bosh")]
+pub(crate) mod bosh;
 mod pipe;
 mod race;
 #[cfg(feature = "dns")]

@@ -1,10 +1,15 @@
 //! Sessions bound while their client logs in (XEP-0386): the resource, and the features that extensions enable.
 
-use super::{Server, ServerRegistrar, StreamCondition, StreamError, session::Session};
+use super::{Server, ServerRegistrar, StreamCondition, StreamError, client_state, session::Session};
 use crate::{
     BoxFuture,
     jid::{BareJid, FullJid},
-    stream::BindRequest,
+    payload::Payload as _,
+    stanza::Condition,
+    stream::{
+        BindRequest,
+        management::{self, Enable, Failed},
+    },
     xml::{ElementRef, Writer},
 };
 use hmac::{Hmac, Mac as _};
@@ -90,7 +95,10 @@ impl ServerRegistrar {
 impl Server {
     /// The names of the features that Bind 2 enables.
     pub(super) fn bind_feature_names(&self) -> Vec<String> {
-        let mut names: Vec<String> = self.inner().bind_features.iter().map(|(name, _)| name.clone()).collect();
+        let own = [management::NS, client_state::NS].map(str::to_owned);
+        let extensions = self.inner().bind_features.iter().map(|(name, _)| name.clone());
+        let mut names: Vec<String> = own.into_iter().chain(extensions).collect();
+        names.sort_unstable();
         names.dedup();
         names
     }
@@ -132,9 +140,25 @@ impl Server {
             if same {
                 let error =
                     StreamError::new(StreamCondition::Conflict).with_text("the same client has logged in again");
+                self.session_ended(&old);
                 old.close(Some(&error));
+                self.reap(&old);
             }
         }
+    }
+
+    /// Enables the features of core that a client asked for, before anybody can reach the session; what they answer.
+    pub(super) fn enable_own(&self, session: &Session, request: &BindRequest) -> Vec<u8> {
+        let mut out = Vec::new();
+        for element in request.features() {
+            match (element.ns(), element.name()) {
+                (management::NS, "enable") => out.extend(self.enable_management(session, element)),
+                // XEP-0386 §3.2: the session begins in that state.
+                (client_state::NS, "inactive") => session.set_inactive(true, self.limits()),
+                _ => {}
+            }
+        }
+        out
     }
 
     /// Enables the features that a client asked for and extensions provide; what they answer.
@@ -151,6 +175,17 @@ impl Server {
             }
         }
         out
+    }
+
+    /// Stream management from the first stanza on (XEP-0198 §8.1).
+    fn enable_management(&self, session: &Session, element: ElementRef<'_>) -> Vec<u8> {
+        let wish = Enable::read(element).map_err(|_| Condition::BadRequest);
+        let mut answer = Writer::new(BIND2);
+        match wish.and_then(|wish| session.enable(&wish, self.limits(), false)) {
+            Ok(enabled) => enabled.write(&mut answer),
+            Err(condition) => Failed::new(condition).write(&mut answer),
+        }
+        answer.finish()
     }
 
     /// What every session is told.

@@ -1,11 +1,12 @@
 //! Composing a server.
 
 use super::{
-    Accounts, Domain, Envelope, Federation, Inner, Limits, Observed, Resource, RouteError, Server, ServiceRegistrar,
-    Stage, Station, Tokens, WeakServer,
+    Accounts, Domain, Envelope, Federation, Idle, Inner, Limits, Observed, Resource, RouteError, Server,
+    ServiceRegistrar, Stage, Station, Tokens, WeakServer,
     accounts::DynAccounts,
     directory::Directory,
     domains::{self, Owner, Owners},
+    hibernation::Hibernating,
     listener::Newcomers,
     observe::Counters,
     route,
@@ -90,6 +91,7 @@ pub struct ServerRegistrar {
     session_end: Vec<super::SessionEnd>,
     pub(super) bind_features: Vec<super::bind2::BindFeature>,
     pub(super) bound_info: Vec<super::bind2::BoundInfo>,
+    idle_rules: Vec<super::IdleRule>,
     observers: Vec<mpsc::Sender<Observed>>,
     services: Vec<ServiceRegistrar>,
     #[cfg(feature = "http")]
@@ -125,6 +127,13 @@ impl ServerRegistrar {
     /// Calls `f` when a session has ended, with what it last said of its presence. It must not block.
     pub fn on_session_end(&mut self, f: impl Fn(&Server, &Resource) + Send + Sync + 'static) {
         self.session_end.push(Box::new(f));
+    }
+
+    /// Says which stanzas may wait while their recipient is inactive (XEP-0352), and in place of which earlier ones of
+    /// the same sender: `Some(None)` lets a stanza through at once, with what was held back before it; `None` leaves
+    /// it to the next rule, at last to that of core, which holds presence and chat states back.
+    pub fn idle_rule(&mut self, rule: impl Fn(&Envelope) -> Option<Option<Idle>> + Send + Sync + 'static) {
+        self.idle_rules.push(Box::new(rule));
     }
 
     /// Sends what happens into a queue of `capacity` events.
@@ -403,6 +412,8 @@ impl ServerBuilder {
             replace_components,
             registrar: core,
             session_end: registrar.session_end,
+            idle_rules: registrar.idle_rules,
+            hibernating: Hibernating::default(),
             stats: Counters::new(registrar.observers),
             throttle: LoginThrottle::default(),
             connections: Arc::new(Semaphore::new(limits.connections)),

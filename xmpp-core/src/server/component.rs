@@ -7,7 +7,7 @@ use super::{
     listener::Place,
     negotiate::linger,
     route::Envelope,
-    router::{Pending, check_iq, stanza_kind},
+    router::{Routed, check_iq, stanza_kind},
     session::{Role, Session},
 };
 use crate::{
@@ -73,8 +73,7 @@ impl Server {
                     tracing::debug!(%ip, %error, "a component's negotiation ended early");
                 }
                 if let Some(session) = session {
-                    session.retire();
-                    self.session_ended(&session);
+                    self.disconnected(&session, false, &[], 0);
                 }
                 None
             }
@@ -104,7 +103,7 @@ impl Server {
         &self,
         session: &Arc<Session>,
         stanza: &Stanza,
-    ) -> Result<Option<Box<Pending>>, StreamError> {
+    ) -> Result<Routed, StreamError> {
         let kind = stanza_kind(stanza.root(), ns::COMPONENT)?;
         // Inside the server all stanzas have one content namespace.
         let stanza = stanza.rewrite(ns::CLIENT).to_stanza();
@@ -125,10 +124,10 @@ impl Server {
         let envelope = Envelope { kind, from, to: to.ok(), sender: Some(Arc::clone(session)), stanza };
         if let Err(error) = checked {
             self.reject(&envelope, &error);
-            return Ok(None);
+            return Ok(Routed::Done);
         }
         // What clients' stanzas pass on their way in is not for it, the services of the host are.
-        Ok(self.run(envelope, self.inner().services))
+        Ok(self.run(envelope, self.inner().services).map_or(Routed::Done, Routed::Waits))
     }
 
     /// A stanza that was queued for a component and could not be written.
@@ -213,7 +212,8 @@ impl Attachment<'_> {
                 }
                 ComponentTask::Accepted => {
                     inner.stats.logins.fetch_add(1, Ordering::Relaxed);
-                    tracing::info!(domain = ?self.session.as_ref().map(|session| session.jid().as_str()), "component connected");
+                    let domain = self.session.as_ref().map(|session| session.jid().as_str()).unwrap_or_default();
+                    tracing::info!(%domain, "component connected");
                     return Ok(Done::Accepted);
                 }
                 ComponentTask::Close => {

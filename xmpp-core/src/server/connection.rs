@@ -3,14 +3,15 @@
 
 use super::{
     Server, buffers,
-    router::Pending,
-    session::{Blocked, Outgoing, Role, Session},
+    management::Loss,
+    router::{Pending, Routed},
+    session::{Blocked, Outgoing, Session},
     throttle::Bucket,
 };
 use crate::{
     net::Transport,
-    stream::{Header, StreamCondition, StreamError},
-    xml::{Event, Scanner, Stanza, XmlLimits, ns},
+    stream::{STREAM_END, StreamCondition, StreamError},
+    xml::{Event, Scanner, Stanza, Writer, ns},
 };
 use std::{
     future::Future,
@@ -38,6 +39,20 @@ pub(crate) struct Connection {
     hearing: Hearing,
     /// Our end tag is written, or about to be.
     closing: bool,
+    progress: Progress,
+}
+
+/// How far the connection has come.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Progress {
+    /// It works.
+    Open,
+    /// It broke.
+    Lost,
+    /// It ended as it should.
+    Over,
+    /// The session has been told, and may be somebody else's by now.
+    Left,
 }
 
 /// Bytes read, with what has been scanned of them.
@@ -83,6 +98,7 @@ impl Connection {
             bucket,
             hearing: Hearing::Open,
             closing: false,
+            progress: Progress::Open,
         }
     }
 
@@ -103,7 +119,7 @@ impl Connection {
             }
             buffers::give_write(std::mem::take(&mut self.writing));
             self.written = 0;
-            match ready!(self.session.poll_outgoing(cx)) {
+            match ready!(self.session.poll_outgoing(cx, self.server.tick())) {
                 Outgoing::Bytes(bytes) => self.writing = bytes,
                 Outgoing::Close { bytes, error } => {
                     self.writing = bytes;
@@ -116,6 +132,12 @@ impl Connection {
                     }
                     return Poll::Ready(Ok(()));
                 }
+                Outgoing::Lost(loss) => {
+                    if loss == Loss::Resumed {
+                        self.say_conflict(cx);
+                    }
+                    return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
+                }
                 Outgoing::Killed => return Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
             }
         }
@@ -126,6 +148,7 @@ impl Connection {
         match self.session.poll_blocked(cx) {
             Blocked::Open => {}
             Blocked::Closing { error } => self.begin_closing(error),
+            Blocked::Lost => return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into())),
             Blocked::Killed => return Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
         }
         Poll::Pending
@@ -148,6 +171,7 @@ impl Connection {
             if let Some(pending) = &mut self.pending {
                 ready!(pending.poll(cx, &self.server));
                 self.pending = None;
+                self.session.count_handled();
             }
             if let Some(input) = self.input.take() {
                 self.scan(input);
@@ -187,7 +211,7 @@ impl Connection {
     }
 
     /// Routes a stanza, and keeps its memory for the next one if nobody else did.
-    fn route(&mut self, stanza: Stanza) -> Result<Option<Box<Pending>>, StreamError> {
+    fn route(&mut self, stanza: Stanza) -> Result<Routed, StreamError> {
         let handle = stanza.clone();
         let routed = self.server.receive(&self.session, stanza);
         self.scanner.recycle(handle);
@@ -207,9 +231,14 @@ impl Connection {
                     break;
                 }
                 Ok(Some(Event::Stanza(stanza))) => match self.route(stanza) {
-                    Ok(None) => continue,
-                    Ok(pending) => {
-                        self.pending = pending;
+                    // XEP-0198 §4: handled, and only now.
+                    Ok(Routed::Done) => {
+                        self.session.count_handled();
+                        continue;
+                    }
+                    Ok(Routed::NoStanza) => continue,
+                    Ok(Routed::Waits(pending)) => {
+                        self.pending = Some(pending);
                         input.start = input.end - rest.len();
                         self.input = Some(input);
                         return;
@@ -231,24 +260,40 @@ impl Connection {
 
     /// Ends the stream because the client broke its rules.
     fn refuse(&mut self, error: &StreamError) {
-        tracing::debug!(jid = %self.session.jid(), %error, "a client broke the rules of the stream");
+        tracing::debug!(jid = %self.session.jid(), %error, "a peer broke the rules of its stream");
         self.hearing = Hearing::Deaf;
         self.session.close(Some(error));
     }
 
-    /// The session has ended: it leaves the directory, and what was never written finds another way.
-    fn end(&mut self) {
-        let queued = self.session.retire();
-        self.server.session_ended(&self.session);
+    /// The connection is over; unless it was lost under a session that can be resumed, the session is too. In that case
+    /// what is being routed is waited for, for it is to be counted.
+    fn poll_end(&mut self, cx: &mut Context<'_>, lost: bool) -> Poll<()> {
+        let lost = lost && self.hearing == Hearing::Open;
+        if lost
+            && let Some(pending) = &mut self.pending
+            && self.session.is_resumable()
+        {
+            ready!(pending.poll(cx, &self.server));
+            self.pending = None;
+            self.session.count_handled();
+        }
+        self.progress = Progress::Left;
+        let writing = std::mem::take(&mut self.writing);
+        self.server.disconnected(&self.session, lost, &writing, self.written);
         if let Some(pending) = self.pending.take() {
             self.server.detach(pending);
         }
-        let content_ns = self.session.content_ns();
-        let unsent = unsent(content_ns, &self.writing, self.written).into_iter().chain(unsent(content_ns, &queued, 0));
-        unsent.for_each(|stanza| match self.session.role() {
-            Role::Client => self.server.undelivered(self.session.jid(), stanza),
-            Role::Component | Role::Server => self.server.bounce(stanza),
-        });
+        Poll::Ready(())
+    }
+
+    /// Another connection goes on with the session (XEP-0198 §5). What the peer is told of it must not wait.
+    fn say_conflict(&mut self, cx: &mut Context<'_>) {
+        let mut out = Writer::new(ns::CLIENT);
+        StreamError::new(StreamCondition::Conflict).with_text("resumed elsewhere").write(&mut out);
+        let mut out = out.finish();
+        out.extend_from_slice(STREAM_END.as_bytes());
+        let _ = Pin::new(&mut self.transport).poll_write(cx, &out);
+        let _ = Pin::new(&mut self.transport).poll_flush(cx);
     }
 }
 
@@ -257,49 +302,29 @@ impl Future for Connection {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = self.get_mut();
-        // Reading first: the answers to what came are then written in one go.
-        let read = this.poll_read(cx);
-        let written = this.poll_write(cx);
-        let broken = matches!(read, Poll::Ready(Err(_))) || matches!(written, Poll::Ready(Err(_)));
-        let over = broken || (read.is_ready() && written.is_ready());
-        if !over {
-            return Poll::Pending;
+        if this.progress == Progress::Open {
+            // Reading first: the answers to what came are then written in one go.
+            let read = this.poll_read(cx);
+            let written = this.poll_write(cx);
+            let broken = matches!(read, Poll::Ready(Err(_))) || matches!(written, Poll::Ready(Err(_)));
+            let over = broken || (read.is_ready() && written.is_ready());
+            if !over {
+                return Poll::Pending;
+            }
+            // TLS's close_notify, if there is room for it; the peer has nothing to wait for any more.
+            let _ = Pin::new(&mut this.transport).poll_shutdown(cx);
+            this.progress = if broken { Progress::Lost } else { Progress::Over };
         }
-        // TLS's close_notify, if there is room for it; the peer has nothing to wait for any more.
-        let _ = Pin::new(&mut this.transport).poll_shutdown(cx);
-        this.end();
-        Poll::Ready(())
+        let lost = this.progress == Progress::Lost;
+        this.poll_end(cx, lost)
     }
 }
 
 impl Drop for Connection {
     /// A runtime that shuts down drops its tasks in the middle.
     fn drop(&mut self) {
-        self.server.session_ended(&self.session);
-    }
-}
-
-/// The stanzas in `bytes` that end behind `written`: a stanza that the peer has only half of is lost to it.
-pub(super) fn unsent(content_ns: &str, bytes: &[u8], written: usize) -> Vec<Stanza> {
-    if bytes.len() == written {
-        return Vec::new();
-    }
-    let mut limits = XmlLimits::authenticated();
-    limits.stanza_bytes = u32::MAX >> 8;
-    let mut scanner = Scanner::new(limits);
-    let mut header = Vec::new();
-    Header { content_ns, ..Header::default() }.write(&mut header);
-    let _ = scanner.scan(&mut header.as_slice());
-    let mut rest = bytes;
-    let mut stanzas = Vec::new();
-    while let Ok(Some(Event::Stanza(stanza))) = scanner.scan(&mut rest) {
-        if bytes.len() - rest.len() > written && stanza.root().ns() == content_ns {
-            // Inside the server all stanzas have one content namespace.
-            stanzas.push(match content_ns {
-                ns::CLIENT => stanza,
-                _ => stanza.rewrite(ns::CLIENT).to_stanza(),
-            });
+        if self.progress != Progress::Left {
+            self.server.session_ended(&self.session);
         }
     }
-    stanzas
 }

@@ -75,8 +75,28 @@ pub struct Limits {
     pub component_bytes_per_second: u32,
     /// As [`burst_bytes`](Self::burst_bytes), of a component.
     pub component_burst_bytes: u32,
-    /// Silence from a client after which white space is sent to find out whether it is there (RFC 6120 §4.6.1).
+    /// Silence from a client after which the server finds out whether it is there: with an acknowledgement asked for
+    /// (XEP-0198), or white space (RFC 6120 §4.6.1) and, after as long again, a ping (XEP-0199).
     pub keepalive: Duration,
+    /// Time to answer that question. A connection on which nothing at all comes in this time is dead: a session that
+    /// can be resumed hibernates, any other ends with `connection-timeout`.
+    pub keepalive_answer: Duration,
+    /// Stanzas sent to one session and not acknowledged (XEP-0198); beyond them it ends with `policy-violation`, and
+    /// what it held is handed on.
+    pub unacked_stanzas: usize,
+    /// The bytes of these stanzas.
+    pub unacked_bytes: usize,
+    /// How long a session whose connection is lost can be resumed (XEP-0198 §5), if the client does not ask for
+    /// less; zero allows no resumption.
+    pub resume_time: Duration,
+    /// Sessions without a connection, waiting to be resumed; one more ends instead.
+    pub hibernated: usize,
+    /// The same of one account; for one more, the one that has waited longest ends.
+    pub hibernated_per_account: usize,
+    /// Stanzas held back from an inactive client (XEP-0352); with one more it gets them all.
+    pub held_stanzas: usize,
+    /// The bytes of these stanzas.
+    pub held_bytes: usize,
     /// Time a closing stream waits for the peer's end tag (RFC 6120 §4.4).
     pub closing: Duration,
     /// How long a token of a client is good (XEP-0484). When half of it is over, a client that logs in gets another.
@@ -106,6 +126,14 @@ impl Default for Limits {
             component_bytes_per_second: 32 << 20,
             component_burst_bytes: 64 << 20,
             keepalive: Duration::from_secs(300),
+            keepalive_answer: Duration::from_secs(60),
+            unacked_stanzas: 5_000,
+            unacked_bytes: 4 << 20,
+            resume_time: Duration::from_secs(300),
+            hibernated: 10_000,
+            hibernated_per_account: 8,
+            held_stanzas: 500,
+            held_bytes: 256 << 10,
             closing: Duration::from_secs(5),
             token_life: Duration::from_secs(28 * 24 * 3600),
             handler: Duration::from_secs(30),

@@ -1,7 +1,16 @@
 //! Accepting connections, and the server's own clock.
 
-use super::{Server, StreamCondition, StreamError, throttle::network};
-use crate::net::{Service, Transport};
+use super::{
+    Server, StreamCondition, StreamError, seconds,
+    session::{Role, Vigil},
+    throttle::network,
+};
+use crate::{
+    jid::Jid,
+    net::{Service, Transport},
+    payload::{Payload, ping::Ping},
+    xml::{Writer, ns},
+};
 use std::{
     collections::HashMap,
     io,
@@ -171,6 +180,7 @@ impl Server {
                 seconds.tick().await;
                 let Some(server) = weak.upgrade() else { return };
                 let tick = server.inner().tick.fetch_add(1, Ordering::Relaxed) + 1;
+                server.end_hibernations(tick);
                 if tick.is_multiple_of(server.keepalive_every()) {
                     server.keep_alive(tick);
                 }
@@ -181,26 +191,53 @@ impl Server {
         });
     }
 
-    /// How often all sessions are looked at: a few times in the keepalive interval.
+    /// How often all sessions are looked at: a few times in the shortest time that counts.
     fn keepalive_every(&self) -> u32 {
-        u32::try_from(self.inner().limits.keepalive.as_secs() / 4).unwrap_or(u32::MAX).max(1)
+        let limits = self.limits();
+        (seconds(limits.keepalive.min(limits.keepalive_answer)) / 4).max(1)
     }
 
-    /// White space to who has been silent (RFC 6120 §4.6.1): if nobody is there, the write fails, and an outbox that
-    /// cannot be emptied at all ends the session.
+    /// Finds out whether those who have been silent are there. Who has stream management is asked for an
+    /// acknowledgement (XEP-0198 §4). Others get white space (RFC 6120 §4.6.1), of which TCP says in its own time
+    /// whether it arrived, and after as long a silence again a ping (XEP-0199 §4.1). Any byte is a sign of life.
     fn keep_alive(&self, tick: u32) {
-        let limits = &self.inner().limits;
-        let silence = u32::try_from(limits.keepalive.as_secs()).unwrap_or(u32::MAX);
+        let limits = self.limits();
+        let (silence, patience, every) =
+            (seconds(limits.keepalive), seconds(limits.keepalive_answer), self.keepalive_every());
+        let is_now = |silent: u32, at: u32| silent >= at && silent - at < every;
         self.inner().directory.for_each(|session| {
             let silent = tick.saturating_sub(session.silent_since());
-            if silent >= silence.saturating_mul(2) && session.is_stuck() {
-                session.close(Some(&StreamError::new(StreamCondition::ConnectionTimeout)));
+            let dead = match session.keep_vigil(tick, limits) {
+                Vigil::Fine => return,
+                Vigil::Dead => true,
+                Vigil::Silent => silent >= silence.saturating_mul(2) && session.is_stuck(),
+            };
+            let timeout = StreamError::new(StreamCondition::ConnectionTimeout);
+            if dead {
+                session.close(Some(&timeout));
                 session.kill();
-            } else if silent >= silence {
-                session.push(limits.outbox(session.role()), |out| out.push(b' '));
+            } else if silent >= silence.saturating_mul(2).saturating_add(patience) {
+                session.close(Some(&timeout));
+            } else if is_now(silent, silence.saturating_mul(2)) && session.role() == Role::Client {
+                session.push_raw(limits, &ping(session.jid()));
+            } else if is_now(silent, silence) {
+                session.push_raw(limits, b" ");
             }
         });
     }
+}
+
+/// Asks a client whether it is there. It must answer any request (RFC 6120 §8.2.3); what it answers does not matter.
+fn ping(to: &Jid) -> Vec<u8> {
+    let mut out = Writer::new(ns::CLIENT);
+    out.open("iq", ns::CLIENT);
+    let id = crate::stanza::generate_id();
+    for (name, value) in [("from", to.domain()), ("to", to.as_str()), ("type", "get"), ("id", &id)] {
+        out.attr(name, value);
+    }
+    Ping.write(&mut out);
+    out.close();
+    out.finish()
 }
 
 /// The service that a listener of clients stands for.

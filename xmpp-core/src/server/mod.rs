@@ -17,15 +17,18 @@ mod accounts;
 mod bind2;
 mod buffers;
 mod builder;
+mod client_state;
 mod component;
 mod connection;
 mod directory;
 mod domains;
 mod federation;
+mod hibernation;
 #[cfg(feature = "http")]
 mod http;
 mod limits;
 mod listener;
+mod management;
 mod negotiate;
 mod observe;
 mod route;
@@ -34,10 +37,12 @@ mod service;
 mod session;
 mod throttle;
 mod tokens;
+mod unsent;
 
 pub use accounts::{Accounts, AccountsError, DEFAULT_ITERATIONS, MemoryAccounts, conformance, hash_password};
 pub use bind2::Binding;
 pub use builder::{Extension, ForBoth, ForServer, ServerBuilder, ServerCell, ServerError, ServerRegistrar};
+pub use client_state::Idle;
 pub use directory::Resource;
 pub use federation::{Federation, FederationLimits};
 #[cfg(feature = "http")]
@@ -59,7 +64,9 @@ use crate::{
     xml::Stanza,
 };
 use accounts::DynAccounts;
+use client_state::IdleRule;
 use directory::Directory;
+use hibernation::Hibernating;
 use session::{Role, Session};
 use std::{
     net::IpAddr,
@@ -127,6 +134,8 @@ pub(crate) struct Inner {
     replace_components: bool,
     registrar: Registrar,
     session_end: Vec<SessionEnd>,
+    idle_rules: Vec<IdleRule>,
+    hibernating: Hibernating,
     stats: observe::Counters,
     throttle: LoginThrottle,
     /// Connections that may still be accepted.
@@ -199,6 +208,11 @@ impl Server {
         self.0.directory.count()
     }
 
+    /// How many of these have no connection, and can be resumed (XEP-0198 §5).
+    pub fn hibernating(&self) -> usize {
+        self.0.hibernating.count()
+    }
+
     /// What has been counted since the start.
     pub fn stats(&self) -> Stats {
         self.0.stats.snapshot()
@@ -240,6 +254,7 @@ impl Server {
         };
         session.is_some_and(|session| {
             session.close(Some(error));
+            self.reap(&session);
             true
         })
     }
@@ -250,7 +265,10 @@ impl Server {
         self.0.stop.cancel();
         self.0.tasks.close();
         let error = StreamError::new(StreamCondition::SystemShutdown);
-        self.0.directory.for_each(|session| session.close(Some(&error)));
+        self.0.directory.for_each(|session| {
+            session.close(Some(&error));
+            self.reap(session);
+        });
         if tokio::time::timeout(grace, self.0.tasks.wait()).await.is_err() {
             self.0.directory.for_each(|session| session.kill());
             let _ = tokio::time::timeout(Duration::from_secs(1), self.0.tasks.wait()).await;
@@ -272,6 +290,7 @@ impl Server {
         if let Some(old) = replaced {
             self.farewell(&old);
             old.close(Some(&StreamError::new(StreamCondition::Conflict).with_text("replaced by a new session")));
+            self.reap(&old);
         }
         if self.0.stop.is_cancelled() {
             session.close(Some(&StreamError::new(StreamCondition::SystemShutdown)));
@@ -331,4 +350,9 @@ impl Server {
             self.detach(pending);
         }
     }
+}
+
+/// Whole seconds, as the keeper counts them.
+fn seconds(time: Duration) -> u32 {
+    u32::try_from(time.as_secs()).unwrap_or(u32::MAX)
 }

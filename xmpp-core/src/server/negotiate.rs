@@ -9,8 +9,8 @@ use super::{
 use crate::{
     jid::{BareJid, FullJid},
     net::Transport,
-    stanza::StanzaError,
-    stream::{Acceptor, AcceptorConfig, BindRequest, Bound, ClientTokens, ResumeError, StreamLimits, Task},
+    stanza::{Condition, StanzaError},
+    stream::{Acceptor, AcceptorConfig, BindRequest, Bound, ClientTokens, ResumeError, Resumed, StreamLimits, Task},
     xml::Scanner,
 };
 use std::{
@@ -33,6 +33,8 @@ struct Negotiation<'a> {
     /// Queued, to be sent with what follows.
     output: Vec<u8>,
     session: Option<Arc<Session>>,
+    /// The session was there before.
+    resumed: bool,
 }
 
 /// What came of one task.
@@ -65,6 +67,7 @@ impl Server {
         let announced = |bytes: u32| StreamLimits::new(Some(bytes.into()), Some(inner.limits.keepalive.as_secs()));
         config.limits.0 = StreamLimits::new(Some(inner.limits.unauthenticated.stanza_bytes.into()), None);
         config.limits.1 = announced(inner.limits.authenticated.stanza_bytes);
+        config.management = true;
         let mut negotiation = Negotiation {
             server: self,
             ip,
@@ -74,6 +77,7 @@ impl Server {
             input: Input { buffer: buffers::take_read(), start: 0, end: 0 },
             output: Vec::new(),
             session: None,
+            resumed: false,
         };
         match negotiation.run(entry).await {
             Ok(Some((mut transport, session))) => {
@@ -157,12 +161,19 @@ impl Negotiation<'_> {
         Instant::now() + self.server.limits().phase
     }
 
-    /// A session that was entered and then could not be handed over.
+    /// A session that was entered and then could not be handed over. One that was resumed can be resumed again.
     fn abandon(&mut self) {
         if let Some(session) = self.session.take() {
-            session.retire();
-            self.server.session_ended(&session);
+            self.server.disconnected(&session, self.resumed, &[], 0);
         }
+    }
+
+    fn take_over(&mut self, session: Arc<Session>, handled: u32) -> Result<Resumed, ResumeError> {
+        let jid = session.jid().clone().into_full();
+        self.session = Some(session);
+        self.resumed = true;
+        let jid = jid.map_err(|_| ResumeError::Other(Condition::InternalServerError))?;
+        Ok(Resumed { jid, handled })
     }
 
     /// Waits for one event and does what follows from it.
@@ -278,11 +289,15 @@ impl Negotiation<'_> {
                 };
                 self.acceptor.credentials_stored(stored)
             }
-            Task::Resume { .. } => self.acceptor.resumed(Err(ResumeError::NotFound(None))),
+            Task::Resume { user, previous, handled } => {
+                let resumed = self.server.resume(&user, &previous, handled).await;
+                let resumed = resumed.and_then(|(session, handled)| self.take_over(session, handled));
+                self.acceptor.resumed(resumed)
+            }
             Task::Accepted(accepted) => {
                 let inner = self.server.inner();
                 inner.stats.logins.fetch_add(1, Ordering::Relaxed);
-                tracing::info!(jid = %accepted.jid, mechanism = accepted.mechanism.name(), tls = accepted.secured, "session bound");
+                tracing::info!(jid = %accepted.jid, mechanism = accepted.mechanism.name(), tls = accepted.secured, resumed = accepted.resumed, "session bound");
                 self.flush().await?;
                 return Ok(Done::Accepted);
             }
@@ -343,29 +358,34 @@ impl Negotiation<'_> {
         };
         let jid = user.with_resource(resource);
         let jid = jid.map_err(|error| StanzaError::bad_request().with_text(error.to_string()))?;
-        self.enter(&jid)?;
+        self.enter(&self.session(&jid))?;
         Ok(jid)
     }
 
     /// Enters a session as Bind 2 has it (XEP-0386 §3.2).
     async fn bind2(&mut self, request: &BindRequest) -> Result<Bound, StanzaError> {
         let (jid, stable) = self.server.resource_for(request).ok_or_else(StanzaError::bad_request)?;
-        let session = self.enter(&jid)?;
+        let session = self.session(&jid);
+        let mut features = self.server.enable_own(&session, request);
+        self.enter(&session)?;
         if let Some(stable) = stable {
             self.server.end_older(&session, &stable);
         }
-        let mut features = self.server.enable_features(&jid, request);
+        features.extend(self.server.enable_features(&jid, request));
         features.extend(self.server.gather_bound_info(&jid).await);
         Ok(Bound::new(jid, features))
     }
 
-    fn enter(&mut self, jid: &FullJid) -> Result<Arc<Session>, StanzaError> {
-        let session = Arc::new(Session::new(jid.clone().into(), Role::Client, self.server.tick()));
+    fn session(&self, jid: &FullJid) -> Arc<Session> {
+        Arc::new(Session::new(jid.clone().into(), Role::Client, self.server.tick()))
+    }
+
+    fn enter(&mut self, session: &Arc<Session>) -> Result<(), StanzaError> {
         self.server
-            .session_started(&session)
+            .session_started(session)
             .map_err(|_| StanzaError::resource_constraint().with_text("the account has too many sessions"))?;
-        self.session = Some(Arc::clone(&session));
-        Ok(session)
+        self.session = Some(Arc::clone(session));
+        Ok(())
     }
 }
 

@@ -22,6 +22,10 @@ pub enum Observed {
     SessionStarted(Jid),
     /// A session has ended.
     SessionEnded(Jid),
+    /// A session has lost its connection and can be resumed for a while.
+    SessionHibernated(Jid),
+    /// A session goes on in another connection.
+    SessionResumed(Jid),
     /// A login failed, with the user name that was given, if any.
     LoginFailed(Option<String>),
     /// A remote domain has proved itself and may send to one of ours.
@@ -42,6 +46,8 @@ pub struct Stats {
     pub logins: u64,
     /// Logins that failed.
     pub failures: u64,
+    /// Sessions resumed (XEP-0198).
+    pub resumed: u64,
     /// Pairs of domains whose remote end was admitted.
     pub admitted: u64,
     /// Pairs of domains for which a remote server accepts us.
@@ -59,6 +65,7 @@ pub(crate) struct Counters {
     pub(crate) accepted: AtomicU64,
     pub(crate) logins: AtomicU64,
     pub(crate) failures: AtomicU64,
+    pub(crate) resumed: AtomicU64,
     pub(crate) admitted: AtomicU64,
     pub(crate) authorized: AtomicU64,
     pub(crate) failed_streams: AtomicU64,
@@ -95,6 +102,7 @@ impl Counters {
             accepted: read(&self.accepted),
             logins: read(&self.logins),
             failures: read(&self.failures),
+            resumed: read(&self.resumed),
             admitted: read(&self.admitted),
             authorized: read(&self.authorized),
             failed_streams: read(&self.failed_streams),

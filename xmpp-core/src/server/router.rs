@@ -1,7 +1,8 @@
 //! Routing: from a client's stanza to a delivery, an answer or an error (RFC 6120 §8 and §10).
 
 use super::{
-    Server, buffers,
+    Limits, Server, buffers,
+    client_state::{self, Idle},
     directory::Resource,
     route::{Decision, Envelope, Kinds, Stage, Station, Verdict},
     session::{Pushed, Role, Session},
@@ -10,8 +11,13 @@ use crate::{
     BoxFuture,
     extension::{IqContext, IqOutcome, Names, Reply, Target, answer_error, answer_result},
     jid::Jid,
-    stanza::{ErrorType, StanzaError, StanzaKind},
-    stream::{StreamCondition, StreamError, s2s::Arrived},
+    payload::Payload,
+    stanza::{Condition, ErrorType, StanzaError, StanzaKind},
+    stream::{
+        StreamCondition, StreamError,
+        management::{self, Ack, Enable, Failed},
+        s2s::Arrived,
+    },
     xml::{ElementRef, Stanza, Writer, ns},
 };
 use std::{
@@ -22,6 +28,16 @@ use std::{
     sync::Arc,
     task::{Context, Poll, ready},
 };
+
+/// How far a first-level element has come.
+pub(crate) enum Routed {
+    /// It is delivered, stored, answered or dropped.
+    Done,
+    /// Its route waits.
+    Waits(Box<Pending>),
+    /// It was no stanza.
+    NoStanza,
+}
 
 /// A route that waits for an interceptor.
 pub(crate) struct Pending {
@@ -68,7 +84,7 @@ fn panicked() -> Verdict {
 
 impl Server {
     /// Takes a first-level element from whoever is at the other end. An error ends the stream.
-    pub(crate) fn receive(&self, session: &Arc<Session>, stanza: Stanza) -> Result<Option<Box<Pending>>, StreamError> {
+    pub(crate) fn receive(&self, session: &Arc<Session>, stanza: Stanza) -> Result<Routed, StreamError> {
         match session.role() {
             Role::Client => self.receive_from_client(session, stanza),
             Role::Component => self.receive_from_component(session, &stanza),
@@ -77,9 +93,12 @@ impl Server {
     }
 
     /// Takes a stanza from a bound client.
-    fn receive_from_client(&self, session: &Arc<Session>, stanza: Stanza) -> Result<Option<Box<Pending>>, StreamError> {
+    fn receive_from_client(&self, session: &Arc<Session>, stanza: Stanza) -> Result<Routed, StreamError> {
         let root = stanza.root();
-        let kind = stanza_kind(root, ns::CLIENT)?;
+        let kind = match stanza_kind(root, ns::CLIENT) {
+            Ok(kind) => kind,
+            Err(error) => return self.receive_other(session, root, error),
+        };
         if let Some(from) = root.attr("from")
             && !is_own(session.jid(), &from)
         {
@@ -93,7 +112,7 @@ impl Server {
                 Err(error) => {
                     let error = StanzaError::jid_malformed().with_text(error.to_string());
                     self.refuse(session, &stanza, None, &error);
-                    return Ok(None);
+                    return Ok(Routed::Done);
                 }
             },
         };
@@ -101,7 +120,7 @@ impl Server {
             && let Err(error) = check_iq(root)
         {
             self.refuse(session, &stanza, to.as_ref(), &error);
-            return Ok(None);
+            return Ok(Routed::Done);
         }
         let mut envelope =
             Envelope { kind, from: session.jid().clone(), to, sender: Some(Arc::clone(session)), stanza };
@@ -109,7 +128,65 @@ impl Server {
             // RFC 6120 §10.3.1: as if it were addressed to the sender's own bare address.
             envelope.to = Some(session.jid().to_bare().into());
         }
-        Ok(self.run(envelope, 0))
+        Ok(self.run(envelope, 0).map_or(Routed::Done, Routed::Waits))
+    }
+
+    /// What a client sends besides stanzas: stream management (XEP-0198) and its state (XEP-0352).
+    fn receive_other(
+        &self,
+        session: &Arc<Session>,
+        root: ElementRef<'_>,
+        otherwise: StreamError,
+    ) -> Result<Routed, StreamError> {
+        match (root.ns(), root.name()) {
+            (management::NS, _) => self.receive_management(session, root, otherwise)?,
+            (client_state::NS, "active") => session.set_inactive(false, self.limits()),
+            (client_state::NS, "inactive") => session.set_inactive(true, self.limits()),
+            _ => return Err(otherwise),
+        }
+        Ok(Routed::NoStanza)
+    }
+
+    fn receive_management(
+        &self,
+        session: &Arc<Session>,
+        root: ElementRef<'_>,
+        otherwise: StreamError,
+    ) -> Result<(), StreamError> {
+        let limits = self.limits();
+        let known = match root.name() {
+            "r" => session.acknowledge(limits),
+            "a" => {
+                let ack = Ack::read(root)
+                    .map_err(|error| StreamError::new(StreamCondition::BadFormat).with_text(error.to_string()))?;
+                session.acknowledged(ack.h, limits, self.tick()).transpose()?.is_some()
+            }
+            "enable" => {
+                let wish = Enable::read(root).map_err(|_| Condition::BadRequest);
+                match wish.and_then(|wish| session.enable(&wish, limits, true)) {
+                    Ok(enabled) => {
+                        tracing::debug!(jid = %session.jid(), resume = enabled.resume, "stream management");
+                        true
+                    }
+                    Err(condition) => {
+                        let again = condition == Condition::UnexpectedRequest;
+                        refuse_management(session, limits, condition);
+                        if again {
+                            // XEP-0198 §3: at most one attempt.
+                            return Err(StreamError::new(StreamCondition::PolicyViolation)
+                                .with_text("stream management is enabled already"));
+                        }
+                        true
+                    }
+                }
+            }
+            "resume" => {
+                refuse_management(session, limits, Condition::UnexpectedRequest);
+                true
+            }
+            _ => false,
+        };
+        if known { Ok(()) } else { Err(otherwise) }
     }
 
     /// Takes a stanza from another server, whose addresses have been judged. What clients' stanzas pass on their way is
@@ -166,7 +243,8 @@ impl Server {
     }
 
     pub(super) fn push(&self, session: &Session, envelope: &Envelope) -> Pushed {
-        let pushed = session.push(self.inner().limits.outbox(session.role()), |out| {
+        let idle = || self.idle(envelope).map(|kind| (kind, envelope.from.as_str()));
+        let pushed = session.push_idle(&self.inner().limits, idle, |out| {
             let mut rewrite = envelope.stanza.rewrite(session.content_ns()).from(Some(envelope.from.as_str()));
             // Prepared, as the recipient knows itself: it may answer under the name it was called by. Who has many names
             // has to be told which.
@@ -182,6 +260,12 @@ impl Server {
             self.inner().stats.dropped("slow reader");
         }
         pushed
+    }
+
+    /// Whether a stanza may wait while its recipient is inactive.
+    fn idle(&self, envelope: &Envelope) -> Option<Idle> {
+        let ruled = self.inner().idle_rules.iter().find_map(|rule| rule(envelope));
+        ruled.unwrap_or_else(|| client_state::idle(envelope))
     }
 
     /// Runs the route from a position; `Some` when it has to wait.
@@ -268,7 +352,7 @@ impl Server {
         write(Names { from: asked.as_deref(), to: Some(envelope.from.as_str()) }, &mut writer);
         if let Some(session) = &envelope.sender {
             let bytes = writer.finish();
-            session.push(self.inner().limits.outbox(session.role()), |out| out.extend_from_slice(&bytes));
+            session.push(&self.inner().limits, |out| out.extend_from_slice(&bytes));
             buffers::give_write(bytes);
         } else if let Some(asked) = envelope.to.clone() {
             self.send(asked, envelope.from.clone(), writer.into_stanza());
@@ -297,6 +381,13 @@ impl Server {
 /// learns nothing from them.
 fn answers(envelope: &mut Envelope, server: &Server) -> Decision {
     if envelope.sender.is_some() { Verdict::Continue.into() } else { services(envelope, server) }
+}
+
+/// XEP-0198 §6.
+fn refuse_management(session: &Session, limits: &Limits, condition: Condition) {
+    let mut answer = Vec::new();
+    super::management::write(&Failed::new(condition), &mut answer);
+    session.push_raw(limits, &answer);
 }
 
 fn services(envelope: &mut Envelope, server: &Server) -> Decision {

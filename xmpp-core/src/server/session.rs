@@ -1,9 +1,17 @@
 //! A bound session as the rest of the server sees it: an address and an outbox.
 
-use super::buffers;
+use super::{
+    Limits, buffers,
+    client_state::{Held, Idle},
+    management::{self, Loss, Managed},
+};
 use crate::{
     jid::Jid,
-    stream::{STREAM_END, StreamCondition, StreamError},
+    stanza::Condition,
+    stream::{
+        ResumeError, STREAM_END, StreamCondition, StreamError,
+        management::{Ack, Enable, Enabled, HandledCountTooHigh},
+    },
     xml::{Stanza, Writer, ns},
 };
 use std::{
@@ -46,6 +54,8 @@ pub(crate) struct Session {
     availability: Mutex<Availability>,
     /// The server's tick when something was last read.
     heard: AtomicU32,
+    /// Stanzas of the client that were handled (XEP-0198 §4); only its driver counts.
+    handled: AtomicU32,
 }
 
 #[derive(Debug, Default)]
@@ -57,6 +67,31 @@ struct Outbox {
     killed: bool,
     /// The driver waits for its socket: what is queued does not concern it yet, only the end does.
     blocked: bool,
+    /// Stream management, once the client has enabled it (XEP-0198).
+    managed: Option<Box<Managed>>,
+    /// What is held back, while the client is inactive (XEP-0352).
+    held: Option<Box<Held>>,
+}
+
+/// What a session leaves behind: all that its client may not have got.
+pub(crate) struct Left {
+    /// Never taken.
+    pub(crate) queued: Vec<u8>,
+    /// What was not acknowledged, if acknowledgements there were.
+    pub(crate) managed: Option<Box<Managed>>,
+    /// Held back.
+    pub(crate) held: Option<Box<Held>>,
+}
+
+/// What the keeper has to do about a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Vigil {
+    /// Nothing.
+    Fine,
+    /// It is silent, and there is no better way to ask than white space or a ping.
+    Silent,
+    /// It has not answered in time, and cannot be resumed.
+    Dead,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -77,6 +112,8 @@ pub(crate) enum Outgoing {
     Close { bytes: Vec<u8>, error: bool },
     /// Our side of the stream has ended.
     Ended,
+    /// Leave at once; the session may stay (XEP-0198 §5).
+    Lost(Loss),
     /// Leave at once.
     Killed,
 }
@@ -87,6 +124,8 @@ pub(crate) enum Blocked {
     Open,
     /// The stream is to end once the socket takes something; it has only so much time left.
     Closing { error: bool },
+    /// Leave at once; the session may stay (XEP-0198 §5).
+    Lost,
     /// Leave at once.
     Killed,
 }
@@ -102,7 +141,14 @@ pub(crate) struct Availability {
 
 impl Session {
     pub(crate) fn new(jid: Jid, role: Role, tick: u32) -> Session {
-        Session { jid, role, outbox: Mutex::default(), availability: Mutex::default(), heard: AtomicU32::new(tick) }
+        Session {
+            jid,
+            role,
+            outbox: Mutex::default(),
+            availability: Mutex::default(),
+            heard: AtomicU32::new(tick),
+            handled: AtomicU32::new(0),
+        }
     }
 
     /// The full address.
@@ -123,28 +169,39 @@ impl Session {
         }
     }
 
-    /// Queues what `write` appends, as long as the outbox stays within `limit` bytes.
-    pub(crate) fn push(&self, limit: usize, write: impl FnOnce(&mut Vec<u8>)) -> Pushed {
+    /// Queues the stanza that `write` appends, as long as the outbox stays within its limits.
+    pub(crate) fn push(&self, limits: &Limits, write: impl FnOnce(&mut Vec<u8>)) -> Pushed {
+        self.push_idle(limits, || None, write)
+    }
+
+    /// The same for a stanza that may have to wait while the client is inactive, if `idle` says so.
+    pub(crate) fn push_idle<'a>(
+        &self,
+        limits: &Limits,
+        idle: impl FnOnce() -> Option<(Idle, &'a str)>,
+        write: impl FnOnce(&mut Vec<u8>),
+    ) -> Pushed {
         let mut outbox = self.outbox();
         if outbox.state != State::Open {
             return Pushed::Gone;
         }
-        if outbox.bytes.capacity() == 0 {
-            outbox.bytes = buffers::take_write();
+        if outbox.held.is_some() {
+            return hold(outbox, limits, limits.outbox(self.role), idle(), write);
         }
-        let before = outbox.bytes.len();
-        write(&mut outbox.bytes);
-        let full = outbox.bytes.len() > limit;
-        if full {
-            outbox.bytes.truncate(before);
-            let error = StreamError::new(StreamCondition::PolicyViolation)
-                .with_text("too much is waiting for a reader this slow");
-            close(&mut outbox, Some(&error));
+        let full = !outbox.append(limits.outbox(self.role), write);
+        finish_push(outbox, full)
+    }
+
+    /// Queues what is no stanza: it is not counted, and lost with the connection.
+    pub(crate) fn push_raw(&self, limits: &Limits, bytes: &[u8]) {
+        let mut outbox = self.outbox();
+        if outbox.state == State::Open && !outbox.is_hibernating() {
+            let full = outbox.bytes.len() + bytes.len() > limits.outbox(self.role);
+            if !full {
+                outbox.bytes.extend_from_slice(bytes);
+            }
+            finish_push(outbox, full);
         }
-        if full || !outbox.blocked {
-            wake(outbox);
-        }
-        if full { Pushed::Full } else { Pushed::Queued }
     }
 
     /// Queues a stream error, if any, and the end tag; nothing can be queued after.
@@ -156,6 +213,11 @@ impl Session {
         }
     }
 
+    /// Whether stanzas can be queued.
+    pub(crate) fn is_open(&self) -> bool {
+        self.outbox().state == State::Open
+    }
+
     /// Makes the driver leave at once.
     pub(crate) fn kill(&self) {
         let mut outbox = self.outbox();
@@ -164,11 +226,14 @@ impl Session {
     }
 
     /// For the driver: what to do next.
-    pub(crate) fn poll_outgoing(&self, cx: &mut Context<'_>) -> Poll<Outgoing> {
+    pub(crate) fn poll_outgoing(&self, cx: &mut Context<'_>, tick: u32) -> Poll<Outgoing> {
         let mut outbox = self.outbox();
         outbox.blocked = false;
         if outbox.killed {
             return Poll::Ready(Outgoing::Killed);
+        }
+        if let Some(loss) = outbox.written() {
+            return Poll::Ready(Outgoing::Lost(loss));
         }
         match outbox.state {
             State::Closing { error } => {
@@ -176,7 +241,11 @@ impl Session {
                 return Poll::Ready(Outgoing::Close { bytes: std::mem::take(&mut outbox.bytes), error });
             }
             State::Open if !outbox.bytes.is_empty() => {
-                return Poll::Ready(Outgoing::Bytes(std::mem::take(&mut outbox.bytes)));
+                let mut bytes = std::mem::take(&mut outbox.bytes);
+                if let Some(managed) = &mut outbox.managed {
+                    managed.taken(tick, &mut bytes);
+                }
+                return Poll::Ready(Outgoing::Bytes(bytes));
             }
             State::Open | State::Ended => {}
         }
@@ -192,6 +261,9 @@ impl Session {
         if outbox.killed {
             return Blocked::Killed;
         }
+        if outbox.state == State::Open && outbox.managed.as_ref().is_some_and(|managed| managed.loss().is_some()) {
+            return Blocked::Lost;
+        }
         outbox.blocked = true;
         outbox.wake_by(cx);
         match outbox.state {
@@ -200,12 +272,143 @@ impl Session {
         }
     }
 
-    /// For the driver: no more can be queued; returns what was never taken.
-    pub(crate) fn retire(&self) -> Vec<u8> {
+    /// For the driver: it leaves. With the tick when its connection was lost, the session hibernates if it can; else no
+    /// more can be queued, and what the client may not have got comes back.
+    pub(crate) fn leave(&self, lost: Option<u32>) -> Option<Left> {
         let mut outbox = self.outbox();
-        outbox.state = State::Ended;
+        let waiting = outbox.managed.as_mut().map(|managed| managed.waited()).unwrap_or_default();
+        let hibernates = lost.is_some_and(|tick| outbox.hibernate(tick));
+        let left = (!hibernates).then(|| outbox.end());
         outbox.waker = None;
-        std::mem::take(&mut outbox.bytes)
+        drop(outbox);
+        waiting.into_iter().for_each(Waker::wake);
+        left
+    }
+
+    /// Ends a session that hibernates, if it does.
+    pub(crate) fn end_hibernation(&self) -> Option<Left> {
+        let mut outbox = self.outbox();
+        outbox.is_hibernating().then(|| outbox.end())
+    }
+
+    /// The tick until which it hibernates, if it does.
+    pub(crate) fn wakes_at(&self) -> Option<u32> {
+        self.outbox().managed.as_ref().and_then(|managed| managed.wakes_at())
+    }
+
+    /// Whether a lost connection may be followed by another.
+    pub(crate) fn is_resumable(&self) -> bool {
+        let outbox = self.outbox();
+        outbox.state == State::Open && outbox.managed.as_ref().is_some_and(|managed| managed.is_resumable())
+    }
+
+    /// Whether it could be resumed by this id.
+    pub(crate) fn resumes_as(&self, id: &str) -> bool {
+        let outbox = self.outbox();
+        outbox.state == State::Open && outbox.managed.as_ref().is_some_and(|managed| managed.is(id))
+    }
+
+    /// Takes the session over for a new connection, with the number of stanzas that the client has handled; ready with
+    /// the number of those that were handled here. A driver that still has it is asked to leave first.
+    pub(crate) fn poll_resume(&self, cx: &mut Context<'_>, handled: u32, tick: u32) -> Poll<Result<u32, ResumeError>> {
+        let mut guard = self.outbox();
+        let outbox = &mut *guard;
+        let Some(managed) = outbox.managed.as_mut().filter(|_| outbox.state == State::Open) else {
+            return Poll::Ready(Err(ResumeError::NotFound(None)));
+        };
+        if !managed.is_hibernating() {
+            managed.wait(cx.waker());
+            if managed.lose(Loss::Resumed) {
+                wake(guard);
+            }
+            return Poll::Pending;
+        }
+        if let Err(error) = managed.resume(handled, &mut outbox.bytes) {
+            return Poll::Ready(Err(ResumeError::TooHigh(error)));
+        }
+        self.heard_at(tick);
+        Poll::Ready(Ok(self.handled.load(Ordering::Relaxed)))
+    }
+
+    /// Stream management begins (XEP-0198 §3). `in_stream`: `<enabled/>` is queued; else it is sent with the answer to
+    /// the binding (XEP-0386), and this must come before anybody can reach the session.
+    pub(crate) fn enable(&self, wish: &Enable, limits: &Limits, in_stream: bool) -> Result<Enabled, Condition> {
+        let mut outbox = self.outbox();
+        if outbox.managed.is_some() {
+            return Err(Condition::UnexpectedRequest);
+        }
+        let (managed, enabled) = Managed::new(wish, limits, !in_stream);
+        outbox.managed = Some(Box::new(managed));
+        self.handled.store(0, Ordering::Relaxed);
+        if in_stream {
+            management::write(&enabled, &mut outbox.bytes);
+            wake(outbox);
+        }
+        Ok(enabled)
+    }
+
+    /// A stanza of the client has been handled.
+    pub(crate) fn count_handled(&self) {
+        // Without a locked instruction: nobody else counts.
+        self.handled.store(self.handled.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
+    }
+
+    /// Answers `<r/>`; whether there is management.
+    pub(crate) fn acknowledge(&self, limits: &Limits) -> bool {
+        let mut answer = Vec::with_capacity(48);
+        management::write(&Ack { h: self.handled.load(Ordering::Relaxed) }, &mut answer);
+        let managed = self.outbox().managed.is_some();
+        if managed {
+            self.push_raw(limits, &answer);
+        }
+        managed
+    }
+
+    /// The client has handled `h` stanzas; `None` if there is no management.
+    pub(crate) fn acknowledged(&self, h: u32, limits: &Limits, tick: u32) -> Option<Result<(), HandledCountTooHigh>> {
+        let again = self.outbox().managed.as_mut()?.acked(h, tick);
+        Some(again.map(|again| {
+            if again {
+                self.push_raw(limits, management::REQUEST);
+            }
+        }))
+    }
+
+    /// The client is inactive, or active again (XEP-0352 §4.2): then it gets what was held back.
+    pub(crate) fn set_inactive(&self, inactive: bool, limits: &Limits) {
+        let mut outbox = self.outbox();
+        if inactive {
+            outbox.held.get_or_insert_default();
+        } else if outbox.held.is_some() && outbox.state == State::Open {
+            let full = !outbox.release(limits.outbox(self.role));
+            if !full {
+                outbox.held = None;
+            }
+            finish_push(outbox, full);
+        }
+    }
+
+    /// For the keeper: asks a managed session that is silent, and gives a connection up that does not answer.
+    pub(crate) fn keep_vigil(&self, tick: u32, limits: &Limits) -> Vigil {
+        let (silence, patience) = (super::seconds(limits.keepalive), super::seconds(limits.keepalive_answer));
+        let heard = self.silent_since();
+        let silent = tick.saturating_sub(heard);
+        let mut guard = self.outbox();
+        let outbox = &mut *guard;
+        let Some(managed) = outbox.managed.as_mut().filter(|_| outbox.state == State::Open) else {
+            return if silent >= silence { Vigil::Silent } else { Vigil::Fine };
+        };
+        if managed.asked_at().is_some_and(|asked| tick.saturating_sub(asked.max(heard)) >= patience) {
+            if !managed.is_resumable() {
+                return Vigil::Dead;
+            }
+            managed.lose(Loss::Silent);
+            wake(guard);
+        } else if silent >= silence && managed.ask(tick) {
+            outbox.bytes.extend_from_slice(management::REQUEST);
+            wake(guard);
+        }
+        Vigil::Fine
     }
 
     /// Whether something has been queued that the driver has not taken: it is still busy with what came before.
@@ -236,6 +439,127 @@ impl Outbox {
             self.waker = Some(cx.waker().clone());
         }
     }
+}
+
+impl Outbox {
+    fn is_hibernating(&self) -> bool {
+        self.managed.as_ref().is_some_and(|managed| managed.is_hibernating())
+    }
+
+    /// Appends a stanza and remembers it, if there is room for both: `most` bytes in all here.
+    fn append(&mut self, most: usize, write: impl FnOnce(&mut Vec<u8>)) -> bool {
+        if self.bytes.capacity() == 0 {
+            self.bytes = buffers::take_write();
+        }
+        let before = self.bytes.len();
+        write(&mut self.bytes);
+        let mut room = self.bytes.len() <= most;
+        if let Some(managed) = &mut self.managed {
+            room = room && managed.sent(self.bytes.get(before..).unwrap_or_default());
+            if managed.is_hibernating() {
+                // Nobody is there to write it; it is remembered.
+                buffers::give_write(std::mem::take(&mut self.bytes));
+            }
+        }
+        if !room {
+            self.bytes.truncate(before);
+        }
+        room
+    }
+
+    /// Appends what was held back; whether there was room.
+    fn release(&mut self, most: usize) -> bool {
+        let Some(mut held) = self.held.take() else { return true };
+        let mut room = true;
+        while let Some(first) = held.first() {
+            room = self.append(most, |out| out.extend_from_slice(first));
+            if !room {
+                break;
+            }
+            held.remove_first();
+        }
+        self.held = Some(held);
+        room
+    }
+
+    /// The driver has written all that it took; whether it is to leave, and why.
+    fn written(&mut self) -> Option<Loss> {
+        let managed = self.managed.as_mut()?;
+        managed.written();
+        managed.loss().filter(|_| self.state == State::Open)
+    }
+
+    /// The connection is lost; whether the session stays. What was held back counts as sent, and the client that comes
+    /// back is active (XEP-0352 §5.2).
+    fn hibernate(&mut self, tick: u32) -> bool {
+        if self.state != State::Open || self.killed {
+            return false;
+        }
+        let Some(managed) = &mut self.managed else { return false };
+        if !managed.is_resumable() {
+            return false;
+        }
+        if let Some(mut held) = self.held.take() {
+            while let Some(first) = held.first() {
+                if !managed.sent(first) {
+                    self.held = Some(held);
+                    return false;
+                }
+                held.remove_first();
+            }
+        }
+        self.bytes = Vec::new();
+        self.blocked = false;
+        managed.hibernate(tick)
+    }
+
+    /// Nothing can be queued any more.
+    fn end(&mut self) -> Left {
+        self.state = State::Ended;
+        Left { queued: std::mem::take(&mut self.bytes), managed: self.managed.take(), held: self.held.take() }
+    }
+}
+
+/// Queues a stanza while the client is inactive, or holds it back. What must not wait comes behind what was held.
+fn hold(
+    mut outbox: MutexGuard<'_, Outbox>,
+    limits: &Limits,
+    most: usize,
+    idle: Option<(Idle, &str)>,
+    write: impl FnOnce(&mut Vec<u8>),
+) -> Pushed {
+    let Some((kind, from)) = idle else {
+        let full = !(outbox.release(most) && outbox.append(most, write));
+        return finish_push(outbox, full);
+    };
+    let mut bytes = buffers::take_write();
+    write(&mut bytes);
+    let mut crowded = false;
+    if let Some(held) = &mut outbox.held {
+        held.hold(kind, from, &bytes);
+        crowded = held.is_full(limits.held_stanzas, limits.held_bytes);
+    }
+    buffers::give_write(bytes);
+    if crowded && !outbox.release(most) {
+        // It is among what is held, and handed on with it.
+        finish_push(outbox, true);
+    } else if crowded {
+        finish_push(outbox, false);
+    }
+    Pushed::Queued
+}
+
+/// After something was queued, or found no room.
+fn finish_push(mut outbox: MutexGuard<'_, Outbox>, full: bool) -> Pushed {
+    if full {
+        let error =
+            StreamError::new(StreamCondition::PolicyViolation).with_text("too much is waiting for a reader this slow");
+        close(&mut outbox, Some(&error));
+    }
+    if full || !outbox.blocked {
+        wake(outbox);
+    }
+    if full { Pushed::Full } else { Pushed::Queued }
 }
 
 fn close(outbox: &mut Outbox, error: Option<&StreamError>) {
@@ -277,7 +601,8 @@ mod tests {
     }
 
     fn push(session: &Session, bytes: usize) -> Pushed {
-        session.push(100, |out| out.extend(std::iter::repeat_n(b' ', bytes)))
+        let limits = Limits { outbox_bytes: 100, ..Limits::default() };
+        session.push(&limits, |out| out.extend(std::iter::repeat_n(b' ', bytes)))
     }
 
     #[test]
@@ -287,7 +612,7 @@ mod tests {
         assert_eq!(push(&one, 40), Pushed::Queued);
         assert_eq!(push(&one, 1), Pushed::Full);
         assert_eq!(push(&one, 1), Pushed::Gone);
-        let left = String::from_utf8(one.retire()).unwrap();
+        let left = String::from_utf8(one.leave(None).unwrap().queued).unwrap();
         assert!(left.trim_start().starts_with("<stream:error><policy-violation"), "{left}");
         assert_eq!(push(&session(), 101), Pushed::Full);
     }
@@ -298,10 +623,10 @@ mod tests {
         let waker = Arc::clone(&woken).into();
         let mut cx = Context::from_waker(&waker);
         let session = session();
-        assert!(session.poll_outgoing(&mut cx).is_pending());
+        assert!(session.poll_outgoing(&mut cx, 0).is_pending());
         push(&session, 1);
         assert_eq!(woken.0.load(Ordering::Relaxed), 1);
-        assert!(matches!(session.poll_outgoing(&mut cx), Poll::Ready(Outgoing::Bytes(_))));
+        assert!(matches!(session.poll_outgoing(&mut cx, 0), Poll::Ready(Outgoing::Bytes(_))));
         assert!(matches!(session.poll_blocked(&mut cx), Blocked::Open));
         push(&session, 1);
         assert_eq!(woken.0.load(Ordering::Relaxed), 1);

@@ -1,5 +1,6 @@
 //! Stream features as the initiating entity reads them (RFC 6120 §4.3.2).
 
+use super::limits::{self, StreamLimits};
 use crate::xml::{Stanza, ns};
 
 /// Namespace of the channel binding types a server names (XEP-0440).
@@ -43,6 +44,11 @@ impl Features {
         let Some(list) = self.element.root().child("sasl-channel-binding", SASL_CB) else { return Vec::new() };
         let named = list.children().filter(|child| child.is("channel-binding", SASL_CB));
         named.filter_map(|child| child.attr("type").map(|name| name.into_owned())).collect()
+    }
+
+    /// What the server accepts on the stream (XEP-0478); no limits where it does not say.
+    pub fn limits(&self) -> StreamLimits {
+        self.element.root().child("limits", limits::NS).map(StreamLimits::read).unwrap_or_default()
     }
 
     /// Whether resource binding is offered (RFC 6120 §7).

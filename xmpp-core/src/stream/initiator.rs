@@ -1,11 +1,21 @@
 //! The initiating end of a client stream: header, STARTTLS, SASL, binding.
 
-use super::{Features, Header, StreamCondition, StreamError, header, sasl_xml::read_failure};
+mod sasl2;
+
+pub use sasl2::{FastToken, Sasl2Offer, Sasl2Options};
+
+use super::{
+    Features, Header, StreamCondition, StreamError, header,
+    management::{self, Enable, Enabled, Failed, Resume, Resumed, Sm},
+    sasl_xml::read_failure,
+    sasl2::SASL2,
+};
 use crate::{
     jid::{FullJid, Jid},
+    payload::Payload,
     sasl::{
         self, ChannelBindings, ChooseError, ClientPolicy, ClientSasl, ClientStep, ClientSuccess, Credentials,
-        DeriveJob, Mechanism, Nonce, Offer, SaslCondition, SaslError, SaslFailure, ScramKeys,
+        DeriveJob, Mechanism, Nonce, Offer, SaslCondition, SaslError, SaslFailure, ScramKeys, UpgradeJob,
     },
     stanza::{ErrorType, StanzaError},
     xml::{ElementRef, Event, Stanza, StreamHeader, Writer, ns},
@@ -40,6 +50,23 @@ pub struct InitiatorConfig {
     pub lang: Option<String>,
     /// Fresh for each connection.
     pub nonce: Nonce,
+    /// Whether to enable stream management (XEP-0198) where it is offered, and to ask for resumption.
+    pub management: bool,
+    /// The former stream to go on with; where that is not to be had, a resource is bound as usual.
+    pub resume: Option<Resumption>,
+    /// What to use of SASL2.
+    pub sasl2: Sasl2Options,
+}
+
+/// What it takes to go on with a former stream (XEP-0198 §5).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Resumption {
+    /// The id that the server gave it.
+    pub id: String,
+    /// How many of the server's stanzas have been handled.
+    pub handled: u32,
+    /// Our full address in it.
+    pub jid: FullJid,
 }
 
 /// What the driver is to do, in order.
@@ -54,6 +81,8 @@ pub enum Step {
     Restart,
     /// Run the job where it does not block, then call [`Initiator::derived`].
     Derive(DeriveJob),
+    /// Run the job where it does not block, then call [`Initiator::upgraded`].
+    Upgrade(UpgradeJob),
     /// The session is ready.
     Established(Box<Established>),
 }
@@ -74,6 +103,19 @@ pub struct Established {
     pub keys: Option<ScramKeys>,
     /// The stream's id.
     pub stream_id: String,
+    /// That this is the former stream of [`InitiatorConfig::resume`], and how many of our stanzas the server has
+    /// handled in it.
+    pub resumed: Option<u32>,
+    /// Why the former stream does not go on, if the server said so.
+    pub not_resumed: Option<Failed>,
+    /// `<enable/>` was the last thing sent: whatever is sent from now on counts, and the answer is still to come.
+    pub enabling: bool,
+    /// That stream management was enabled together with the binding, and how.
+    pub enabled: Option<Enabled>,
+    /// What logs in the next time instead of the password: a new token, or the one that was used.
+    pub token: Option<FastToken>,
+    /// What the server offers of SASL2, if it does: for [`Sasl2Options::offer`] of the next time.
+    pub sasl2: Option<Sasl2Offer>,
 }
 
 /// Why a stream could not be negotiated.
@@ -104,6 +146,9 @@ pub enum NegotiationError {
     /// The server offers no resource binding, or refused it.
     #[error("resource binding: {0}")]
     Bind(StanzaError),
+    /// The server wants something besides the login that nobody here can do (XEP-0388 §2.6.3).
+    #[error("the server asks for more than a login: {0}")]
+    Task(String),
     /// A feature we need is missing.
     #[error("the server does not offer {0}")]
     Missing(&'static str),
@@ -114,7 +159,10 @@ impl NegotiationError {
     pub fn is_final(&self) -> bool {
         match self {
             NegotiationError::Refused(failure) => failure.condition != SaslCondition::TemporaryAuthFailure,
-            NegotiationError::Sasl(_) | NegotiationError::NoMechanism(_) | NegotiationError::TlsUnavailable => true,
+            NegotiationError::Sasl(_)
+            | NegotiationError::NoMechanism(_)
+            | NegotiationError::TlsUnavailable
+            | NegotiationError::Task(_) => true,
             NegotiationError::Bind(error) => error.type_ != ErrorType::Wait,
             NegotiationError::Stream(error) => error.is_final(),
             NegotiationError::Protocol(_) | NegotiationError::Closed | NegotiationError::Missing(_) => false,
@@ -129,6 +177,8 @@ enum State {
     Proceed,
     Handshake,
     Sasl(Box<ClientSasl>),
+    Sasl2(Box<sasl2::Run>),
+    Resume(Resumption),
     Bind { id: String },
     Session { id: String, jid: FullJid },
     Done,
@@ -144,6 +194,13 @@ pub struct Initiator {
     authenticated: Option<ClientSuccess>,
     features: Option<Features>,
     stream_id: String,
+    not_resumed: Option<Failed>,
+    /// What was begun by the first flight, until the features are here.
+    sasl2: Option<Box<sasl2::Run>>,
+    pipelined: bool,
+    outcome: sasl2::Outcome,
+    /// Our address, where Bind 2 has bound it.
+    bound: Option<FullJid>,
 }
 
 type Steps = Result<Vec<Step>, NegotiationError>;
@@ -158,6 +215,11 @@ impl Initiator {
             authenticated: None,
             features: None,
             stream_id: String::new(),
+            not_resumed: None,
+            sasl2: None,
+            pipelined: false,
+            outcome: sasl2::Outcome::default(),
+            bound: None,
             config,
         }
     }
@@ -176,6 +238,11 @@ impl Initiator {
             lang: self.config.lang.as_deref(),
         }
         .write(&mut out);
+        if self.authenticated.is_none()
+            && let Some(login) = self.pipeline()
+        {
+            out.extend(login);
+        }
         vec![Step::Restart, Step::Send(out)]
     }
 
@@ -188,6 +255,9 @@ impl Initiator {
 
     /// The keys that [`Step::Derive`] asked for.
     pub fn derived(&mut self, keys: ScramKeys) -> Steps {
+        if let State::Sasl2(run) = &mut self.state {
+            return run.derived(keys);
+        }
         let State::Sasl(sasl) = &mut self.state else { return Ok(Vec::new()) };
         let step = ClientStep::Send(sasl.derived(keys)?);
         Ok(sasl_step(step))
@@ -224,6 +294,10 @@ impl Initiator {
         if root.is("error", ns::STREAMS) {
             return Err(NegotiationError::Stream(StreamError::read(root)));
         }
+        if root.ns() == SASL2 && matches!(self.state, State::Sasl2(_)) {
+            let State::Sasl2(run) = std::mem::replace(&mut self.state, State::Done) else { return Err(unexpected()) };
+            return self.sasl2_element(run, root);
+        }
         match &mut self.state {
             State::Features => match Features::from_stanza(stanza) {
                 Some(features) => self.offered(features),
@@ -248,6 +322,19 @@ impl Initiator {
                 "failure" => Err(NegotiationError::Refused(read_failure(root))),
                 _ => Err(unexpected()),
             },
+            State::Resume(_) if Failed::matches(root) => {
+                self.not_resumed = Failed::read(root).ok();
+                self.bind()
+            }
+            State::Resume(former) if Resumed::matches(root) => {
+                let resumed = Resumed::read(root).map_err(|_| StreamError::from(StreamCondition::BadFormat));
+                let resumed = resumed.map_err(NegotiationError::Protocol)?;
+                if resumed.previd != former.id {
+                    return Err(unexpected());
+                }
+                let jid = former.jid.clone();
+                self.established(jid, Some(resumed.h))
+            }
             State::Bind { id } if root.is("iq", ns::CLIENT) && root.attr("id").as_deref() == Some(id.as_str()) => {
                 let jid = bound(&stanza)?;
                 let session = self.features.as_ref().is_some_and(Features::session_required);
@@ -257,14 +344,14 @@ impl Initiator {
                     self.state = State::Session { id, jid };
                     return Ok(vec![Step::Send(request)]);
                 }
-                self.established(jid)
+                self.established(jid, None)
             }
             State::Session { id, jid }
                 if root.is("iq", ns::CLIENT) && root.attr("id").as_deref() == Some(id.as_str()) =>
             {
                 // Whatever the answer: the session element has meant nothing since RFC 6121.
                 let jid = jid.clone();
-                self.established(jid)
+                self.established(jid, None)
             }
             _ => Err(unexpected()),
         }
@@ -276,15 +363,30 @@ impl Initiator {
             self.state = State::Proceed;
             return Ok(vec![Step::Send(b"<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>".to_vec())]);
         }
-        if self.authenticated.is_some() {
-            if !features.bind() {
-                return Err(NegotiationError::Missing("resource binding"));
-            }
-            let id = crate::stanza::generate_id();
-            let request = bind_request(&id, self.config.resource.as_deref());
+        if let Some(jid) = self.bound.take() {
             self.features = Some(features);
-            self.state = State::Bind { id };
-            return Ok(vec![Step::Send(request)]);
+            return self.established(jid, None);
+        }
+        if self.authenticated.is_some() {
+            let managed = features.has(Sm::NAME, management::NS);
+            self.features = Some(features);
+            return match self.config.resume.take() {
+                Some(former) if managed => {
+                    let resume = Resume { previd: former.id.clone(), h: former.handled };
+                    self.state = State::Resume(former);
+                    Ok(vec![Step::Send(written(&resume))])
+                }
+                _ => self.bind(),
+            };
+        }
+        let sasl2 = Sasl2Offer::read(&features).filter(|_| self.config.sasl2.enabled);
+        if let Some(offer) = sasl2 {
+            self.features = Some(features);
+            return self.offered_sasl2(offer);
+        }
+        if self.pipelined {
+            // It was known to have it.
+            return Err(NegotiationError::Missing("SASL2"));
         }
         let mechanisms = features.mechanisms();
         if mechanisms.is_empty() {
@@ -305,21 +407,48 @@ impl Initiator {
         Ok(vec![Step::Send(out.finish())])
     }
 
-    fn established(&mut self, jid: FullJid) -> Steps {
+    fn bind(&mut self) -> Steps {
+        if !self.features.as_ref().is_some_and(Features::bind) {
+            return Err(NegotiationError::Missing("resource binding"));
+        }
+        let id = crate::stanza::generate_id();
+        let request = bind_request(&id, self.config.resource.as_deref());
+        self.state = State::Bind { id };
+        Ok(vec![Step::Send(request)])
+    }
+
+    fn established(&mut self, jid: FullJid, resumed: Option<u32>) -> Steps {
         self.state = State::Done;
         let (Some(success), Some(features)) = (self.authenticated.take(), self.features.take()) else {
             return Err(unexpected());
         };
-        let stream_id = std::mem::take(&mut self.stream_id);
-        Ok(vec![Step::Established(Box::new(Established {
+        // XEP-0198 §3: not before the resource is bound. There is no need to wait for the answer.
+        let enabled = self.outcome.enabled.take();
+        let offered = features.has(Sm::NAME, management::NS);
+        let enabling = self.config.management && resumed.is_none() && enabled.is_none() && offered;
+        let enable = enabling.then(|| Step::Send(written(&Enable { resume: true, max: None })));
+        let established = Step::Established(Box::new(Established {
             jid,
             features,
             mechanism: success.mechanism,
             floor: success.floor(),
             keys: success.keys,
-            stream_id,
-        }))])
+            stream_id: std::mem::take(&mut self.stream_id),
+            resumed,
+            not_resumed: self.not_resumed.take(),
+            enabling,
+            enabled,
+            token: self.outcome.token.take(),
+            sasl2: self.outcome.offer.take(),
+        }));
+        Ok(enable.into_iter().chain([established]).collect())
     }
+}
+
+fn written<P: Payload>(payload: &P) -> Vec<u8> {
+    let mut out = Writer::new(ns::CLIENT);
+    payload.write(&mut out);
+    out.finish()
 }
 
 fn unexpected() -> NegotiationError {

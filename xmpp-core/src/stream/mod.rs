@@ -30,7 +30,10 @@ pub use component::{
 pub use error::{OtherHost, StreamCondition, StreamError};
 pub use features::Features;
 pub use header::{Header, STREAM_END};
-pub use initiator::{Established, Initiator, InitiatorConfig, NegotiationError, Step, TlsPolicy};
+pub use initiator::{
+    Established, FastToken, Initiator, InitiatorConfig, NegotiationError, Resumption, Sasl2Offer, Sasl2Options, Step,
+    TlsPolicy,
+};
 pub use limits::StreamLimits;
 pub use sasl2::UserAgent;
 pub use tokens::{ClientTokens, Token};

@@ -1,12 +1,18 @@
 //! An acceptor with a scanner and a table of accounts: text in, text out. What is asked of the driver shows in brackets.
 #![allow(dead_code, clippy::unwrap_used, missing_docs, unreachable_pub)]
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::Arc,
+};
 use xmpp_core::{
     jid::{BareJid, FullJid},
     sasl::{ChannelBindings, Hash, Mechanism, ScramCredentials},
     stanza::StanzaError,
-    stream::{Acceptor, AcceptorConfig, ResumeError, Resumed, StreamError, Task, management::HandledCountTooHigh},
+    stream::{
+        Acceptor, AcceptorConfig, Bound, ClientTokens, ResumeError, Resumed, StreamError, Task,
+        management::HandledCountTooHigh,
+    },
     xml::{Scanner, XmlLimits},
 };
 
@@ -18,6 +24,15 @@ pub fn payload(message: Option<&[u8]>) -> String {
 pub struct Server {
     pub acceptor: Acceptor,
     pub is_secured: bool,
+    /// The hashes of which the accounts have credentials.
+    pub hashes: Vec<Hash>,
+    /// Credentials that clients have brought.
+    pub stored: Vec<(BareJid, ScramCredentials)>,
+    pub tokens: HashMap<(BareJid, String), ClientTokens>,
+    /// Seconds since 1970.
+    pub now: u64,
+    /// What a store of tokens answers instead of storing.
+    pub race: Option<Result<bool, ()>>,
     /// What every binding is answered with.
     pub refuse: Option<StanzaError>,
     scanner: Scanner,
@@ -44,14 +59,23 @@ impl Server {
         let mut config = AcceptorConfig::new(domains.to_vec(), Arc::from(*b"a secret of the server's own...."));
         config.iterations = 4096;
         change(&mut config);
-        let mut count = 0;
-        let entropy = move || {
-            count += 1;
+        thread_local! {
+            // Each test has a thread; no two of its servers make the same tokens.
+            static COUNT: std::cell::Cell<u32> = const { std::cell::Cell::new(0) };
+        }
+        let entropy = || {
+            let count = COUNT.get() + 1;
+            COUNT.set(count);
             format!("token{count}")
         };
         Server {
             acceptor: Acceptor::new(config, entropy),
             is_secured: false,
+            hashes: Hash::ALL.to_vec(),
+            stored: Vec::new(),
+            tokens: HashMap::new(),
+            now: 1_000_000,
+            race: None,
             refuse: None,
             scanner: Scanner::new(XmlLimits::unauthenticated()),
             closed: false,
@@ -106,7 +130,42 @@ impl Server {
                     said.push_str("[tls]");
                     Vec::new()
                 }
-                Task::Credentials(user, hash) => self.acceptor.credentials(find(&user, hash)),
+                Task::Credentials(user, hash) => {
+                    let known = self.hashes.contains(&hash);
+                    self.acceptor.credentials(find(&user, hash).map(|found| found.filter(|_| known)))
+                }
+                Task::Bind2(request) => {
+                    let resource = request.tag.as_ref().map_or("made".to_owned(), |tag| format!("{tag}/made"));
+                    let bound = request.user.with_resource(&resource).map_err(|_| StanzaError::bad_request());
+                    let mut out = xmpp_core::xml::Writer::new("urn:xmpp:bind:0");
+                    for feature in request.features().filter(|feature| feature.ns() == "urn:xmpp:sm:3") {
+                        out.open("enabled", feature.ns());
+                        out.attr("id", "sm-id");
+                        out.attr("resume", "true");
+                        out.close();
+                    }
+                    let bound = self.refuse.clone().map_or(bound, Err);
+                    self.acceptor.bound2(bound.map(|jid| Bound::new(jid, out.finish())))
+                }
+                Task::Tokens(user, client) => {
+                    let found = self.tokens.get(&(user.clone(), client)).cloned().unwrap_or_default();
+                    let faulty = user.local() == Some("faulty");
+                    self.acceptor.tokens(if faulty { Err(()) } else { Ok(found) }, self.now)
+                }
+                Task::StoreTokens { user, client, tokens } => {
+                    let key = (user, client);
+                    let revision = self.tokens.get(&key).map_or(0, |stored| stored.revision);
+                    let stored = self.race.unwrap_or(Ok(revision == tokens.revision));
+                    if stored == Ok(true) {
+                        self.tokens.insert(key, ClientTokens { revision: revision + 1, ..tokens });
+                    }
+                    self.acceptor.tokens_stored(stored)
+                }
+                Task::StoreCredentials(user, credentials) => {
+                    let faulty = user.local() == Some("romeo");
+                    self.stored.push((user, *credentials));
+                    self.acceptor.credentials_stored(if faulty { Err(()) } else { Ok(()) })
+                }
                 Task::CheckPassword(user, password) => {
                     let stored = find(&user, Hash::Sha1);
                     self.acceptor.password(stored.map(|stored| stored.is_some() && *password == "secret"))

@@ -13,7 +13,7 @@ use xmpp_core::{
     sasl::{ClientPolicy, Credentials, Hash, Nonce, ScramCredentials},
     server::{Accounts, AccountsError, Server, ServerBuilder},
     stream::{Initiator, InitiatorConfig, Step, TlsPolicy},
-    xml::{Scanner, XmlLimits},
+    xml::{Event, Scanner, Stanza, XmlLimits},
 };
 
 pub const PASSWORD: &str = "r0m30myr0m30";
@@ -21,7 +21,9 @@ pub const HEADER: &str = "<?xml version='1.0'?><stream:stream to='localhost' ver
     xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams'>";
 pub const END: &str = "</stream:stream>";
 /// Longer than anything takes here; only a hang gets there.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub const PATIENCE: Duration = Duration::from_secs(60);
+/// Longer than [`PATIENCE`]: whatever waits for it is found to hang.
+pub const FOREVER: Duration = Duration::from_secs(3600);
 
 /// The stored keys of [`PASSWORD`], derived once.
 pub fn stored(hash: Hash) -> ScramCredentials {
@@ -75,6 +77,9 @@ pub fn initiator(jid: &str, tls: TlsPolicy) -> Initiator {
         tls,
         lang: None,
         nonce: Nonce::new("fyko+d2lbbFgONRv9qkxdawL").unwrap(),
+        management: false,
+        resume: None,
+        sasl2: Default::default(),
         account,
     })
 }
@@ -165,6 +170,20 @@ impl Raw {
         let count = read.unwrap_or_else(|_| panic!("nothing more after {:?}", self.text())).unwrap_or(0);
         self.seen.extend_from_slice(&buffer[..count]);
         count > 0
+    }
+
+    /// The next element, or `None` if it takes more than has come; panics at the end of the connection.
+    pub async fn scan(&mut self, scanner: &mut Scanner) -> Option<Stanza> {
+        let mut rest = self.seen.as_slice();
+        let event = scanner.scan(&mut rest).unwrap();
+        let left = rest.len();
+        self.seen.drain(..self.seen.len() - left);
+        match event {
+            Some(Event::Stanza(stanza)) => return Some(stanza),
+            Some(other) => panic!("{other:?}"),
+            None => assert!(self.read().await, "closed"),
+        }
+        None
     }
 
     /// What has come since, something at least unless it is the end.

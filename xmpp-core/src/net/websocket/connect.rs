@@ -97,20 +97,34 @@ impl WebUrl {
         }
     }
 
+    /// The address of a BOSH service, or of anything else of HTTP.
+    #[cfg(feature = "bosh")]
+    pub(crate) fn http(url: &str) -> Option<WebUrl> {
+        WebUrl::parse(url, ["https", "http"])
+    }
+
     pub(super) fn request(&self) -> hyper::http::request::Builder {
         Request::get(&self.path).header(header::HOST, &self.authority)
+    }
+
+    #[cfg(feature = "bosh")]
+    pub(crate) fn post(&self) -> hyper::http::request::Builder {
+        Request::post(&self.path).header(header::HOST, &self.authority)
     }
 }
 
 /// An HTTP connection. The tasks that drive it end when they are dropped.
-pub(super) struct Line {
-    pub(super) sender: http1::SendRequest<Empty<Bytes>>,
+pub(crate) struct Line<B> {
+    pub(crate) sender: http1::SendRequest<B>,
     pub(super) tasks: JoinSet<()>,
 }
 
-impl Line {
+impl<B> Line<B>
+where
+    B: hyper::body::Body<Data = Bytes, Error = std::convert::Infallible> + Send + 'static,
+{
     /// Connects to the host of an address, which has to prove to be that host where TLS is used.
-    pub(super) async fn open(connector: &Connector, url: &WebUrl) -> Result<Line, WebSocketError> {
+    pub(crate) async fn open(connector: &Connector, url: &WebUrl) -> Result<Line<B>, WebSocketError> {
         let connected = connector.connect_to(&url.host, Plan::single(&url.host, url.port, false)).await?;
         let mut transport = connected.transport;
         if url.secure {

@@ -24,9 +24,13 @@ const MAX_LINKS: usize = 8;
 /// Where the connector reaches public addresses alone, so does this.
 pub(crate) async fn discover(connector: &Connector, domain: &str) -> Result<Vec<WebUrl>, WebSocketError> {
     let ascii = ascii_domain(domain).ok_or_else(|| WebSocketError::Url(domain.to_owned()))?;
+    let authority = match connector.options().https_port {
+        443 => ascii,
+        other => format!("{ascii}:{other}"),
+    };
     let looking = async {
         for (name, read) in [("host-meta.json", json as fn(&[u8]) -> Vec<String>), ("host-meta", xrd)] {
-            match fetch(connector, &format!("https://{ascii}/.well-known/{name}")).await {
+            match fetch(connector, &format!("https://{authority}/.well-known/{name}")).await {
                 Ok(document) => {
                     let links = read(&document);
                     let links: Vec<_> = links.iter().filter_map(|href| WebUrl::parse(href, ["wss", "wss"])).collect();

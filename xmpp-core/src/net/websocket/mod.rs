@@ -3,9 +3,11 @@
 
 mod connect;
 mod discover;
-#[cfg(test)]
+#[cfg(all(test, feature = "http", feature = "client", feature = "self-signed"))]
 mod tests;
 
+#[cfg(feature = "bosh")]
+pub(crate) use connect::Line;
 pub use connect::WebSocketError;
 pub(crate) use connect::{Redirect, WebUrl, accept_key, connect};
 pub(crate) use discover::discover;

@@ -3,11 +3,11 @@
 use super::{
     super::{
         Observed, Server, StreamCondition, StreamError,
-        connection::unsent,
         listener::Place,
         route::Envelope,
         router::{Detached, Pending},
         throttle::Bucket,
+        unsent::Unsent,
     },
     io::{Io, Progress},
     open,
@@ -75,6 +75,9 @@ impl Stream {
         self.takes_targets.load(Ordering::Relaxed)
     }
 }
+
+/// What an authoritative server said of what.
+type Answered = (Verification, Answer);
 
 /// Either end.
 enum Machine {
@@ -156,7 +159,7 @@ pub(super) struct Link {
     negotiated: bool,
     requests: Vec<(Pair, oneshot::Sender<Result<(), StanzaError>>)>,
     queries: Vec<(Verification, oneshot::Sender<Answer>)>,
-    answers: (mpsc::Sender<(Verification, Answer)>, mpsc::Receiver<(Verification, Answer)>),
+    answers: (mpsc::Sender<Answered>, mpsc::Receiver<Answered>),
     /// A place among the newcomers of its address, until a domain is authenticated.
     place: Option<Place>,
     /// The stanza that is being routed and has to wait.
@@ -364,12 +367,11 @@ impl Link {
     fn set_aside(&mut self) {
         let Some(pending) = self.pending.take() else { return };
         match Arc::clone(&self.handlers).try_acquire_owned() {
-            Ok(permit) => self.server.inner().tasks.spawn(aside(self.server.clone(), pending, permit)),
-            Err(_) => {
-                self.pending = Some(pending);
-                return;
+            Ok(permit) => {
+                self.server.inner().tasks.spawn(aside(self.server.clone(), pending, permit));
             }
-        };
+            Err(_) => self.pending = Some(pending),
+        }
     }
 
     async fn handshake(&mut self, direct: bool) -> io::Result<Vec<S2sTask>> {
@@ -591,8 +593,9 @@ impl Link {
             stats.observe(|| Observed::RemoteFailed(remote.to_owned(), reason.clone().unwrap_or_default()));
         }
         let error = open::stream_failure(self.reason.as_ref());
-        let lost = unsent(ns::SERVER, &self.io.output, self.io.written);
-        for stanza in lost.into_iter().chain(unsent(ns::SERVER, &queued, 0)) {
+        let (lost, _) = Unsent::new(ns::SERVER).read(&self.io.output, self.io.written, false);
+        let (never_sent, _) = Unsent::new(ns::SERVER).read(&queued, 0, false);
+        for stanza in lost.into_iter().chain(never_sent) {
             if let Some(envelope) = sent_by_us(stanza) {
                 self.server.bounce_remote(&envelope, &error);
             }

@@ -65,14 +65,12 @@ impl std::fmt::Debug for Federation {
 
 impl Default for Federation {
     fn default() -> Self {
-        let mut connect = ConnectOptions::default();
-        connect.public_only = true;
         Federation {
             resolver: None,
             tls: ClientTls::builder(),
             policies: Policies::default(),
             limits: FederationLimits::default(),
-            connect,
+            connect: ConnectOptions { public_only: true, ..ConnectOptions::default() },
             bidi: true,
             secret: None,
         }

@@ -27,8 +27,8 @@ pub struct BoshClientConfig {
     pub body_bytes: usize,
     /// The largest stanza that is accepted.
     pub stanza_bytes: u32,
-    /// How long a request that fails is sent again before the session is given up, where the server doesn't say how
-    /// long it waits for one: 30 seconds.
+    /// How long a request that fails is sent again before the session is given up: 30 seconds, or less where the server
+    /// doesn't wait so long for one.
     pub patience: Duration,
 }
 
@@ -139,6 +139,8 @@ pub struct BoshClient {
     last_answer: Option<Duration>,
     /// Answers of `type='error'` in a row.
     recoveries: u32,
+    /// We have asked for the end.
+    leaving: bool,
 }
 
 impl BoshClient {
@@ -165,6 +167,7 @@ impl BoshClient {
             patience: config.patience,
             last_answer: None,
             recoveries: 0,
+            leaving: false,
             config,
         }
     }
@@ -247,7 +250,7 @@ impl BoshClient {
         // A connection that was closed while idle is no reason to wait.
         let wait = match flight.failures {
             0 => Duration::ZERO,
-            many => Duration::from_millis(250 << many.min(5)),
+            many => Duration::from_millis(50 << many.min(7)),
         };
         flight.failures = flight.failures.saturating_add(1);
         flight.again = Some(now.saturating_add(wait));
@@ -322,6 +325,7 @@ impl BoshClient {
                 }
                 Part::Terminate => {
                     body.attr("type", "terminate");
+                    self.leaving = true;
                     return;
                 }
                 // One that stands first is taken elsewhere.

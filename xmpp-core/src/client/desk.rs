@@ -1,0 +1,177 @@
+//! What the application wants sent, and who waits for what: it lies here while there is no connection.
+
+use super::{
+    SavedSession, Unacknowledged,
+    ledger::{Ledger, Origin, Outgoing},
+    negotiate::Memory,
+    requests::{Reply, Requests},
+};
+use crate::{jid::Jid, stream::management::UnackedLimits};
+use std::collections::{HashSet, VecDeque};
+use tokio::sync::{mpsc, oneshot};
+
+/// What the handles ask of the task.
+#[derive(Debug)]
+pub(super) enum Command {
+    /// Send these bytes, one stanza.
+    Send(Vec<u8>),
+    /// Send a request and hand its answer over.
+    Request { id: String, from: Option<Jid>, to: Option<Jid>, bytes: Vec<u8>, reply: Reply },
+    /// Tell what it takes to resume the session.
+    Save(oneshot::Sender<Option<SavedSession>>),
+    /// Close the stream and end; the answer is whether the server has everything.
+    Close(oneshot::Sender<bool>),
+    /// End without closing the stream, so that it can be resumed.
+    Suspend(oneshot::Sender<Option<SavedSession>>),
+}
+
+/// How the application wants it to end.
+#[derive(Debug)]
+pub(super) enum Leave {
+    /// In good order; whoever waits for it is to be told. Without one, the last handle was dropped.
+    Close(Option<oneshot::Sender<bool>>),
+    /// For later.
+    Suspend(oneshot::Sender<Option<SavedSession>>),
+}
+
+/// Requests waiting for answers, at most.
+const REQUESTS: usize = 1024;
+/// Beside the application's stanzas, so many answers of the client's own may wait to be acknowledged, and so many bytes
+/// of either; then the session ends.
+const ANSWERS: usize = 65_536;
+const BYTES: usize = 64 << 20;
+/// With so many bytes unacknowledged nothing more is taken from the application.
+const ENOUGH: usize = 16 << 20;
+
+pub(super) struct Desk {
+    pub(super) commands: mpsc::Receiver<Command>,
+    /// Taken over and not yet in the books.
+    pub(super) unsent: VecDeque<Outgoing>,
+    pub(super) requests: Requests,
+    pub(super) ledger: Ledger,
+    /// What one session teaches the next.
+    pub(super) memory: Memory,
+    limits: UnackedLimits,
+    queue: usize,
+}
+
+impl Desk {
+    pub(super) fn new(commands: mpsc::Receiver<Command>, queue: usize) -> Desk {
+        let limits = UnackedLimits { stanzas: queue.saturating_add(ANSWERS), bytes: BYTES };
+        Desk {
+            commands,
+            unsent: VecDeque::new(),
+            requests: Requests::new(REQUESTS),
+            ledger: Ledger::new(limits),
+            memory: Memory::default(),
+            limits,
+            queue,
+        }
+    }
+
+    /// Goes on with a session that was saved.
+    pub(super) fn restore(&mut self, saved: SavedSession) {
+        self.ledger = Ledger::restored(self.limits, saved);
+    }
+
+    /// Whether more may be taken over from the application.
+    pub(super) fn has_room(&self) -> bool {
+        let (stanzas, bytes) = self.ledger.load();
+        self.unsent.len() + stanzas < self.queue && bytes < ENOUGH
+    }
+
+    /// Takes over what the application wants.
+    pub(super) fn take(&mut self, command: Option<Command>) -> Option<Leave> {
+        match command {
+            Some(Command::Send(bytes)) => self.unsent.push_back(Outgoing::new(bytes, Origin::Application)),
+            // Asked while there is no session, it is asked as soon as there is one.
+            Some(Command::Request { id, from, to, bytes, reply }) => {
+                if self.requests.insert(&id, from, to, reply) {
+                    self.unsent.push_back(Outgoing::new(bytes, Origin::Request(id)));
+                }
+            }
+            Some(Command::Save(reply)) => {
+                let _ = reply.send(self.save(true));
+            }
+            Some(Command::Close(done)) => return Some(Leave::Close(Some(done))),
+            Some(Command::Suspend(reply)) => return Some(Leave::Suspend(reply)),
+            None => return Some(Leave::Close(None)),
+        }
+        None
+    }
+
+    /// What it takes to resume the session. `goes_on` says that more will be written until then.
+    pub(super) fn save(&self, goes_on: bool) -> Option<SavedSession> {
+        let mut saved = self.ledger.save(self.unsent.iter())?;
+        if goes_on {
+            saved.doubtful = saved.stanzas.len();
+        }
+        saved.keys.clone_from(&self.memory.keys);
+        saved.token.clone_from(&self.memory.token);
+        saved.floor = self.memory.floor;
+        Some(saved)
+    }
+
+    /// Waits for `future` while taking commands over; ends early when the application wants no more.
+    pub(super) async fn meanwhile<T>(&mut self, future: impl Future<Output = T>) -> Result<T, Leave> {
+        tokio::pin!(future);
+        loop {
+            tokio::select! {
+                result = &mut future => return Ok(result),
+                command = self.commands.recv(), if self.has_room() => {
+                    if let Some(leave) = self.take(command) {
+                        return Err(leave);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Moves into the books what should be written next, until `most` bytes wait there.
+    pub(super) fn fill(&mut self, most: usize) {
+        while self.ledger.waiting().1 < most
+            && let Some(next) = self.unsent.pop_front()
+        {
+            // A request is only written while somebody waits for the answer.
+            if matches!(&next.origin, Origin::Request(id) if !self.requests.awaits(id)) {
+                continue;
+            }
+            if let Err(full) = self.ledger.push(next) {
+                self.unsent.push_front(full.0);
+                break;
+            }
+        }
+    }
+
+    /// The session is lost for good; `h` is what the server said of it. What has not arrived waits for the next
+    /// session; of what may have, the application is told. Requests whose answers went with it end.
+    pub(super) fn settle(&mut self, h: Option<u32>) -> Vec<Unacknowledged> {
+        let settled = self.ledger.settle(h);
+        for outgoing in settled.again.into_iter().rev() {
+            self.unsent.push_front(outgoing);
+        }
+        self.fail_requests();
+        settled.doubtful.into_iter().filter_map(|outgoing| outgoing.report(true)).collect()
+    }
+
+    /// Ends the requests that have been sent: their answers will not come.
+    pub(super) fn fail_requests(&mut self) {
+        let unsent: HashSet<&str> = self
+            .unsent
+            .iter()
+            .filter_map(|outgoing| match &outgoing.origin {
+                Origin::Request(id) => Some(id.as_str()),
+                _ => None,
+            })
+            .collect();
+        self.requests.fail_except(|id| unsent.contains(id));
+    }
+
+    /// All that is left when there will be no other session.
+    pub(super) fn give_up(&mut self) -> Vec<Unacknowledged> {
+        let mut left = self.settle(None);
+        left.extend(self.unsent.drain(..).filter_map(|outgoing| outgoing.report(false)));
+        self.requests.fail_except(|_| false);
+        left
+    }
+}

@@ -1,0 +1,346 @@
+//! A session while it has a connection: what comes in, what goes out, and how it ends.
+
+use super::{
+    Client, ConnectionError, Event,
+    builder::Flow,
+    desk::Leave,
+    entity::Entity,
+    keepalive::Silence,
+    ledger::{Origin, Outgoing},
+    output::{GATHER, Reader, Session},
+    task::Task,
+};
+use crate::{
+    extension::{Answer, IqContext, IqOutcome, Names, answer_error, answer_result},
+    payload::Payload,
+    stanza::{AnyStanza, Iq, StanzaError, StanzaKind, WriteStanza},
+    stream::{
+        StreamCondition, StreamError,
+        management::{self, Ack, Enabled, Failed, Request},
+    },
+    xml::{self, Stanza, Writer, ns},
+};
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    time::Duration,
+};
+use tokio::{io::AsyncWriteExt, task::JoinSet, time::Instant};
+
+/// Iq handlers at work, at most.
+const HANDLERS: usize = 64;
+/// Bytes of our own (answers, mostly) that may wait for the server to read, and stanzas; beyond, nothing is read from
+/// it either.
+const BACKLOG: (usize, usize) = (4096, 1 << 20);
+/// Time a closing stream waits for acknowledgements, and for the server's end tag.
+const CLOSING: Duration = Duration::from_secs(3);
+
+/// Handlers at work; those of a lost session are dropped with it.
+pub(super) type Handlers = JoinSet<(Stanza, Answer)>;
+
+/// How a session ended.
+pub(super) enum End {
+    /// The application wants no more. `clean` says that the server has everything.
+    Left { clean: bool, leave: Leave },
+    /// Its connection was lost.
+    Lost(ConnectionError),
+}
+
+impl Task {
+    pub(super) async fn exchange(&mut self, session: &mut Session, reader: &mut Reader) -> End {
+        let mut silence = Silence::new(Instant::now());
+        loop {
+            match self.scan(session, reader) {
+                Ok(false) => {}
+                Ok(true) => return End::Lost(ConnectionError::Closed),
+                Err(error) => return End::Lost(error),
+            }
+            let now = Instant::now();
+            if self.fill(session, now) {
+                silence.asks(now);
+            }
+            let fullness = self.events.fullness();
+            // A full queue stops the reading; for the sake of a waiting request it may be four times as full.
+            let room = fullness == 0 || (fullness < 4 && self.desk.requests.any());
+            let (stanzas, bytes) = self.desk.ledger.waiting();
+            let reading = room && stanzas < BACKLOG.0 && session.backlog() + bytes < BACKLOG.1;
+            let handled = &self.desk.ledger.handled;
+            // An answer that is due goes out behind a write that has begun.
+            let (owes, due) = (handled.owes(), handled.deadline().filter(|_| session.is_gathering()));
+            let deadline = silence.deadline(&self.pulse);
+            tokio::select! {
+                read = reader.read(), if reading => match read {
+                    Ok(()) => silence.heard(Instant::now(), &mut self.pulse),
+                    Err(error) => return End::Lost(error.into()),
+                },
+                () = self.events.changed(), if !room || owes => {}
+                wrote = session.write(&mut self.desk.ledger), if session.has_output() => match wrote {
+                    Ok(()) => silence.spoke(Instant::now()),
+                    Err(error) => return End::Lost(error.into()),
+                },
+                command = self.desk.commands.recv(), if self.desk.has_room() => match self.desk.take(command) {
+                    None => {}
+                    Some(Leave::Suspend(reply)) => return End::Left { clean: false, leave: Leave::Suspend(reply) },
+                    Some(leave) => {
+                        let clean = self.close(session, reader).await;
+                        return End::Left { clean, leave };
+                    }
+                },
+                Some(answer) = self.handlers.join_next() => match answer {
+                    Ok((request, answer)) => if let Err(error) = self.answer(&request, answer) {
+                        return End::Lost(error);
+                    },
+                    Err(error) => tracing::error!(%error, "an iq handler panicked"),
+                },
+                () = tokio::time::sleep_until(due.map_or(deadline, |due| due.min(deadline))) => {
+                    let now = Instant::now();
+                    if now < deadline {
+                        // Only an answer is due.
+                    } else if !room {
+                        // While the application keeps us from reading, silence proves nothing.
+                        silence.excuse(now);
+                    } else if silence.is_over(&mut self.pulse) {
+                        return End::Lost(ConnectionError::TimedOut);
+                    } else {
+                        silence.asks(now);
+                        if let Err(error) = self.ask(session) {
+                            return End::Lost(error);
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Gathers what is to be written next; whether the server is asked for an answer by it.
+    fn fill(&mut self, session: &mut Session, now: Instant) -> bool {
+        self.desk.ledger.handled.done(self.events.handled());
+        if !session.is_gathering() {
+            return false;
+        }
+        self.desk.fill(GATHER);
+        let ledger = &mut self.desk.ledger;
+        session.put(ledger);
+        if let Some(h) = ledger.handled.answer(now) {
+            session.element(&Ack { h });
+        }
+        let asks = ledger.wants_ack();
+        if asks {
+            session.element(&Request);
+        }
+        asks
+    }
+
+    /// Asks a silent server for a sign of life: for its count (XEP-0198 §4), or by a ping (XEP-0199 §4).
+    fn ask(&mut self, session: &Session) -> Result<(), ConnectionError> {
+        if !self.desk.ledger.is_on() {
+            return self.queue(&session.entity.ping(&session.own));
+        }
+        self.desk.ledger.asks();
+        Ok(())
+    }
+
+    /// Closes the stream: what was taken over is written, its acknowledgement awaited, then come the end tag and the
+    /// server's (RFC 6120 §4.4). What the server still sends is handled meanwhile. Whether the server has everything.
+    async fn close(&mut self, session: &mut Session, reader: &mut Reader) -> bool {
+        let delivered = tokio::time::timeout(CLOSING, self.deliver(session, reader)).await;
+        let ledger = &self.desk.ledger;
+        let whole = self.desk.unsent.is_empty() && ledger.waiting().0 == 0 && !session.has_output();
+        let acked = whole && ledger.is_managed() && ledger.is_clear();
+        if let Ok(Err(_)) = delivered {
+            return acked;
+        }
+        let closing = async {
+            if self.desk.ledger.is_on() {
+                // XEP-0198 §4: so that the server does not take for lost what has come.
+                let handled = &self.desk.ledger.handled;
+                let h = if self.events.is_manual() { handled.count() } else { handled.received() };
+                session.element(&Ack { h });
+            }
+            session.write(&mut self.desk.ledger).await?;
+            session.writer.write_all(crate::stream::STREAM_END.as_bytes()).await?;
+            session.writer.flush().await?;
+            while !self.scan(session, reader)? {
+                reader.read().await?;
+            }
+            session.writer.shutdown().await?;
+            Ok::<(), ConnectionError>(())
+        };
+        let ended = matches!(tokio::time::timeout(CLOSING, closing).await, Ok(Ok(())));
+        if !ended {
+            tracing::debug!("the stream was not closed in good order");
+        }
+        acked || (whole && ended)
+    }
+
+    /// Writes everything, and waits until it is acknowledged where that can be expected.
+    async fn deliver(&mut self, session: &mut Session, reader: &mut Reader) -> Result<(), ConnectionError> {
+        loop {
+            if self.scan(session, reader)? {
+                return Err(ConnectionError::Closed);
+            }
+            self.fill(session, Instant::now());
+            session.write(&mut self.desk.ledger).await?;
+            let ledger = &self.desk.ledger;
+            if !self.desk.unsent.is_empty() || ledger.waiting().0 > 0 {
+                continue;
+            }
+            if ledger.is_clear() || !ledger.is_managed() {
+                return Ok(());
+            }
+            reader.read().await?;
+        }
+    }
+
+    /// Handles what has been read; whether the server has ended the stream.
+    fn scan(&mut self, session: &mut Session, reader: &mut Reader) -> Result<bool, ConnectionError> {
+        loop {
+            let mut rest = reader.buffer.get(reader.unread.clone()).unwrap_or_default();
+            let scanned = session.scanner.scan(&mut rest);
+            reader.unread.start = reader.unread.end - rest.len();
+            match scanned {
+                Ok(None) => return Ok(false),
+                Ok(Some(xml::Event::Close)) => return Ok(true),
+                Ok(Some(xml::Event::Stanza(stanza))) => self.receive(session, stanza)?,
+                Ok(Some(xml::Event::Open(_))) => return Err(broken(StreamCondition::BadFormat)),
+                Err(error) => return Err(ConnectionError::Protocol(error.into())),
+            }
+        }
+    }
+
+    fn receive(&mut self, session: &mut Session, stanza: Stanza) -> Result<(), ConnectionError> {
+        if StreamError::matches(stanza.root()) {
+            return Err(ConnectionError::Stream(StreamError::read(stanza.root())));
+        }
+        let stanza = session.entity.admit(stanza);
+        if StanzaKind::of(&stanza).is_none() {
+            return self.managed(&stanza);
+        }
+        if !self.desk.ledger.handled.arrives() {
+            return Ok(());
+        }
+        let event = match AnyStanza::from_stanza(stanza) {
+            Ok(AnyStanza::Iq(iq)) => return self.receive_iq(session, iq),
+            Ok(stanza) if self.is_taken(&stanza) => return Ok(()),
+            Ok(AnyStanza::Message(message)) => Event::Message(message),
+            Ok(AnyStanza::Presence(presence)) => Event::Presence(presence),
+            Err(malformed) => {
+                if let Some(error) = malformed.error_reply() {
+                    self.queue(&error)?;
+                }
+                Event::Malformed(malformed)
+            }
+        };
+        let number = self.events.send(event);
+        self.desk.ledger.handled.becomes(number);
+        Ok(())
+    }
+
+    /// An element that is no stanza: one of stream management, or one that has no place here.
+    fn managed(&mut self, element: &Stanza) -> Result<(), ConnectionError> {
+        let (root, ledger) = (element.root(), &mut self.desk.ledger);
+        if root.ns() != management::NS || !ledger.is_managed() {
+            return Err(broken(StreamCondition::UnsupportedStanzaType));
+        }
+        let unreadable = |_| broken(StreamCondition::BadFormat);
+        match root.name() {
+            Ack::NAME => {
+                let Ack { h } = Ack::read(root).map_err(unreadable)?;
+                ledger.acked(h).map_err(|error| ConnectionError::Protocol(error.into()))?;
+            }
+            Request::NAME => ledger.handled.asked(Instant::now()),
+            Enabled::NAME => ledger.enabled(Enabled::read(root).map_err(unreadable)?),
+            Failed::NAME => ledger.refused(),
+            _ => return Err(broken(StreamCondition::UnsupportedStanzaType)),
+        }
+        Ok(())
+    }
+
+    /// Whether a hook takes the stanza.
+    fn is_taken(&self, stanza: &AnyStanza) -> bool {
+        if self.hooks.is_empty() {
+            return false;
+        }
+        let Some(commands) = self.commands_weak.upgrade() else { return false };
+        let client = Client { commands, shared: std::sync::Arc::clone(&self.shared) };
+        self.hooks.iter().any(|hook| {
+            let flow = catch_unwind(AssertUnwindSafe(|| hook(stanza, &client)));
+            flow.unwrap_or_else(|_| {
+                tracing::error!("a hook panicked; the stanza goes on without it");
+                Flow::Continue
+            }) == Flow::Handled
+        })
+    }
+
+    fn receive_iq(&mut self, session: &Session, iq: Iq) -> Result<(), ConnectionError> {
+        if !iq.type_().is_request() {
+            if self.desk.requests.answer(iq, &session.own).is_err() {
+                tracing::debug!("an answer that nobody waits for");
+            }
+            return Ok(());
+        }
+        let cx = IqContext {
+            from: iq.from().cloned(),
+            to: iq.to().cloned(),
+            target: session.entity.target(iq.to()),
+            stanza: iq.stanza().clone(),
+        };
+        let request = iq.into_stanza();
+        let outcome = catch_unwind(AssertUnwindSafe(|| self.iqs.dispatch(cx))).unwrap_or_else(|_| {
+            tracing::error!("an iq handler panicked");
+            IqOutcome::Ready(Err(StanzaError::internal_server_error()))
+        });
+        match outcome {
+            IqOutcome::Ready(answer) => self.answer(&request, answer)?,
+            IqOutcome::Wait(_) if self.handlers.len() >= HANDLERS => {
+                self.answer(&request, Err(StanzaError::resource_constraint()))?;
+            }
+            IqOutcome::Wait(answer) => {
+                let limit = self.shared.request_timeout;
+                self.handlers.spawn(async move {
+                    // A panic in it is that request's internal-server-error.
+                    let answer = tokio::spawn(tokio::time::timeout(limit, answer)).await;
+                    let answer = answer.ok().and_then(Result::ok);
+                    (request, answer.unwrap_or_else(|| Err(StanzaError::internal_server_error())))
+                });
+            }
+        }
+        Ok(())
+    }
+
+    fn answer(&mut self, request: &Stanza, answer: Answer) -> Result<(), ConnectionError> {
+        let to = request.root().attr("from").map(|from| from.into_owned());
+        let asked = request.root().attr("to").filter(|_| self.settings.entity() == Entity::Component);
+        let names = Names { from: asked.as_deref(), to: to.as_deref() };
+        let mut out = Writer::new(ns::CLIENT);
+        let fault = match answer {
+            Ok(reply) => {
+                let written = catch_unwind(AssertUnwindSafe(|| answer_result(request, names, reply, &mut out)));
+                written.err().map(|_| StanzaError::internal_server_error())
+            }
+            Err(error) => Some(error),
+        };
+        if let Some(error) = fault {
+            out = Writer::new(ns::CLIENT);
+            answer_error(request, names, &error, &mut out);
+        }
+        self.queue_bytes(out.finish())
+    }
+
+    /// Queues a stanza of our own: an error, a ping.
+    fn queue(&mut self, stanza: &impl WriteStanza) -> Result<(), ConnectionError> {
+        let mut out = Writer::new(ns::CLIENT);
+        stanza.write_to(&mut out);
+        self.queue_bytes(out.finish())
+    }
+
+    fn queue_bytes(&mut self, bytes: Vec<u8>) -> Result<(), ConnectionError> {
+        self.desk.ledger.push(Outgoing::new(bytes, Origin::Own)).map_err(|_| {
+            let error = StreamError::new(StreamCondition::PolicyViolation);
+            ConnectionError::Protocol(error.with_text("too much is asked for and not acknowledged"))
+        })
+    }
+}
+
+fn broken(condition: StreamCondition) -> ConnectionError {
+    ConnectionError::Protocol(condition.into())
+}

@@ -1,0 +1,171 @@
+//! Sessions without a connection (XEP-0198 §5): how they come to be, how they are resumed, and how they end.
+
+use super::{
+    Observed, Server,
+    session::{Left, Role, Session},
+    unsent::Unsent,
+};
+use crate::{
+    jid::{BareJid, Jid},
+    payload::{DateTime, Payload, delay::Delay},
+    stanza::Condition,
+    stream::ResumeError,
+    xml::{Stanza, ns},
+};
+use std::{
+    collections::HashMap,
+    future::poll_fn,
+    sync::{Arc, Mutex, MutexGuard, atomic::Ordering},
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+/// The sessions that hibernate, by the address of their memory.
+#[derive(Default)]
+pub(crate) struct Hibernating(Mutex<HashMap<usize, Arc<Session>>>);
+
+impl Hibernating {
+    fn table(&self) -> MutexGuard<'_, HashMap<usize, Arc<Session>>> {
+        self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    fn add(&self, session: &Arc<Session>) -> usize {
+        let mut table = self.table();
+        table.insert(Arc::as_ptr(session).addr(), Arc::clone(session));
+        table.len()
+    }
+
+    fn remove(&self, session: &Arc<Session>) {
+        self.table().remove(&Arc::as_ptr(session).addr());
+    }
+
+    pub(crate) fn count(&self) -> usize {
+        self.table().len()
+    }
+
+    /// All of them, without a lock held.
+    fn all(&self) -> Vec<Arc<Session>> {
+        self.table().values().cloned().collect()
+    }
+}
+
+impl Server {
+    /// The connection of a session is over, with the last `written` bytes out of `writing`. When it was `lost`, the
+    /// session hibernates if it may; else it ends.
+    pub(super) fn disconnected(&self, session: &Arc<Session>, lost: bool, writing: &[u8], written: usize) {
+        let lost = lost && !self.inner().stop.is_cancelled();
+        match session.leave(lost.then(|| self.tick())) {
+            None => self.hibernate(session),
+            Some(left) => self.finish(session, left, writing, written),
+        }
+    }
+
+    fn hibernate(&self, session: &Arc<Session>) {
+        let (inner, limits) = (self.inner(), self.limits());
+        tracing::debug!(jid = %session.jid(), "a session hibernates");
+        inner.stats.observe(|| Observed::SessionHibernated(session.jid().clone()));
+        if inner.hibernating.add(session) > limits.hibernated {
+            self.reap(session);
+            return;
+        }
+        let mut others: Vec<_> = inner.directory.sessions(session.jid().bare_str());
+        others.retain(|one| one.wakes_at().is_some());
+        if others.len() > limits.hibernated_per_account
+            && let Some(oldest) = others.iter().min_by_key(|one| one.wakes_at())
+        {
+            self.reap(oldest);
+        }
+    }
+
+    /// Ends a session if it hibernates.
+    pub(super) fn reap(&self, session: &Arc<Session>) {
+        if let Some(left) = session.end_hibernation() {
+            self.inner().hibernating.remove(session);
+            self.finish(session, left, &[], 0);
+        }
+    }
+
+    /// For the keeper: ends those that have hibernated long enough, or have been sent more than they can hold.
+    pub(super) fn end_hibernations(&self, tick: u32) {
+        for session in self.inner().hibernating.all() {
+            match session.wakes_at() {
+                None => self.inner().hibernating.remove(&session),
+                Some(until) if until <= tick || !session.is_open() => {
+                    // Apart: there may be much to hand on.
+                    let server = self.clone();
+                    self.inner().tasks.spawn(async move { server.reap(&session) });
+                }
+                Some(_) => {}
+            }
+        }
+    }
+
+    /// Gives a former session of `user` to a new connection, with the number of stanzas it has handled. Only sessions
+    /// of this account are looked at, so an id of another's says nothing. A connection that still has it must leave
+    /// first, and the stanza that it routes must arrive: else it would come twice.
+    ///
+    /// Cancel-safe: until it is ready, the session is not taken.
+    pub(super) async fn resume(
+        &self,
+        user: &BareJid,
+        id: &str,
+        handled: u32,
+    ) -> Result<(Arc<Session>, u32), ResumeError> {
+        let sessions = self.inner().directory.sessions(user.as_str());
+        let Some(session) = sessions.into_iter().find(|session| session.resumes_as(id)) else {
+            return Err(ResumeError::NotFound(None));
+        };
+        let patience = self.limits().handler.min(self.limits().phase / 2);
+        let claim = poll_fn(|cx| session.poll_resume(cx, handled, self.tick()));
+        let count = match tokio::time::timeout(patience, claim).await {
+            Ok(claimed) => claimed?,
+            Err(_) => return Err(ResumeError::Other(Condition::ResourceConstraint)),
+        };
+        let inner = self.inner();
+        inner.hibernating.remove(&session);
+        inner.stats.resumed.fetch_add(1, Ordering::Relaxed);
+        inner.stats.observe(|| Observed::SessionResumed(session.jid().clone()));
+        Ok((session, count))
+    }
+
+    /// A session has ended: it leaves the directory, and what its client did not get finds another way, in order.
+    fn finish(&self, session: &Arc<Session>, left: Left, writing: &[u8], written: usize) {
+        self.session_ended(session);
+        let Left { queued, managed, held } = left;
+        let mut unsent = Unsent::new(session.content_ns());
+        let undelivered = |stanzas: Vec<Stanza>| {
+            stanzas.into_iter().for_each(|stanza| match session.role() {
+                Role::Client => self.undelivered(session.jid(), stanza),
+                Role::Component | Role::Server => self.bounce(stanza),
+            });
+        };
+        if managed.as_ref().is_none_or(|managed| !managed.is_announced()) {
+            // With management, only what stands before <enabled/>: the rest is among the unacknowledged.
+            let until_enabled = managed.is_some();
+            let (mut stanzas, reached) = unsent.read(writing, written, until_enabled);
+            if !reached {
+                stanzas.extend(unsent.read(&queued, 0, until_enabled).0);
+            }
+            undelivered(stanzas);
+        }
+        for sent in managed.into_iter().flat_map(|managed| managed.into_unacked()) {
+            let stanzas = unsent.read(&sent.bytes, 0, false).0;
+            undelivered(stanzas.into_iter().map(|stanza| delayed(stanza, session.jid(), sent.at)).collect());
+        }
+        for bytes in held.into_iter().flat_map(|mut held| held.take()) {
+            undelivered(unsent.read(&bytes, 0, false).0);
+        }
+    }
+}
+
+/// XEP-0198 §4: with the time of the delivery that failed, on a message that has none.
+fn delayed(stanza: Stanza, recipient: &Jid, at: SystemTime) -> Stanza {
+    let root = stanza.root();
+    let since = at.duration_since(UNIX_EPOCH).unwrap_or_default();
+    let stamp = i64::try_from(since.as_secs()).ok().and_then(|secs| DateTime::from_unix(secs, since.subsec_nanos()));
+    let (true, Some(stamp)) = (root.name() == "message" && root.child("delay", Delay::NS).is_none(), stamp) else {
+        return stanza;
+    };
+    let from = Jid::from_parts(None, recipient.domain(), None).ok();
+    let delay = Delay { from, stamp: stamp.to_millis(), reason: None };
+    stanza.rewrite(ns::CLIENT).append(&|w| delay.write(w)).to_stanza()
+}
