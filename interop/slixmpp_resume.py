@@ -14,7 +14,8 @@ import sys
 
 import slixmpp
 
-TIMEOUT = 20
+# Seconds a check may take, on a busy machine too.
+TIMEOUT = 90
 ENV = os.environ
 DOMAIN = ENV["DOMAIN"]
 FAILED = 0

@@ -79,13 +79,15 @@ pub(crate) async fn checks(report: &mut Report, peer: &Peer, way: Way) {
     }
 }
 
-/// In HTTP requests, without TLS (XEP-0206).
+/// In HTTP requests (XEP-0206).
 pub(crate) async fn over_bosh(report: &mut Report, peer: &Peer) {
     let [first, ..] = &peer.users;
     let way = Way::Bosh;
     report
         .check(&format!("{way} login"), async {
-            let mechanism = optional("BOSH_MECHANISM").unwrap_or_else(|| "SCRAM-SHA-256".into());
+            // No channel to bind to.
+            let mechanism = optional("MECHANISM").unwrap_or_else(|| "SCRAM-SHA-256".into());
+            let mechanism = mechanism.trim_end_matches("-PLUS").to_owned();
             log_in(Session::login(peer.user(way, first, "one")?).await, &mechanism, "").await
         })
         .await;

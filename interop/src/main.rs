@@ -50,7 +50,7 @@ async fn checks() -> Checked<bool> {
         queries::checks(&mut report, &peer, way).await;
         loss::checks(&mut report, &peer, way).await;
     }
-    if peer::optional("BOSH_URL").is_some() {
+    if peer::bosh_url().is_some() {
         login::over_bosh(&mut report, &peer).await;
         talk::checks(&mut report, &peer, Way::Bosh).await;
         queries::checks(&mut report, &peer, Way::Bosh).await;

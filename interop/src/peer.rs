@@ -20,7 +20,6 @@ pub(crate) enum Way {
     StartTls,
     DirectTls,
     WebSocket,
-    /// Not at all, over BOSH.
     Bosh,
 }
 
@@ -84,7 +83,10 @@ impl Peer {
                 let url = self.websocket.clone().ok_or("the server has no WebSocket")?;
                 if url.starts_with("ws:") { builder.websocket(url).allow_plaintext() } else { builder.websocket(url) }
             }
-            Way::Bosh => builder.bosh(var("BOSH_URL")?).allow_plaintext(),
+            Way::Bosh => {
+                let url = bosh_url().ok_or("the server has no BOSH")?;
+                if url.starts_with("http:") { builder.bosh(url).allow_plaintext() } else { builder.bosh(url) }
+            }
         };
         let backoff = Backoff { first: Duration::from_millis(200), max: Duration::from_millis(500) };
         Ok(builder.tls(self.tls.clone()).backoff(backoff).request_timeout(Duration::from_secs(300)))
@@ -106,6 +108,11 @@ impl Peer {
             .await?;
         if status.success() { Ok(()) } else { Err(format!("the server cannot be told to {command}").into()) }
     }
+}
+
+/// Where the server has BOSH, over TLS if it can be had so.
+pub(crate) fn bosh_url() -> Option<String> {
+    optional("BOSHS_URL").or_else(|| optional("BOSH_URL"))
 }
 
 /// A variable that must be there.

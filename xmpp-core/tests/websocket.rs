@@ -405,7 +405,7 @@ async fn session(limits: Limits) -> (Server, Wire) {
     wire.open().await;
     let plain = base64::engine::general_purpose::STANDARD.encode(format!("\0juliet\0{PASSWORD}"));
     wire.text(&format!("<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='PLAIN'>{plain}</auth>")).await;
-    assert_eq!(wire.see_text().await, "<success xmlns='urn:ietf:params:xml:ns:xmpp-sasl'/>");
+    assert!(wire.see_text().await.starts_with("<success xmlns='urn:ietf:params:xml:ns:xmpp-sasl'"));
     // RFC 7395 §3.7: without a <close/>.
     wire.open().await;
     let bind = "<iq xmlns='jabber:client' type='set' id='b'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/></iq>";

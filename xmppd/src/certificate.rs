@@ -42,8 +42,9 @@ impl Identity {
         Ok(Identity { key: made.certificate_key, file, self_signed: true })
     }
 
-    pub(crate) fn to_tls(&self) -> ServerTlsBuilder {
-        ServerTls::builder().certificate(self.key.clone())
+    pub(crate) fn to_tls(&self, config: &Config) -> ServerTlsBuilder {
+        let builder = ServerTls::builder().certificate(self.key.clone());
+        if config.tls.client_authorities.is_some() { builder.request_peer_certificate() } else { builder }
     }
 
     /// The fingerprint that clients show, as `AB:CD:…`.

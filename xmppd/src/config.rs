@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
     time::Duration,
 };
-use xmpp_core::{jid::BareJid, server};
+use xmpp_core::{jid::BareJid, net::tls::ClientAuthorities, server, stream::OtherHost};
 
 /// The file that explains every setting and sets it to its default.
 pub(crate) static TEMPLATE: &str = include_str!("default.toml");
@@ -22,6 +22,9 @@ pub(crate) struct Config {
     pub(crate) plaintext: bool,
     pub(crate) any_user_password: Option<String>,
     pub(crate) replace_components: bool,
+    pub(crate) shutdown_seconds: u32,
+    #[serde(deserialize_with = "other_host")]
+    pub(crate) shutdown_to: Option<OtherHost>,
     pub(crate) listen: Listen,
     pub(crate) tls: Tls,
     pub(crate) http: Http,
@@ -63,6 +66,7 @@ pub(crate) struct Http {
     public_url: Option<String>,
     trusted_proxies: Vec<String>,
     origins: Vec<String>,
+    bosh: bool,
 }
 
 #[derive(Clone, Debug, Deserialize, PartialEq)]
@@ -71,6 +75,26 @@ pub(crate) struct Tls {
     pub(crate) enabled: bool,
     pub(crate) certificate: Option<PathBuf>,
     pub(crate) key: Option<PathBuf>,
+    pub(crate) client_authorities: Option<PathBuf>,
+}
+
+impl Tls {
+    /// Who vouches for users, if anybody.
+    pub(crate) fn client_authorities(&self) -> Outcome<Option<ClientAuthorities>> {
+        let Some(path) = &self.client_authorities else { return Ok(None) };
+        let read = std::fs::read(path).map_err(|error| error.to_string());
+        let authorities = read.and_then(|pem| ClientAuthorities::from_pem(&pem).map_err(|error| error.to_string()));
+        match authorities {
+            Ok(authorities) => Ok(Some(authorities)),
+            Err(error) => Err(format!("tls.client_authorities, {}, cannot be used: {error}", path.display()).into()),
+        }
+    }
+}
+
+fn other_host<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<OtherHost>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    let refused = || serde::de::Error::custom(format!("{text:?} is no host, or host:port"));
+    OtherHost::parse(&text).map(Some).ok_or_else(refused)
 }
 
 #[derive(Clone, Debug, Deserialize, PartialEq)]
@@ -85,6 +109,10 @@ pub(crate) struct Limits {
     outbox_bytes: usize,
     bytes_per_second: u32,
     burst_bytes: u32,
+    bosh_sessions: usize,
+    bosh_sessions_per_ip: usize,
+    bosh_wait_seconds: u32,
+    bosh_inactivity_seconds: u32,
     keepalive_seconds: u32,
     keepalive_answer_seconds: u32,
     token_days: u32,
@@ -111,8 +139,10 @@ impl Default for Config {
             plaintext: false,
             any_user_password: None,
             replace_components: false,
+            shutdown_seconds: 10,
+            shutdown_to: None,
             listen: Listen::default(),
-            tls: Tls { enabled: true, certificate: None, key: None },
+            tls: Tls { enabled: true, certificate: None, key: None, client_authorities: None },
             http: Http::default(),
             federation: Federation::default(),
             limits: Limits::default(),
@@ -130,14 +160,14 @@ impl Default for Tls {
 
 impl Default for Http {
     fn default() -> Http {
-        Http { public_url: None, trusted_proxies: Vec::new(), origins: vec!["*".into()] }
+        Http { public_url: None, trusted_proxies: Vec::new(), origins: vec!["*".into()], bosh: true }
     }
 }
 
 impl Http {
     /// As the server takes it.
     pub(crate) fn to_core(&self) -> Outcome<server::Http> {
-        let mut core = server::Http::new();
+        let mut core = server::Http::new().bosh(self.bosh);
         if let Some(url) = &self.public_url {
             if !url.starts_with("https://") && !url.starts_with("http://") {
                 return Err(format!("http.public_url is no address of the web: {url}").into());
@@ -168,6 +198,10 @@ impl Default for Limits {
             outbox_bytes: core.outbox_bytes,
             bytes_per_second: core.bytes_per_second,
             burst_bytes: core.burst_bytes,
+            bosh_sessions: core.http.bosh_sessions,
+            bosh_sessions_per_ip: core.http.bosh_sessions_per_ip,
+            bosh_wait_seconds: seconds(core.http.bosh.wait),
+            bosh_inactivity_seconds: seconds(core.http.bosh.inactivity),
             keepalive_seconds: seconds(core.keepalive),
             keepalive_answer_seconds: seconds(core.keepalive_answer),
             token_days: seconds(core.token_life) / DAY,
@@ -224,6 +258,10 @@ impl Limits {
         core.outbox_bytes = self.outbox_bytes;
         core.bytes_per_second = self.bytes_per_second;
         core.burst_bytes = self.burst_bytes;
+        core.http.bosh_sessions = self.bosh_sessions;
+        core.http.bosh_sessions_per_ip = self.bosh_sessions_per_ip;
+        core.http.bosh.wait = Duration::from_secs(self.bosh_wait_seconds.into());
+        core.http.bosh.inactivity = Duration::from_secs(self.bosh_inactivity_seconds.into());
         core.keepalive = Duration::from_secs(self.keepalive_seconds.into());
         core.keepalive_answer = Duration::from_secs(self.keepalive_answer_seconds.into());
         core.token_life = Duration::from_secs(u64::from(self.token_days) * u64::from(DAY));
@@ -239,6 +277,9 @@ impl Limits {
             ("negotiation_seconds", self.negotiation_seconds.into()),
             ("bytes_per_second", self.bytes_per_second.into()),
             ("burst_bytes", self.burst_bytes.into()),
+            ("bosh_sessions", self.bosh_sessions as u64),
+            ("bosh_sessions_per_ip", self.bosh_sessions_per_ip as u64),
+            ("bosh_inactivity_seconds", self.bosh_inactivity_seconds.into()),
             ("keepalive_seconds", self.keepalive_seconds.into()),
             ("keepalive_answer_seconds", self.keepalive_answer_seconds.into()),
             ("token_days", self.token_days.into()),
@@ -302,7 +343,8 @@ impl Config {
             }
             config.listen = Listen { c2s, c2s_tls, s2s, s2s_tls, http, https, components };
         }
-        if !config.tls.enabled && !(settings.c2s_tls.is_empty() && settings.https.is_empty()) {
+        let named_tls = !settings.c2s_tls.is_empty() || !settings.https.is_empty();
+        if !config.tls.enabled && named_tls {
             return Err("--c2s-tls and --https need TLS, and tls.enabled is false".into());
         }
         if config.any_user_password.is_some()
@@ -366,12 +408,18 @@ impl Config {
 
     /// Relative paths count from the folder of the file: the daemon may be started from anywhere.
     fn resolve(mut self, folder: &Path) -> Config {
-        let paths = [Some(&mut self.data), self.tls.certificate.as_mut(), self.tls.key.as_mut()];
+        let tls = &mut self.tls;
+        let paths = [Some(&mut self.data), tls.certificate.as_mut(), tls.key.as_mut(), tls.client_authorities.as_mut()];
         for path in paths.into_iter().flatten() {
             *path = folder.join(&*path);
         }
         self.federation.resolve(folder);
         self
+    }
+
+    /// How long sessions may take to end when the server is told to stop.
+    pub(crate) fn shutdown(&self) -> Duration {
+        Duration::from_secs(self.shutdown_seconds.into())
     }
 
     pub(crate) fn all_domains(&self) -> Vec<&str> {
@@ -501,8 +549,11 @@ mod tests {
             ("plaintext = true\nlisten.https = ['127.0.0.1:1']\ntls.enabled = false", "https needs TLS"),
             ("http.trusted_proxies = ['nginx']", "\"nginx\" is not a range"),
             ("http.public_url = 'chat.example.org'", "no address of the web"),
+            ("shutdown_to = 'no host'", "no host, or host:port"),
             ("limits.connections = 0", "limits.connections must be more than 0"),
             ("limits.token_days = 0", "limits.token_days must be more than 0"),
+            ("limits.bosh_sessions = 0", "limits.bosh_sessions must be more than 0"),
+            ("http.bosh = 'yes'", "line 1"),
             ("limits.stanza_bytes = 9999", "at least 10000"),
             ("limits.outbox_bytes = 300000", "at least twice"),
             ("stream_management.unacked_bytes = 300000", "at least twice"),

@@ -6,20 +6,18 @@ use crate::{
     certificate::Identity,
     cli::Settings,
     config::{Config, Listener, Otherwise},
+    handed::Handed,
     print,
     signals::{Signal, Signals},
 };
-use std::{fmt::Write as _, io, net::SocketAddr, path::Path, time::Duration};
+use std::{fmt::Write as _, io, net::SocketAddr, path::Path};
 use xmpp_core::{
     extension::Software,
     jid::BareJid,
     net::ServerTls,
-    server::{Accounts, MemoryAccounts, Server, ServerBuilder},
+    server::{Accounts, Audience, MemoryAccounts, Server, ServerBuilder},
 };
 use xmpp_sql::{Database, SqlAccounts};
-
-/// How long sessions may take to end when the server is told to stop.
-const GRACE: Duration = Duration::from_secs(10);
 
 /// The server with all its extensions, but without certificates.
 fn compose(config: &Config, accounts: impl Accounts) -> Outcome<ServerBuilder> {
@@ -76,7 +74,7 @@ fn create_private(folder: &Path) -> io::Result<()> {
 }
 
 /// Runs the server until a signal stops it.
-pub(crate) async fn run(config: Config, settings: &Settings) -> Outcome<()> {
+pub(crate) async fn run(config: Config, settings: &Settings, mut handed: Handed) -> Outcome<()> {
     let mut signals = Signals::new()?;
     let database = open_database(&config).await?;
     let accounts = database.accounts();
@@ -92,8 +90,11 @@ pub(crate) async fn run(config: Config, settings: &Settings) -> Outcome<()> {
     let mut serving = None;
     if config.tls.enabled {
         let identity = Identity::load(&config)?;
-        let tls = identity.to_tls().build()?;
+        let tls = identity.to_tls(&config).build()?;
         builder = builder.tls(tls.clone());
+        if let Some(authorities) = config.tls.client_authorities()? {
+            builder = builder.client_certificates(authorities);
+        }
         serving = Some((identity, tls));
     }
     if config.federates() {
@@ -103,7 +104,9 @@ pub(crate) async fn run(config: Config, settings: &Settings) -> Outcome<()> {
 
     let mut bound = Vec::new();
     for listener in config.listeners() {
-        bound.extend(listen(&server, &listener, Face::Clients).await?.map(|address| (address, listener.tls)));
+        bound.extend(
+            listen(&server, &listener, Face::Clients, &mut handed).await?.map(|address| (address, listener.tls)),
+        );
     }
     let mut servers = Vec::new();
     for listener in config.server_listeners() {
@@ -111,17 +114,21 @@ pub(crate) async fn run(config: Config, settings: &Settings) -> Outcome<()> {
     }
     let mut web = Vec::new();
     for listener in config.web_listeners() {
-        web.extend(listen(&server, &listener, Face::Web).await?.map(|address| (address, listener.tls)));
+        web.extend(listen(&server, &listener, Face::Web, &mut handed).await?.map(|address| (address, listener.tls)));
     }
     let mut components = Vec::new();
     for address in config.component_listeners() {
-        let listening = server.listen_components(address).await;
+        let listening = match handed.take(address) {
+            Some(socket) => server.listen_on(socket, Audience::Components),
+            None => server.listen_components(address).await,
+        };
         let address = listening.map_err(|error| format!("cannot listen on {address} for components: {error}"))?;
         if !address.ip().is_loopback() {
             tracing::warn!(%address, "components can connect from other machines, unencrypted");
         }
         components.push(address);
     }
+    handed.finish()?;
     if bound.is_empty() && web.is_empty() {
         return Err("there is nothing to listen on: [listen] names no address".into());
     }
@@ -146,11 +153,19 @@ pub(crate) async fn run(config: Config, settings: &Settings) -> Outcome<()> {
     }
     tracing::info!(sessions = server.sessions(), "stopping; a second signal stops at once");
     tokio::select! {
-        () = server.shutdown(GRACE) => {}
+        () = stop(&server, &config) => {}
         () = signals.stop() => return Err("stopped at once by a second signal".into()),
     }
     database.close().await;
     Ok(())
+}
+
+/// Ends all sessions in good order, and cuts what does not end.
+async fn stop(server: &Server, config: &Config) {
+    match &config.shutdown_to {
+        Some(host) => server.shutdown_to(host, config.shutdown()).await,
+        None => server.shutdown(config.shutdown()).await,
+    }
 }
 
 /// Who is listened for.
@@ -161,8 +176,18 @@ enum Face {
     Web,
 }
 
-async fn listen(server: &Server, listener: &Listener, face: Face) -> Outcome<Option<SocketAddr>> {
+async fn listen(server: &Server, listener: &Listener, face: Face, handed: &mut Handed) -> Outcome<Option<SocketAddr>> {
     let mut address = listener.address;
+    let places = [Some(address), if let Otherwise::Listen(other) = listener.otherwise { Some(other) } else { None }];
+    if let Some(socket) = places.into_iter().flatten().find_map(|address| handed.take(address)) {
+        let audience = match (face, listener.tls) {
+            (Face::Clients, false) => Audience::Clients,
+            (Face::Clients, true) => Audience::ClientsTls,
+            (Face::Web, false) => Audience::Http,
+            (Face::Web, true) => Audience::Https,
+        };
+        return Ok(Some(server.listen_on(socket, audience)?));
+    }
     let mut result = bind(server, address, listener.tls, face).await;
     if result.as_ref().is_err_and(|error| error.kind() != io::ErrorKind::AddrInUse) {
         match listener.otherwise {
@@ -211,7 +236,7 @@ fn reload(settings: &Settings, tls: Option<&ServerTls>, running: &Config) -> Out
     if let Some(tls) = tls {
         // A domain that is not served yet needs no certificate yet.
         let wanted = Config { tls: new.tls.clone(), ..running.clone() };
-        tls.reload(Identity::load(&wanted)?.to_tls())?;
+        tls.reload(Identity::load(&wanted)?.to_tls(&wanted))?;
     }
     if (Config { tls: running.tls.clone(), ..new }) != *running {
         tracing::warn!("the configuration has other changes, which wait for a restart");

@@ -7,6 +7,7 @@ mod config;
 mod daemon;
 mod federation;
 mod files;
+mod handed;
 mod logging;
 mod password;
 mod signals;
@@ -47,7 +48,9 @@ fn run(settings: &Settings, command: Option<Command>) -> Outcome<()> {
         None => {
             let config = Config::load(settings)?;
             logging::start(&config.log)?;
-            server_runtime()?.block_on(daemon::run(config, settings))
+            // Before there are other threads: it tidies the environment up.
+            let handed = handed::Handed::from_environment()?;
+            server_runtime()?.block_on(daemon::run(config, settings, handed))
         }
     }
 }

@@ -9,9 +9,9 @@ use run::{Daemon, Scratch, client, next_end, online, open_stream, plain_client};
 use rustix::process::Signal;
 use std::net::TcpListener;
 use xmpp_core::{
-    client::{ConnectionError, Event},
+    client::{Component, ConnectionError, Event},
     net::tls::SelfSigned,
-    stanza::Message,
+    stanza::{Iq, Message},
     stream::StreamCondition,
 };
 
@@ -188,6 +188,22 @@ async fn plaintext_must_be_asked_for() {
 }
 
 #[tokio::test]
+async fn browsers_are_listened_for() {
+    let scratch = Scratch::new();
+    scratch.user(&["add", "romeo@localhost"], "pw");
+    let daemon = Daemon::start(&scratch, &["--https", "127.0.0.1:0"]);
+    let place = daemon.greeting.lines().find_map(|line| line.trim_start().strip_prefix("browsers"));
+    let place = place.unwrap_or_else(|| panic!("{}", daemon.greeting)).trim_start();
+    let port = place.strip_prefix("https://127.0.0.1:").and_then(|rest| rest.split('/').next()).unwrap();
+    let root = std::fs::read(scratch.data().join("self-signed.crt")).unwrap();
+    let romeo = client("romeo@localhost", "pw", &root).websocket(format!("wss://localhost:{port}/xmpp-websocket"));
+    let (romeo, mut events) = romeo.no_reconnect().connect().unwrap();
+    online(&mut events).await;
+    assert!(romeo.close().await);
+    assert!(daemon.stop().success());
+}
+
+#[tokio::test]
 async fn for_measurements_every_name_has_one_password_on_loopback_only() {
     let scratch = Scratch::new();
     let text = "plaintext = true\nany_user_password = 'secret'\ntls.enabled = false\nlisten.c2s = ['127.0.0.1:0']";
@@ -274,4 +290,65 @@ fn the_route_is_printed_without_touching_anything() {
     let text = String::from_utf8(output.stdout).unwrap();
     assert!(output.status.success() && text.ends_with("Deliver: im:delivery\n"), "{text}");
     assert!(!scratch.data().exists());
+}
+
+#[tokio::test]
+async fn a_socket_that_is_handed_over_waits_while_the_server_starts_again() {
+    let scratch = Scratch::new();
+    scratch.user(&["add", "romeo@localhost"], "pw");
+    let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = socket.local_addr().unwrap();
+    let path = scratch.config(&format!("plaintext = true\ntls.enabled = false\n[listen]\nc2s = ['{address}']"));
+    let arguments = ["--config", path.as_str()];
+    let daemon = Daemon::start_with_socket(&scratch, &arguments, &socket);
+    assert_eq!(daemon.starttls, address);
+    let (_romeo, mut events) = plain_client("romeo@localhost", "pw", address.port());
+    online(&mut events).await;
+    assert!(daemon.stop().success());
+    let ConnectionError::Stream(error) = next_end(&mut events).await else { panic!("no stream error") };
+    assert_eq!(error.condition, StreamCondition::SystemShutdown);
+
+    // There is no server, and nobody is refused.
+    let (_romeo, mut events) = plain_client("romeo@localhost", "pw", address.port());
+    let daemon = Daemon::start_with_socket(&scratch, &arguments, &socket);
+    online(&mut events).await;
+    assert!(daemon.stop().success());
+}
+
+#[test]
+fn a_socket_that_nobody_listens_on_is_an_error() {
+    let scratch = Scratch::new();
+    let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+    let error = scratch.fails_with_socket(&["--c2s", "127.0.0.1:0"], &socket);
+    assert!(error.contains("[listen] does not name that address"), "{error}");
+}
+
+#[tokio::test]
+async fn clients_are_sent_to_the_host_that_takes_over() {
+    let scratch = Scratch::new();
+    scratch.user(&["add", "romeo@localhost"], "pw");
+    let path = scratch.config("plaintext = true\nshutdown_seconds = 5\nshutdown_to = 'other.localhost:5222'");
+    let daemon = Daemon::start(&scratch, &["--config", &path]);
+    let (_romeo, mut events) = plain_client("romeo@localhost", "pw", daemon.starttls.port());
+    online(&mut events).await;
+    assert!(daemon.stop().success());
+    let ConnectionError::Stream(error) = next_end(&mut events).await else { panic!("no stream error") };
+    assert_eq!(error.condition, StreamCondition::SeeOtherHost("other.localhost:5222".into()));
+}
+
+#[tokio::test]
+async fn a_component_connects_with_the_secret_of_the_configuration() {
+    let scratch = Scratch::new();
+    let component = "[listen]\nc2s = ['127.0.0.1:0']\ncomponents = ['127.0.0.1:0']\n\
+                     [[component]]\ndomain = 'irc.localhost'\nsecret = 'swordfish'\n";
+    let daemon = Daemon::start_plain(&scratch, &["--config", &scratch.config(component)]);
+    let place = daemon.greeting.lines().find_map(|line| line.trim_start().strip_prefix("components")).unwrap();
+    let place: std::net::SocketAddr = place.trim().parse().unwrap();
+    let builder = Component::builder("irc.localhost".parse().unwrap(), "swordfish").server("127.0.0.1", place.port());
+    let (component, _events) = builder.no_reconnect().connect().unwrap();
+    assert!(component.online().await);
+    let host = "localhost".parse::<xmpp_core::jid::Jid>().unwrap();
+    component.request(Iq::get(host).payload(&xmpp_core::payload::ping::Ping)).await.unwrap();
+    assert!(component.close().await);
+    assert!(daemon.stop().success());
 }

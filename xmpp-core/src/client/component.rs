@@ -1,8 +1,8 @@
 //! An external component (XEP-0114): a program that speaks for all addresses of a domain, through a server.
 
 use super::{
-    Backoff, BuildError, Client, ConnectionError, Event, Events, Flow, ForBoth, RequestError, SendError, Shared,
-    Unacknowledged,
+    Backoff, BuildError, Client, ConnectionError, Event, Events, Flow, ForBoth, Keepalive, RequestError, SendError,
+    Shared, Unacknowledged,
     builder::{ClientRegistrar, Road},
     desk::{Command, Desk},
     events,
@@ -229,7 +229,7 @@ pub struct ComponentBuilder {
     road: Road,
     backoff: Option<Backoff>,
     request_timeout: Duration,
-    keepalive: Duration,
+    keepalive: Keepalive,
     queue: usize,
     max_stanza_bytes: usize,
     software: Option<Software>,
@@ -250,7 +250,7 @@ impl ComponentBuilder {
             road: Road::Plain { host: "localhost".into(), port: 5347 },
             backoff: Some(Backoff::default()),
             request_timeout: Duration::from_secs(60),
-            keepalive: Duration::from_secs(120),
+            keepalive: Duration::from_secs(120).into(),
             queue: 1024,
             max_stanza_bytes: 262_144,
             software: Some(Software::default()),
@@ -297,8 +297,8 @@ impl ComponentBuilder {
     /// After how long a silence the component asks for a sign of life, by a ping to itself through the server; it has
     /// as long again to come back. 120 seconds unless set.
     #[must_use]
-    pub fn keepalive(mut self, interval: Duration) -> Self {
-        self.keepalive = interval;
+    pub fn keepalive(mut self, interval: impl Into<Keepalive>) -> Self {
+        self.keepalive = interval.into();
         self
     }
 
@@ -369,7 +369,7 @@ impl ComponentBuilder {
         };
         let desk = Desk::new(received, self.queue);
         let task = Task::new(settings, self.road, desk, sender, online, &client, registrar);
-        tokio::spawn(task.timing(self.backoff, self.keepalive.into(), None).run());
+        tokio::spawn(task.timing(self.backoff, self.keepalive, None).run());
         Ok((Component(client), ComponentEvents(events)))
     }
 }

@@ -32,7 +32,8 @@ const HANDLERS: usize = 64;
 /// it either.
 const BACKLOG: (usize, usize) = (4096, 1 << 20);
 /// Time a closing stream waits for acknowledgements, and for the server's end tag.
-const CLOSING: Duration = Duration::from_secs(3);
+const ACKNOWLEDGING: Duration = Duration::from_secs(5);
+const CLOSING: Duration = Duration::from_secs(10);
 
 /// Handlers at work; those of a lost session are dropped with it.
 pub(super) type Handlers = JoinSet<(Stanza, Answer)>;
@@ -142,7 +143,7 @@ impl Task {
     /// Closes the stream: what was taken over is written, its acknowledgement awaited, then come the end tag and the
     /// server's (RFC 6120 §4.4). What the server still sends is handled meanwhile. Whether the server has everything.
     async fn close(&mut self, session: &mut Session, reader: &mut Reader) -> bool {
-        let delivered = tokio::time::timeout(CLOSING, self.deliver(session, reader)).await;
+        let delivered = tokio::time::timeout(ACKNOWLEDGING, self.deliver(session, reader)).await;
         let ledger = &self.desk.ledger;
         let whole = self.desk.unsent.is_empty() && ledger.waiting().0 == 0 && !session.has_output();
         let acked = whole && ledger.is_managed() && ledger.is_clear();
@@ -162,7 +163,8 @@ impl Task {
             while !self.scan(session, reader)? {
                 reader.read().await?;
             }
-            session.writer.shutdown().await?;
+            // The server may have gone already: it has nothing more to hear.
+            let _ = session.writer.shutdown().await;
             Ok::<(), ConnectionError>(())
         };
         let ended = matches!(tokio::time::timeout(CLOSING, closing).await, Ok(Ok(())));
@@ -218,7 +220,7 @@ impl Task {
         if !self.desk.ledger.handled.arrives() {
             return Ok(());
         }
-        let event = match AnyStanza::from_stanza(stanza) {
+        let event = match AnyStanza::from_stanza(session.entity.admit(stanza)) {
             Ok(AnyStanza::Iq(iq)) => return self.receive_iq(session, iq),
             Ok(stanza) if self.is_taken(&stanza) => return Ok(()),
             Ok(AnyStanza::Message(message)) => Event::Message(message),

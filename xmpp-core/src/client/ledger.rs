@@ -247,7 +247,7 @@ impl Ledger {
     /// The session is lost for good. The server may have said how many stanzas it handled.
     pub(super) fn settle(&mut self, h: Option<u32>) -> Settled {
         let counted = h.is_some_and(|h| self.out.ack(h).map(drop).is_ok());
-        let doubtful = if counted { 0 } else { self.doubtful };
+        let doubtful = if counted { 0 } else { self.doubtful.max(self.taken) };
         let mut settled = Settled::default();
         for (index, outgoing) in self.out.take().enumerate() {
             if index < doubtful {

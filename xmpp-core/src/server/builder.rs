@@ -16,7 +16,7 @@ use super::{
 use crate::{
     extension::{self, Registrar, Software, Target},
     jid::{Jid, JidError},
-    net::ServerTls,
+    net::{ServerTls, tls::ClientAuthorities},
     payload::disco::Item,
     sasl::{Hash, Mechanism},
     stream::ComponentSecrets,
@@ -217,6 +217,7 @@ pub struct ServerBuilder {
     components: Vec<(String, String)>,
     replace_components: bool,
     federation: Option<Federation>,
+    authorities: Option<ClientAuthorities>,
     registrar: ServerRegistrar,
 }
 
@@ -240,6 +241,7 @@ impl ServerBuilder {
             components: Vec::new(),
             replace_components: false,
             federation: None,
+            authorities: None,
             registrar: ServerRegistrar::default(),
         }
     }
@@ -306,6 +308,15 @@ impl ServerBuilder {
         self
     }
 
+    /// Lets clients log in by a certificate that one of these authorities has issued and that names their account by
+    /// XmppAddr (SASL EXTERNAL, XEP-0178 §2). The account must exist. Clients are asked for a certificate only if
+    /// [`tls`](Self::tls) says so: [`request_peer_certificate`](crate::net::tls::ServerTlsBuilder::request_peer_certificate).
+    #[must_use]
+    pub fn client_certificates(mut self, authorities: ClientAuthorities) -> Self {
+        self.authorities = Some(authorities);
+        self
+    }
+
     /// Lets clients log in over TCP without TLS, with SCRAM alone. For tests, and for networks that are encrypted
     /// by other means.
     #[must_use]
@@ -366,13 +377,15 @@ impl ServerBuilder {
             components,
             replace_components,
             federation,
+            authorities,
             mut registrar,
         } = self;
         if accounts.is_none() && !domains.iter().any(|(_, anonymous)| *anonymous) {
             return Err(ServerError::NoAccounts);
         }
         let hashes = accounts.as_ref().map(|accounts| accounts.hashes().to_vec()).unwrap_or_default();
-        let domains = domains.into_iter().map(|(name, anonymous)| domain(name, anonymous, &hashes));
+        let domains =
+            domains.into_iter().map(|(name, anonymous)| domain(name, anonymous, &hashes, authorities.is_some()));
         let domains = domains.collect::<Result<Vec<_>, _>>()?;
 
         let services = std::mem::take(&mut registrar.services);
@@ -426,6 +439,8 @@ impl ServerBuilder {
             bosh: super::http::BoshSessions::default(),
             tick: 0.into(),
             stop: CancellationToken::new(),
+            farewell: OnceLock::new(),
+            authorities,
             tasks: TaskTracker::new(),
             secret,
             limits,
@@ -477,14 +492,15 @@ fn domain_name(name: &str) -> Result<Jid, ServerError> {
     if jid.local().is_some() || jid.resource().is_some() { Err(refused(JidError::BadDomain)) } else { Ok(jid) }
 }
 
-fn domain(name: String, anonymous: bool, hashes: &[Hash]) -> Result<Domain, ServerError> {
+fn domain(name: String, anonymous: bool, hashes: &[Hash], certificates: bool) -> Result<Domain, ServerError> {
     let jid = domain_name(&name)?;
     let mechanisms = if anonymous {
         vec![Mechanism::Anonymous]
     } else {
         let scram = Hash::ALL.iter().filter(|hash| hashes.contains(hash));
         let scram = scram.flat_map(|&hash| [Mechanism::scram(hash, true), Mechanism::scram(hash, false)]);
-        scram.chain([Mechanism::Plain]).collect()
+        let external = certificates.then_some(Mechanism::External);
+        external.into_iter().chain(scram).chain([Mechanism::Plain]).collect()
     };
     Ok(Domain { name: jid.as_str().to_owned(), mechanisms })
 }

@@ -54,11 +54,14 @@ fn is_chat_state(root: ElementRef<'_>) -> bool {
     }) && found
 }
 
+/// What one of a kind takes the place of: an earlier one of the same sender.
+type Sender = (Idle, Box<str>);
+
 /// What is held back for one session: the latest of each kind from each sender, in the order in which they came.
 #[derive(Debug, Default)]
 pub(crate) struct Held {
-    places: HashMap<(Idle, Box<str>), u64>,
-    stanzas: BTreeMap<u64, (Idle, Box<str>, Box<[u8]>)>,
+    places: HashMap<Sender, u64>,
+    stanzas: BTreeMap<u64, (Sender, Box<[u8]>)>,
     next: u64,
     bytes: usize,
 }
@@ -70,11 +73,11 @@ impl Held {
         self.next += 1;
         self.bytes += bytes.len();
         if let Some(earlier) = self.places.insert((kind, from.into()), place)
-            && let Some((_, _, bytes)) = self.stanzas.remove(&earlier)
+            && let Some((_, bytes)) = self.stanzas.remove(&earlier)
         {
             self.bytes -= bytes.len();
         }
-        self.stanzas.insert(place, (kind, from.into(), bytes.into()));
+        self.stanzas.insert(place, ((kind, from.into()), bytes.into()));
     }
 
     pub(crate) fn is_full(&self, stanzas: usize, bytes: usize) -> bool {
@@ -83,13 +86,13 @@ impl Held {
 
     /// The first of them.
     pub(crate) fn first(&self) -> Option<&[u8]> {
-        self.stanzas.first_key_value().map(|(_, (_, _, bytes))| &**bytes)
+        self.stanzas.first_key_value().map(|(_, (_, bytes))| &**bytes)
     }
 
     /// Lets the first of them go.
     pub(crate) fn remove_first(&mut self) {
-        if let Some((_, (kind, from, bytes))) = self.stanzas.pop_first() {
-            self.places.remove(&(kind, from));
+        if let Some((_, (sender, bytes))) = self.stanzas.pop_first() {
+            self.places.remove(&sender);
             self.bytes -= bytes.len();
         }
     }
@@ -98,6 +101,6 @@ impl Held {
     pub(crate) fn take(&mut self) -> impl Iterator<Item = Box<[u8]>> + use<> {
         self.places.clear();
         self.bytes = 0;
-        std::mem::take(&mut self.stanzas).into_values().map(|(_, _, bytes)| bytes)
+        std::mem::take(&mut self.stanzas).into_values().map(|(_, bytes)| bytes)
     }
 }

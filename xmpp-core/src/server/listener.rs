@@ -44,6 +44,24 @@ pub(crate) enum Entry {
     },
 }
 
+/// Who is expected at a listening socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Audience {
+    /// Clients that use STARTTLS: [`Server::listen`].
+    Clients,
+    /// Clients that begin with TLS: [`Server::listen_tls`].
+    ClientsTls,
+    /// Components: [`Server::listen_components`].
+    Components,
+    /// HTTP without TLS: [`Server::listen_http`].
+    #[cfg(feature = "http")]
+    Http,
+    /// HTTPS: [`Server::listen_https`].
+    #[cfg(feature = "http")]
+    Https,
+}
+
 /// Connections that have not authenticated yet, by address.
 #[derive(Default)]
 pub(crate) struct Newcomers {
@@ -96,9 +114,7 @@ impl Server {
     /// # Errors
     /// Besides those of binding, `InvalidInput` when the server was given no certificate.
     pub async fn listen_tls(&self, address: SocketAddr) -> io::Result<SocketAddr> {
-        if self.inner().tls.is_none() {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "direct TLS needs a certificate"));
-        }
+        self.needs_certificate()?;
         self.listen_for(address, Entry::DirectTls).await
     }
 
@@ -108,8 +124,44 @@ impl Server {
         self.listen_for(address, Entry::Component).await
     }
 
+    /// Listens on a socket that was made elsewhere: by a service manager, which keeps it while one process of the server
+    /// hands over to the next, or by a parent process. Returns its address.
+    ///
+    /// # Errors
+    /// `InvalidInput` for an audience that needs a certificate, when the server was given none.
+    pub fn listen_on(&self, listener: std::net::TcpListener, audience: Audience) -> io::Result<SocketAddr> {
+        listener.set_nonblocking(true)?;
+        let listener = TcpListener::from_std(listener)?;
+        let entry = match audience {
+            Audience::Clients => Entry::StartTls,
+            Audience::ClientsTls => {
+                self.needs_certificate()?;
+                Entry::DirectTls
+            }
+            Audience::Components => Entry::Component,
+            #[cfg(feature = "http")]
+            Audience::Http => return self.listen_web_on(listener, false),
+            #[cfg(feature = "http")]
+            Audience::Https => {
+                self.needs_certificate()?;
+                return self.listen_web_on(listener, true);
+            }
+        };
+        self.serve(listener, entry)
+    }
+
+    pub(super) fn needs_certificate(&self) -> io::Result<()> {
+        match self.inner().tls {
+            Some(_) => Ok(()),
+            None => Err(io::Error::new(io::ErrorKind::InvalidInput, "TLS needs a certificate")),
+        }
+    }
+
     async fn listen_for(&self, address: SocketAddr, entry: Entry) -> io::Result<SocketAddr> {
-        let listener = TcpListener::bind(address).await?;
+        self.serve(TcpListener::bind(address).await?, entry)
+    }
+
+    fn serve(&self, listener: TcpListener, entry: Entry) -> io::Result<SocketAddr> {
         let bound = listener.local_addr()?;
         let (server, stop) = (self.clone(), self.inner().stop.clone());
         self.inner().tasks.spawn(async move {

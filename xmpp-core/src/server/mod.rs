@@ -35,6 +35,7 @@ mod route;
 mod router;
 mod service;
 mod session;
+mod stop;
 mod throttle;
 mod tokens;
 mod unsent;
@@ -50,6 +51,7 @@ pub use http::{Http, IpRange, WebPeer};
 #[cfg(feature = "http")]
 pub use limits::HttpLimits;
 pub use limits::Limits;
+pub use listener::Audience;
 pub use observe::{Observed, Stats};
 pub use route::{Decision, Envelope, Interceptor, Kinds, RouteError, Stage, Station, Verdict};
 pub use service::ServiceRegistrar;
@@ -58,7 +60,7 @@ pub use tokens::{MemoryTokens, TOKEN_CLIENTS, Tokens, TokensError, tokens_confor
 use crate::{
     extension::Registrar,
     jid::Jid,
-    net::{ServerTls, Transport},
+    net::{ServerTls, Transport, tls::ClientAuthorities},
     sasl::Mechanism,
     stream::{ComponentSecrets, StreamCondition, StreamError},
     xml::Stanza,
@@ -71,7 +73,7 @@ use session::{Role, Session};
 use std::{
     net::IpAddr,
     sync::{
-        Arc, Weak,
+        Arc, OnceLock, Weak,
         atomic::{AtomicU32, Ordering},
     },
     time::Duration,
@@ -130,6 +132,8 @@ pub(crate) struct Inner {
     /// The domains of components and services.
     owners: domains::Owners,
     components: ComponentSecrets,
+    /// Whose certificates stand for accounts.
+    authorities: Option<ClientAuthorities>,
     /// Whether a component's new connection replaces the one it has.
     replace_components: bool,
     registrar: Registrar,
@@ -151,6 +155,8 @@ pub(crate) struct Inner {
     /// Seconds since the server started, as the keeper last noted.
     tick: AtomicU32,
     stop: CancellationToken,
+    /// What clients' streams end with once it is to stop, when it is not `system-shutdown`.
+    farewell: OnceLock<StreamError>,
     tasks: TaskTracker,
     /// For the answers to users who do not exist.
     secret: [u8; 32],
@@ -259,22 +265,6 @@ impl Server {
         })
     }
 
-    /// Stops: no new connections, every stream ends with `system-shutdown` (RFC 6120 §4.9.3.20), and what is still
-    /// there after `grace` is cut. Returns when all is over.
-    pub async fn shutdown(&self, grace: Duration) {
-        self.0.stop.cancel();
-        self.0.tasks.close();
-        let error = StreamError::new(StreamCondition::SystemShutdown);
-        self.0.directory.for_each(|session| {
-            session.close(Some(&error));
-            self.reap(session);
-        });
-        if tokio::time::timeout(grace, self.0.tasks.wait()).await.is_err() {
-            self.0.directory.for_each(|session| session.kill());
-            let _ = tokio::time::timeout(Duration::from_secs(1), self.0.tasks.wait()).await;
-        }
-    }
-
     /// Resolves when the server has been told to stop.
     pub async fn stopped(&self) {
         self.0.stop.cancelled().await;
@@ -293,7 +283,7 @@ impl Server {
             self.reap(&old);
         }
         if self.0.stop.is_cancelled() {
-            session.close(Some(&StreamError::new(StreamCondition::SystemShutdown)));
+            session.close(Some(&self.stop_reason()));
         }
         self.0.stats.observe(|| Observed::SessionStarted(session.jid().clone()));
         Ok(())

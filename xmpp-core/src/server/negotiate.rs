@@ -127,7 +127,7 @@ impl Negotiation<'_> {
                 let step = tokio::select! {
                     step = timeout_at(deadline, self.step()) => step,
                     () = stop.cancelled() => {
-                        self.break_off(StreamError::new(StreamCondition::SystemShutdown)).await;
+                        self.break_off(self.server.stop_reason()).await;
                         return Ok(None);
                     }
                 };
@@ -297,6 +297,11 @@ impl Negotiation<'_> {
             Task::Accepted(accepted) => {
                 let inner = self.server.inner();
                 inner.stats.logins.fetch_add(1, Ordering::Relaxed);
+                let name = self.transport.as_ref().and_then(Transport::server_name);
+                if let Some(name) = name.filter(|name| !is_name_of(name, accepted.jid.domain())) {
+                    // RFC 7590 §3.6: the client was shown the certificate of another name, and has accepted it.
+                    tracing::debug!(jid = %accepted.jid, name, "the TLS server name is not the stream's domain");
+                }
                 tracing::info!(jid = %accepted.jid, mechanism = accepted.mechanism.name(), tls = accepted.secured, resumed = accepted.resumed, "session bound");
                 self.flush().await?;
                 return Ok(Done::Accepted);
@@ -342,6 +347,8 @@ impl Negotiation<'_> {
         };
         let transport = secured.map_err(io::Error::other)?;
         let bindings = transport.bindings();
+        let certified = certified(self.server, &transport).await;
+        self.acceptor.certified(certified);
         self.transport = Some(transport);
         Ok(self.acceptor.secured(bindings))
     }
@@ -402,6 +409,24 @@ async fn load_tokens(server: &Server, user: &BareJid, client: &str) -> Result<Cl
         true => looked_up(server, tokens.load(user, client)).await,
         false => Ok(ClientTokens::default()),
     }
+}
+
+/// The accounts that the client's certificate stands for, of those that exist.
+async fn certified(server: &Server, transport: &Transport) -> Vec<BareJid> {
+    let inner = server.inner();
+    let (Some(authorities), Some(accounts)) = (&inner.authorities, &inner.accounts) else { return Vec::new() };
+    let mut certified = Vec::new();
+    for account in authorities.accounts(transport.peer_certificates()) {
+        if server.hosts(account.domain()) && looked_up(server, accounts.exists(&account)).await == Ok(true) {
+            certified.push(account);
+        }
+    }
+    certified
+}
+
+/// Whether a server name (A-labels, RFC 6066 §3) is that of the domain.
+fn is_name_of(name: &str, domain: &str) -> bool {
+    crate::net::ascii_domain(domain).is_some_and(|domain| domain.eq_ignore_ascii_case(name.trim_end_matches('.')))
 }
 
 /// What the account store says, if it says it while the client still has time to hear it.

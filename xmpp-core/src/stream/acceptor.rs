@@ -206,6 +206,8 @@ pub struct Acceptor {
     state: State,
     secured: bool,
     bindings: ChannelBindings,
+    /// The accounts that the client's certificate stands for.
+    certified: Vec<BareJid>,
     /// The domain that the client asked for, once known.
     domain: Option<(String, Vec<Mechanism>)>,
     sasl: Option<ServerSasl>,
@@ -252,6 +254,7 @@ impl Acceptor {
             state: State::Header,
             secured: false,
             bindings: ChannelBindings::default(),
+            certified: Vec::new(),
             domain: None,
             sasl: None,
             named: None,
@@ -272,6 +275,12 @@ impl Acceptor {
         self.secured = true;
         self.bindings = bindings;
         self.restart()
+    }
+
+    /// The accounts that the client's certificate stands for (XEP-0178 §2): to be told before
+    /// [`secured`](Self::secured). For those of the stream's domain EXTERNAL is offered, if the domain's list has it.
+    pub fn certified(&mut self, accounts: Vec<BareJid>) {
+        self.certified = accounts;
     }
 
     /// How far it has come.
@@ -491,6 +500,8 @@ impl Acceptor {
             policy.mechanisms = mechanisms;
             policy.secured = self.secured;
             policy.bindings = self.bindings.clone();
+            let certified = self.certified.iter().filter(|account| account.domain() == domain);
+            policy.external = certified.map(|account| account.as_str().to_owned()).collect();
             policy.iterations = self.config.iterations;
             policy.max_failures = self.config.auth_attempts;
             if self.config.sasl2 && self.config.tokens.is_some() {
@@ -642,11 +653,15 @@ impl Acceptor {
                 },
             },
             ServerStep::Success(authenticated) => {
-                let username = match authenticated.identity {
-                    Identity::User { username, .. } | Identity::External(username) => Some(username),
-                    Identity::Anonymous { .. } => Some((self.entropy.0)()),
+                let user = match authenticated.identity {
+                    Identity::User { username, .. } => self.account(&username),
+                    Identity::External(address) => self.certified_account(&address),
+                    Identity::Anonymous { .. } => {
+                        let name = (self.entropy.0)();
+                        self.account(&name)
+                    }
                 };
-                let Some(user) = username.and_then(|username| self.account(&username)) else {
+                let Some(user) = user else {
                     return self.sasl_step(ServerStep::Failure(SaslCondition::NotAuthorized.into()));
                 };
                 self.user = Some((user, authenticated.mechanism));
@@ -673,6 +688,12 @@ impl Acceptor {
         let (domain, _) = self.domain.as_ref()?;
         let jid = Jid::from_parts(Some(username), domain, None).ok()?;
         BareJid::new(jid.as_str()).ok()
+    }
+
+    /// The account that a certificate stands for, as it was told.
+    fn certified_account(&self, address: &str) -> Option<BareJid> {
+        let (domain, _) = self.domain.as_ref()?;
+        self.certified.iter().find(|account| account.as_str() == address && account.domain() == domain).cloned()
     }
 
     fn stanza(&mut self, root: ElementRef<'_>) -> Vec<Task> {

@@ -232,6 +232,17 @@ pub struct OtherHost {
     pub port: Option<u16>,
 }
 
+impl fmt::Display for OtherHost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.host.contains(':'), self.port) {
+            (true, Some(port)) => write!(f, "[{}]:{port}", self.host),
+            (true, None) => write!(f, "[{}]", self.host),
+            (false, Some(port)) => write!(f, "{}:{port}", self.host),
+            (false, None) => f.write_str(&self.host),
+        }
+    }
+}
+
 impl OtherHost {
     /// `domain`, `domain:port`, `192.0.2.1`, `[2001:db8::1]`, each with or without a port.
     pub fn parse(text: &str) -> Option<Self> {
@@ -374,6 +385,7 @@ mod tests {
         ] {
             let error = back(&StreamError::new(StreamCondition::SeeOtherHost(text.to_owned())));
             assert_eq!(error.other_host(), expected, "{text:?}");
+            assert_eq!(expected.as_ref().and_then(|host| OtherHost::parse(&host.to_string())), expected, "{text:?}");
         }
     }
 }

@@ -127,7 +127,10 @@ impl Framing {
                 self.incoming = Incoming::Over;
                 out.extend_from_slice(STREAM_END.as_bytes());
             }
-            ("open" | "close", _) => return Err(StreamCondition::InvalidNamespace.into()),
+            // The latter would become this stream's content on the way (RFC 6120 §4.8.2).
+            ("open" | "close", _) | (_, ns::SERVER | ns::COMPONENT) => {
+                return Err(StreamCondition::InvalidNamespace.into());
+            }
             _ if self.incoming == Incoming::Fresh => {
                 let error = StreamError::new(StreamCondition::BadFormat);
                 return Err(error.with_text("the first message has to be <open/>"));
@@ -362,6 +365,13 @@ mod tests {
         assert_eq!(bytes(&mut framing, "<message/>"), "<message xmlns=''/>");
         let auth = "<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='PLAIN'>AA==</auth>";
         assert_eq!(bytes(&mut framing, auth), auth);
+    }
+
+    #[test]
+    fn abuse_a019_stanzas_of_another_kind_of_stream_are_an_invalid_namespace() {
+        for wrong in ["<message xmlns='jabber:server'/>", "<x:iq xmlns:x='jabber:component:accept'/>"] {
+            assert_eq!(refused(&mut opened(), wrong), StreamCondition::InvalidNamespace, "{wrong}");
+        }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use rustix::process::{Pid, Signal, kill_process};
 use std::{
     io::{BufRead, BufReader, Read, Write},
-    net::{SocketAddr, TcpStream},
+    net::{SocketAddr, TcpListener, TcpStream},
     path::PathBuf,
     process::{Child, Command, ExitStatus, Output, Stdio},
     sync::{Arc, Mutex},
@@ -81,12 +81,29 @@ impl Scratch {
         self.fails_bare(&[arguments, &["--data", &self.data().display().to_string()]].concat())
     }
 
+    /// As [`fails`](Self::fails), with a listening socket handed over; what it said.
+    pub(crate) fn fails_with_socket(&self, arguments: &[&str], socket: &TcpListener) -> String {
+        let output = with_socket(self, arguments, socket).output().unwrap();
+        assert!(!output.status.success());
+        String::from_utf8(output.stderr).unwrap()
+    }
+
     /// As [`fails`](Self::fails), without a data folder being named.
     pub(crate) fn fails_bare(&self, arguments: &[&str]) -> (Option<i32>, String) {
         let output = self.run(arguments);
         assert!(!output.status.success());
         (output.status.code(), String::from_utf8(output.stderr).unwrap())
     }
+}
+
+/// The program with a listening socket, as a service manager starts it. A shell puts the socket where it belongs.
+fn with_socket(scratch: &Scratch, arguments: &[&str], socket: &TcpListener) -> Command {
+    let mut command = Command::new("/bin/sh");
+    command.current_dir(scratch.path("")).env_remove("RUST_LOG");
+    command.args(["-c", "exec 3<&0 0</dev/null; LISTEN_FDS=1 LISTEN_PID=$$ exec \"$0\" \"$@\""]);
+    command.arg(env!("CARGO_BIN_EXE_xmppd")).args(arguments).arg("--data").arg(scratch.data());
+    command.stdin(std::os::fd::OwnedFd::from(socket.try_clone().unwrap()));
+    command
 }
 
 /// A running server. Killed on drop.
@@ -114,10 +131,19 @@ impl Daemon {
         Self::spawn(scratch, &["--c2s", "127.0.0.1:0"], Some(filter))
     }
 
+    /// With a listening socket handed over.
+    pub(crate) fn start_with_socket(scratch: &Scratch, arguments: &[&str], socket: &TcpListener) -> Daemon {
+        Self::run(with_socket(scratch, arguments, socket), None)
+    }
+
     fn spawn(scratch: &Scratch, arguments: &[&str], filter: Option<&str>) -> Daemon {
         let mut command = scratch.command();
-        command.args(arguments).arg("--data").arg(scratch.data());
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.args(arguments).arg("--data").arg(scratch.data()).stdin(Stdio::null());
+        Self::run(command, filter)
+    }
+
+    fn run(mut command: Command, filter: Option<&str>) -> Daemon {
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
         command.envs(filter.map(|filter| ("RUST_LOG", filter)));
         let mut child = command.spawn().unwrap();
         let log = Arc::new(Mutex::new(String::new()));

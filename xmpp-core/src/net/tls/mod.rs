@@ -8,6 +8,8 @@ use std::sync::Arc;
 
 use rustls::crypto::CryptoProvider;
 
+#[cfg(feature = "server")]
+mod authorities;
 mod certificate;
 mod client;
 #[cfg(feature = "self-signed")]
@@ -17,6 +19,8 @@ mod server;
 mod tests;
 mod verify;
 
+#[cfg(feature = "server")]
+pub use authorities::ClientAuthorities;
 pub use client::{ClientTls, ClientTlsBuilder};
 #[cfg(feature = "self-signed")]
 pub use self_signed::SelfSigned;

@@ -89,7 +89,7 @@ impl DomainVerifier {
 
 /// Whether an authority that may be in the path is limited to certain names. webpki enforces such limits on DNS-IDs
 /// only, so a limited authority could otherwise vouch for any domain by SRV-ID.
-fn constrained(own: &Certificate<'_>, intermediates: &[CertificateDer<'_>], roots: &RootCertStore) -> bool {
+pub(super) fn constrained(own: &Certificate<'_>, intermediates: &[CertificateDer<'_>], roots: &RootCertStore) -> bool {
     let mut issuers = vec![own.issuer];
     for intermediate in intermediates {
         match Certificate::parse(intermediate) {

@@ -122,6 +122,18 @@ impl Socket {
             _ => Poll::Ready(Ok(())),
         }
     }
+
+    /// Reads and drops until the peer closes. After an error in its frames there are no frames to be found any more.
+    fn poll_drained(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut buffer = [0; 1024];
+        loop {
+            let mut read = ReadBuf::new(&mut buffer);
+            ready!(Pin::new(&mut self.io).poll_read(cx, &mut read))?;
+            if read.filled().is_empty() {
+                return Poll::Ready(Ok(()));
+            }
+        }
+    }
 }
 
 /// Whether the closing handshake is done.
@@ -254,19 +266,6 @@ impl WebSocket {
         Err(error.into())
     }
 
-    /// Reads and drops until the peer closes.
-    fn poll_drained(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let mut buffer = [0; 1024];
-        while let Some(socket) = &mut self.socket {
-            let mut read = ReadBuf::new(&mut buffer);
-            ready!(Pin::new(&mut socket.io).poll_read(cx, &mut read))?;
-            if read.filled().is_empty() {
-                break;
-            }
-        }
-        Poll::Ready(Ok(()))
-    }
-
     fn write_frame(&mut self, cx: &mut Context<'_>, frame: Frame) -> io::Result<()> {
         let Some(socket) = &mut self.socket else { return Err(io::ErrorKind::NotConnected.into()) };
         let message = match frame {
@@ -301,7 +300,7 @@ impl AsyncRead for WebSocket {
                 return Poll::Ready(Ok(()));
             }
             if this.deaf {
-                return this.poll_drained(cx);
+                return this.socket.as_mut().map_or(Poll::Ready(Ok(())), |socket| socket.poll_drained(cx));
             }
             if this.ended {
                 return Poll::Ready(Ok(()));
@@ -362,11 +361,14 @@ impl Drop for WebSocket {
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
         let deaf = self.deaf;
         let finish = async move {
-            let mut flushed = deaf;
+            let mut flushed = false;
             std::future::poll_fn(|cx| {
                 if !flushed {
                     let _ = ready!(socket.poll_flush(cx));
                     flushed = true;
+                }
+                if deaf {
+                    return socket.poll_drained(cx).map(|_| ());
                 }
                 while ready!(socket.run(cx, |context, io| context.read(io))).is_ok() {}
                 Poll::Ready(())

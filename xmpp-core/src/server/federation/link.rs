@@ -129,13 +129,6 @@ impl Machine {
         }
     }
 
-    fn is_authenticated(&self) -> bool {
-        match self {
-            Machine::Incoming(machine) => machine.is_authenticated(),
-            Machine::Outgoing(machine) => machine.is_authenticated(),
-        }
-    }
-
     fn remote(&self) -> &str {
         match self {
             Machine::Incoming(machine) => machine.remote().unwrap_or("?"),
@@ -585,7 +578,8 @@ impl Link {
             self.server.detach(pending);
         }
         let reason = self.reason.as_ref().map(ToString::to_string);
-        if !self.machine.is_authenticated() || reason.is_some() {
+        // One that only verified keys, or was asked about some, has not failed.
+        if reason.is_some() || (self.stream.is_some() && !self.negotiated) {
             let remote = self.machine.remote();
             tracing::info!(remote, reason, outgoing = self.stream.is_some(), "a stream between servers failed");
             let stats = &self.server.inner().stats;

@@ -42,14 +42,15 @@ impl Server {
     /// # Errors
     /// Besides those of binding, `InvalidInput` when the server was given no certificate.
     pub async fn listen_https(&self, address: SocketAddr) -> io::Result<SocketAddr> {
-        if self.inner().tls.is_none() {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "HTTPS needs a certificate"));
-        }
+        self.needs_certificate()?;
         self.listen_web(address, true).await
     }
 
     async fn listen_web(&self, address: SocketAddr, tls: bool) -> io::Result<SocketAddr> {
-        let listener = TcpListener::bind(address).await?;
+        self.listen_web_on(TcpListener::bind(address).await?, tls)
+    }
+
+    pub(in crate::server) fn listen_web_on(&self, listener: TcpListener, tls: bool) -> io::Result<SocketAddr> {
         let bound = listener.local_addr()?;
         let (server, stop, router) = (self.clone(), self.inner().stop.clone(), self.router());
         self.inner().tasks.spawn(async move {

@@ -125,7 +125,9 @@ impl Server {
             .route("/.well-known/host-meta", get(host_meta::xrd))
             .route("/.well-known/host-meta.json", get(host_meta::json));
         if face.settings.bosh {
-            own = own.route(BOSH_PATH, get(bosh::get).post(bosh::post).options(bosh::options));
+            let routes = get(bosh::get).post(bosh::post).options(bosh::options);
+            // As many a client is configured.
+            own = own.route(&format!("{BOSH_PATH}/"), routes.clone()).route(BOSH_PATH, routes);
         }
         own.with_state(self.clone()).merge(face.routes.clone())
     }

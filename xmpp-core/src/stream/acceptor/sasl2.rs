@@ -252,11 +252,15 @@ impl Acceptor {
     }
 
     fn sasl2_authenticated(&mut self, authenticated: Authenticated) -> Vec<Task> {
-        let (username, claimed) = match authenticated.identity {
-            Identity::User { username, .. } | Identity::External(username) => (username, self.from.take()),
-            Identity::Anonymous { .. } => ((self.entropy.0)(), None),
+        let (user, claimed) = match authenticated.identity {
+            Identity::User { username, .. } => (self.account(&username), self.from.take()),
+            Identity::External(address) => (self.certified_account(&address), self.from.take()),
+            Identity::Anonymous { .. } => {
+                let name = (self.entropy.0)();
+                (self.account(&name), None)
+            }
         };
-        let Some(user) = self.account(&username) else { return self.refused(SaslCondition::NotAuthorized) };
+        let Some(user) = user else { return self.refused(SaslCondition::NotAuthorized) };
         // XEP-0388 §2.3: the stream was opened in somebody's name.
         if claimed.is_some_and(|claimed| claimed != user) {
             return self.refused(SaslFailure::new(SaslCondition::InvalidAuthzid, "the stream is from somebody else"));
