@@ -612,7 +612,7 @@ mod tests {
             let listeners = Config::parse(text).unwrap().server_listeners().into_iter();
             listeners.map(|one| one.address.port()).collect()
         };
-        assert_eq!(ports(""), []);
+        assert!(ports("").is_empty());
         assert_eq!(ports("domains = ['example.org']"), [5269, 5270]);
         assert_eq!(ports("domains = ['example.org']\nlisten.s2s = ['127.0.0.1:1']"), [1]);
     }

@@ -110,7 +110,9 @@ pub(crate) async fn run(config: Config, settings: &Settings, mut handed: Handed)
     }
     let mut servers = Vec::new();
     for listener in config.server_listeners() {
-        servers.extend(listen(&server, &listener, Face::Servers).await?.map(|address| (address, listener.tls)));
+        servers.extend(
+            listen(&server, &listener, Face::Servers, &mut handed).await?.map(|address| (address, listener.tls)),
+        );
     }
     let mut web = Vec::new();
     for listener in config.web_listeners() {
@@ -183,6 +185,8 @@ async fn listen(server: &Server, listener: &Listener, face: Face, handed: &mut H
         let audience = match (face, listener.tls) {
             (Face::Clients, false) => Audience::Clients,
             (Face::Clients, true) => Audience::ClientsTls,
+            (Face::Servers, false) => Audience::Servers,
+            (Face::Servers, true) => Audience::ServersTls,
             (Face::Web, false) => Audience::Http,
             (Face::Web, true) => Audience::Https,
         };
@@ -201,17 +205,15 @@ async fn listen(server: &Server, listener: &Listener, face: Face, handed: &mut H
     }
     match result {
         Ok(bound) => Ok(Some(bound)),
-        Err(error) if error.kind() == io::ErrorKind::AddrInUse && face == Face::Servers => {
-            Err(format!("cannot listen on {address} for servers: another program does so already").into())
-        }
         Err(error) if error.kind() == io::ErrorKind::AddrInUse => Err(format!(
-            "cannot listen on {address}: another program does so already. Name another place with {} ADDRESS or in \
-             the configuration",
+            "cannot listen on {address}: another program does so already. Name another place with {} or in the \
+             configuration",
             match (face, listener.tls) {
-                (Face::Clients, false) => "--c2s",
-                (Face::Clients, true) => "--c2s-tls",
-                (Face::Web, false) => "--http",
-                (Face::Web, true) => "--https",
+                (Face::Clients, false) => "--c2s ADDRESS",
+                (Face::Clients, true) => "--c2s-tls ADDRESS",
+                (Face::Servers, _) => "listen.s2s",
+                (Face::Web, false) => "--http ADDRESS",
+                (Face::Web, true) => "--https ADDRESS",
             }
         )
         .into()),

@@ -24,9 +24,6 @@ impl Server {
     /// # Errors
     /// Besides those of binding, `InvalidInput` when the server does not federate or has no certificate.
     pub async fn listen_servers_tls(&self, address: SocketAddr) -> io::Result<SocketAddr> {
-        if self.inner().tls.is_none() {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "direct TLS needs a certificate"));
-        }
         self.listen_for_servers(address, true).await
     }
 
@@ -36,10 +33,21 @@ impl Server {
     }
 
     async fn listen_for_servers(&self, address: SocketAddr, direct: bool) -> io::Result<SocketAddr> {
-        if self.federator().is_none() {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "this server does not federate"));
-        }
-        let listener = TcpListener::bind(address).await?;
+        self.may_serve_servers(direct)?;
+        self.serve_servers(TcpListener::bind(address).await?, direct)
+    }
+
+    fn may_serve_servers(&self, direct: bool) -> io::Result<()> {
+        let missing = match (&self.inner().federation, &self.inner().tls) {
+            (None, _) => "this server does not federate",
+            (_, None) if direct => "direct TLS needs a certificate",
+            _ => return Ok(()),
+        };
+        Err(io::Error::new(io::ErrorKind::InvalidInput, missing))
+    }
+
+    pub(in crate::server) fn serve_servers(&self, listener: TcpListener, direct: bool) -> io::Result<SocketAddr> {
+        self.may_serve_servers(direct)?;
         let bound = listener.local_addr()?;
         let (server, stop) = (self.clone(), self.inner().stop.clone());
         self.inner().tasks.spawn(async move {
