@@ -93,12 +93,12 @@ build_ours() {
     -p xmppd -p xmpp-interop -p xmpp-im --bins --example echo_bot --example component_bot
 }
 
-# leaf DIR HOST CA SAN [NOT_AFTER]: DIR/certs/HOST.crt and .key, signed by DIR/CA.pem.
+# leaf DIR HOST CA SAN [NOT_AFTER]: DIR/certs/HOST.crt and .key, signed by DIR/CA.pem, for LEAF_USES.
 leaf() {
   local dir=$1 host=$2 ca=$3 san=$4 until=${5:-20491231235959Z}
   openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj "/CN=$host" \
     -keyout "$dir/certs/$host.key" -out "$dir/$host.csr" 2>/dev/null || return 1
-  printf '%s\n' '[v3]' 'basicConstraints=CA:FALSE' 'extendedKeyUsage=serverAuth' \
+  printf '%s\n' '[v3]' 'basicConstraints=CA:FALSE' "extendedKeyUsage=${LEAF_USES:-serverAuth}" \
     "subjectAltName=$san" > "$dir/$host.ext"
   # Only `openssl ca` sets a validity that lies in the past.
   openssl ca -batch -notext -config "$dir/ca.cnf" -cert "$dir/$ca.pem" -keyfile "$dir/$ca.key" \

@@ -110,7 +110,7 @@ async fn xep0206_clients_log_in_and_chat() {
     assert_eq!(online(&mut his).await, Mechanism::scram(xmpp_core::sasl::Hash::Sha512, false));
     let mut juliet = Raw::session(&server, "juliet@localhost/balcony").await;
     for number in 0..50 {
-        romeo.send(Message::chat(juliet_at_balcony()).body(&format!("{number} <&>"))).await.unwrap();
+        romeo.send(Message::chat(juliet_at_balcony()).body(format!("{number} <&>"))).await.unwrap();
     }
     for number in 0..50 {
         juliet.until(&format!("<body>{number} &lt;&amp;&gt;</body>")).await;
@@ -192,7 +192,7 @@ async fn xep0124_14_3_nothing_is_lost_or_doubled_where_connections_break() {
     online(&mut his).await;
     let mut juliet = Raw::session(&server, "juliet@localhost/balcony").await;
     for number in 0..100 {
-        romeo.send(Message::chat(juliet_at_balcony()).body(&format!("({number})"))).await.unwrap();
+        romeo.send(Message::chat(juliet_at_balcony()).body(format!("({number})"))).await.unwrap();
         let heard = juliet.until("</message>").await;
         assert!(heard.contains(&format!("<body>({number})</body>")), "{heard}");
         juliet.send(&format!("<message to='romeo@localhost/web'><body>{number}</body></message>")).await;

@@ -1,6 +1,6 @@
 //! The configuration: defaults, the file, the command line.
 
-use crate::{Outcome, cli::Settings};
+use crate::{Outcome, cli::Settings, federation::Federation};
 use serde::Deserialize;
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
@@ -28,6 +28,7 @@ pub(crate) struct Config {
     pub(crate) listen: Listen,
     pub(crate) tls: Tls,
     pub(crate) http: Http,
+    pub(crate) federation: Federation,
     pub(crate) limits: Limits,
     pub(crate) component: Vec<Component>,
     pub(crate) stream_management: StreamManagement,
@@ -52,6 +53,8 @@ impl std::fmt::Debug for Component {
 pub(crate) struct Listen {
     c2s: Option<Vec<SocketAddr>>,
     c2s_tls: Option<Vec<SocketAddr>>,
+    s2s: Option<Vec<SocketAddr>>,
+    s2s_tls: Option<Vec<SocketAddr>>,
     components: Option<Vec<SocketAddr>>,
     http: Option<Vec<SocketAddr>>,
     https: Option<Vec<SocketAddr>>,
@@ -141,6 +144,7 @@ impl Default for Config {
             listen: Listen::default(),
             tls: Tls { enabled: true, certificate: None, key: None, client_authorities: None },
             http: Http::default(),
+            federation: Federation::default(),
             limits: Limits::default(),
             component: Vec::new(),
             stream_management: StreamManagement::default(),
@@ -332,7 +336,12 @@ impl Config {
         let named = [&settings.c2s, &settings.c2s_tls, &settings.http, &settings.https];
         if named.iter().any(|addresses| !addresses.is_empty()) {
             let [c2s, c2s_tls, http, https] = named.map(|addresses| Some(addresses.clone()));
-            config.listen = Listen { c2s, c2s_tls, http, https, components: config.listen.components.take() };
+            let Listen { components, mut s2s, s2s_tls, .. } = std::mem::take(&mut config.listen);
+            // Who names places means these, and no others that the file does not name.
+            if s2s_tls.is_none() {
+                s2s.get_or_insert_default();
+            }
+            config.listen = Listen { c2s, c2s_tls, s2s, s2s_tls, http, https, components };
         }
         let named_tls = !settings.c2s_tls.is_empty() || !settings.https.is_empty();
         if !config.tls.enabled && named_tls {
@@ -384,6 +393,14 @@ impl Config {
             }
         }
         config.http.to_core()?;
+        config.federation.check()?;
+        let servers = [&config.listen.s2s, &config.listen.s2s_tls];
+        if !config.federates() && servers.into_iter().flatten().any(|addresses| !addresses.is_empty()) {
+            return Err("listen.s2s needs federation, which is off: set federation.enabled = true".into());
+        }
+        if config.federates() && !config.tls.enabled && config.federation.requires_tls() {
+            return Err("federation without tls.enabled needs federation.require_tls = false".into());
+        }
         config.limits.check()?;
         config.stream_management.check(&config.limits)?;
         Ok(config)
@@ -396,6 +413,7 @@ impl Config {
         for path in paths.into_iter().flatten() {
             *path = folder.join(&*path);
         }
+        self.federation.resolve(folder);
         self
     }
 
@@ -413,6 +431,11 @@ impl Config {
         self.all_domains().iter().all(|domain| *domain == "localhost" || domain.ends_with(".localhost"))
     }
 
+    /// Whether there are other servers for this one.
+    pub(crate) fn federates(&self) -> bool {
+        self.federation.enabled.unwrap_or(!self.is_local() && self.tls.enabled)
+    }
+
     /// Where to listen.
     pub(crate) fn listeners(&self) -> Vec<Listener> {
         let Listen { c2s, c2s_tls, .. } = &self.listen;
@@ -421,6 +444,19 @@ impl Config {
             return self.usual(5222, false).into_iter().chain(direct.into_iter().flatten()).collect();
         }
         named(c2s, false).chain(named(c2s_tls, true)).collect()
+    }
+
+    /// Where other servers connect.
+    pub(crate) fn server_listeners(&self) -> Vec<Listener> {
+        let Listen { s2s, s2s_tls, .. } = &self.listen;
+        if !self.federates() {
+            return Vec::new();
+        }
+        if s2s.is_none() && s2s_tls.is_none() {
+            let direct = self.tls.enabled.then(|| self.usual(5270, true));
+            return self.usual(5269, false).into_iter().chain(direct.into_iter().flatten()).collect();
+        }
+        named(s2s, false).chain(named(s2s_tls, true)).collect()
     }
 
     /// Where components connect: this machine alone unless other places are named, because their streams are not
@@ -448,12 +484,12 @@ impl Config {
 
     fn usual(&self, port: u16, tls: bool) -> Vec<Listener> {
         let at = |ip: IpAddr| SocketAddr::new(ip, port);
+        let one = |ip, otherwise| Listener { address: at(ip), tls, otherwise };
         if self.is_local() {
-            let one = |ip, otherwise| Listener { address: at(ip), tls, otherwise };
             vec![one(Ipv4Addr::LOCALHOST.into(), Otherwise::Fail), one(Ipv6Addr::LOCALHOST.into(), Otherwise::Skip)]
         } else {
             let otherwise = Otherwise::Listen(at(Ipv4Addr::UNSPECIFIED.into()));
-            vec![Listener { address: at(Ipv6Addr::UNSPECIFIED.into()), tls, otherwise }]
+            vec![one(Ipv6Addr::UNSPECIFIED.into(), otherwise)]
         }
     }
 }
@@ -503,6 +539,9 @@ mod tests {
             ("tls.certificate = 'x'", "both, or neither"),
             ("tls.enabled = false", "unless plaintext = true"),
             ("plaintext = true\nlisten.c2s_tls = ['127.0.0.1:1']\ntls.enabled = false", "c2s_tls needs TLS"),
+            ("listen.s2s = ['127.0.0.1:1']", "federation.enabled = true"),
+            ("federation.block = ['@']", "not a domain"),
+            ("federation.enabled = true\nplaintext = true\ntls.enabled = false", "federation.require_tls = false"),
             ("[[component]]\ndomain = 'localhost'\nsecret = 'x'", "twice"),
             ("[[component]]\ndomain = 'a@x'\nsecret = 'x'", "it has an @"),
             ("[[component]]\ndomain = 'irc.localhost'\nsecret = ''", "needs a secret"),
@@ -560,6 +599,22 @@ mod tests {
         let config = Config::parse("listen.http = ['127.0.0.1:443']").unwrap();
         assert_eq!(config.web_listeners(), [Listener { address, tls: false, otherwise: Otherwise::Fail }]);
         assert!(config.listeners().is_empty());
+    }
+
+    #[test]
+    fn federation_is_for_domains_that_others_can_find() {
+        let federates = |text: &str| Config::parse(text).unwrap().federates();
+        assert!(!federates("") && !federates("domains = ['chat.localhost']"));
+        assert!(federates("domains = ['example.org']") && federates("federation.enabled = true"));
+        assert!(!federates("domains = ['example.org']\nfederation.enabled = false"));
+        assert!(!federates("domains = ['example.org']\ntls.enabled = false\nplaintext = true"));
+        let ports = |text: &str| -> Vec<u16> {
+            let listeners = Config::parse(text).unwrap().server_listeners().into_iter();
+            listeners.map(|one| one.address.port()).collect()
+        };
+        assert!(ports("").is_empty());
+        assert_eq!(ports("domains = ['example.org']"), [5269, 5270]);
+        assert_eq!(ports("domains = ['example.org']\nlisten.s2s = ['127.0.0.1:1']"), [1]);
     }
 
     #[test]

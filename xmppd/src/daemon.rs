@@ -97,12 +97,21 @@ pub(crate) async fn run(config: Config, settings: &Settings, mut handed: Handed)
         }
         serving = Some((identity, tls));
     }
+    if config.federates() {
+        builder = builder.federation(config.federation.to_core()?);
+    }
     let server = builder.build()?;
 
     let mut bound = Vec::new();
     for listener in config.listeners() {
         bound.extend(
             listen(&server, &listener, Face::Clients, &mut handed).await?.map(|address| (address, listener.tls)),
+        );
+    }
+    let mut servers = Vec::new();
+    for listener in config.server_listeners() {
+        servers.extend(
+            listen(&server, &listener, Face::Servers, &mut handed).await?.map(|address| (address, listener.tls)),
         );
     }
     let mut web = Vec::new();
@@ -132,7 +141,7 @@ pub(crate) async fn run(config: Config, settings: &Settings, mut handed: Handed)
         tracing::warn!("any_user_password lets whoever is on this machine log in as anybody");
     }
     let (identity, tls) = serving.unzip();
-    let bound = Bound { clients: bound, web, components };
+    let bound = Bound { clients: bound, servers, web, components };
     print(&greeting(&config, settings, &bound, identity.as_ref(), first_start))?;
 
     loop {
@@ -165,6 +174,7 @@ async fn stop(server: &Server, config: &Config) {
 #[derive(Clone, Copy, PartialEq)]
 enum Face {
     Clients,
+    Servers,
     Web,
 }
 
@@ -175,6 +185,8 @@ async fn listen(server: &Server, listener: &Listener, face: Face, handed: &mut H
         let audience = match (face, listener.tls) {
             (Face::Clients, false) => Audience::Clients,
             (Face::Clients, true) => Audience::ClientsTls,
+            (Face::Servers, false) => Audience::Servers,
+            (Face::Servers, true) => Audience::ServersTls,
             (Face::Web, false) => Audience::Http,
             (Face::Web, true) => Audience::Https,
         };
@@ -194,13 +206,14 @@ async fn listen(server: &Server, listener: &Listener, face: Face, handed: &mut H
     match result {
         Ok(bound) => Ok(Some(bound)),
         Err(error) if error.kind() == io::ErrorKind::AddrInUse => Err(format!(
-            "cannot listen on {address}: another program does so already. Name another place with {} ADDRESS or in \
-             the configuration",
+            "cannot listen on {address}: another program does so already. Name another place with {} or in the \
+             configuration",
             match (face, listener.tls) {
-                (Face::Clients, false) => "--c2s",
-                (Face::Clients, true) => "--c2s-tls",
-                (Face::Web, false) => "--http",
-                (Face::Web, true) => "--https",
+                (Face::Clients, false) => "--c2s ADDRESS",
+                (Face::Clients, true) => "--c2s-tls ADDRESS",
+                (Face::Servers, _) => "listen.s2s",
+                (Face::Web, false) => "--http ADDRESS",
+                (Face::Web, true) => "--https ADDRESS",
             }
         )
         .into()),
@@ -212,6 +225,8 @@ async fn bind(server: &Server, address: SocketAddr, tls: bool, face: Face) -> io
     match (face, tls) {
         (Face::Clients, false) => server.listen(address).await,
         (Face::Clients, true) => server.listen_tls(address).await,
+        (Face::Servers, false) => server.listen_servers(address).await,
+        (Face::Servers, true) => server.listen_servers_tls(address).await,
         (Face::Web, false) => server.listen_http(address).await,
         (Face::Web, true) => server.listen_https(address).await,
     }
@@ -234,6 +249,7 @@ fn reload(settings: &Settings, tls: Option<&ServerTls>, running: &Config) -> Out
 /// Where it listens; with TLS from the start or not.
 struct Bound {
     clients: Vec<(SocketAddr, bool)>,
+    servers: Vec<(SocketAddr, bool)>,
     web: Vec<(SocketAddr, bool)>,
     components: Vec<SocketAddr>,
 }
@@ -255,6 +271,9 @@ fn greeting(
             (false, true, false) => "no TLS",
         };
         let _ = writeln!(text, "  clients      {address} ({how})");
+    }
+    for (address, tls) in &bound.servers {
+        let _ = writeln!(text, "  servers      {address} ({})", if *tls { "TLS" } else { "STARTTLS" });
     }
     for address in &bound.components {
         let _ = writeln!(text, "  components   {address}");

@@ -5,6 +5,7 @@ mod certificate;
 mod cli;
 mod config;
 mod daemon;
+mod federation;
 mod files;
 mod handed;
 mod logging;

@@ -1,8 +1,8 @@
 //! The machine's own name servers, through `hickory-resolver`.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
-use hickory_resolver::config::{LookupIpStrategy, ResolverConfig};
+use hickory_resolver::config::{LookupIpStrategy, NameServerConfig, ResolverConfig};
 use hickory_resolver::net::NetError;
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::proto::rr::{Name, RData};
@@ -28,6 +28,16 @@ impl SystemResolver {
         let mut builder = Hickory::builder(TokioRuntimeProvider::default()).map_err(configuration)?;
         builder.options_mut().ip_strategy = LookupIpStrategy::Ipv4AndIpv6;
         Ok(SystemResolver(builder.build().map_err(configuration)?))
+    }
+
+    /// Asks these name servers instead of the system's.
+    pub fn with_servers(servers: &[SocketAddr]) -> Result<SystemResolver, ResolveError> {
+        let servers = servers.iter().map(|server| {
+            let mut config = NameServerConfig::udp_and_tcp(server.ip());
+            config.connections.iter_mut().for_each(|connection| connection.port = server.port());
+            config
+        });
+        SystemResolver::with_config(ResolverConfig::from_name_servers(servers.collect()))
     }
 
     /// Asks the name servers of `config` instead of the system's.
@@ -94,7 +104,6 @@ mod tests {
     use std::sync::Arc;
     use std::time::Duration;
 
-    use hickory_resolver::config::NameServerConfig;
     use hickory_server::Server;
     use hickory_server::proto::rr::rdata::{A, AAAA, CNAME, SOA, SRV};
     use hickory_server::proto::rr::{LowerName, Record};
@@ -140,9 +149,7 @@ mod tests {
     }
 
     fn asking(port: u16) -> SystemResolver {
-        let mut config = NameServerConfig::udp(Ipv4Addr::LOCALHOST.into());
-        config.connections.iter_mut().for_each(|connection| connection.port = port);
-        SystemResolver::with_config(ResolverConfig::from_name_servers(vec![config])).unwrap()
+        SystemResolver::with_servers(&[(Ipv4Addr::LOCALHOST, port).into()]).unwrap()
     }
 
     #[tokio::test]

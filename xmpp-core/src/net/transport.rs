@@ -323,7 +323,13 @@ impl Transport {
     ///
     /// [`upgrade_client`]: Transport::upgrade_client
     pub async fn upgrade_server(self, tls: &ServerTls) -> Result<Transport, TlsError> {
-        tls.accept(self.into_raw()?, None).await
+        tls.accept(self.into_raw()?, Service::Client, false).await
+    }
+
+    /// As [`upgrade_server`](Transport::upgrade_server), for a connection from another server: it is asked for its
+    /// certificate, which is left to [`verify_peer`](Transport::verify_peer) to judge.
+    pub async fn upgrade_peer(self, tls: &ServerTls) -> Result<Transport, TlsError> {
+        tls.accept(self.into_raw()?, Service::Server, false).await
     }
 
     /// HTTPS as the receiver: ALPN is `http/1.1`.
@@ -347,6 +353,6 @@ impl Transport {
     /// Direct TLS as the receiver (XEP-0368). An initiator that offers only ALPN identifiers of other protocols is
     /// refused; one that offers none is served (RFC 7301 §3.2).
     pub async fn direct_server(self, tls: &ServerTls, service: Service) -> Result<Transport, TlsError> {
-        tls.accept(self.into_raw()?, Some(service)).await
+        tls.accept(self.into_raw()?, service, true).await
     }
 }

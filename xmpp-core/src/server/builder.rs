@@ -1,8 +1,8 @@
 //! Composing a server.
 
 use super::{
-    Accounts, Domain, Envelope, Idle, Inner, Limits, Observed, Resource, RouteError, Server, ServiceRegistrar, Stage,
-    Station, Tokens, WeakServer,
+    Accounts, Domain, Envelope, Federation, Idle, Inner, Limits, Observed, Resource, RouteError, Server,
+    ServiceRegistrar, Stage, Station, Tokens, WeakServer,
     accounts::DynAccounts,
     directory::Directory,
     domains::{self, Owner, Owners},
@@ -46,6 +46,9 @@ pub enum ServerError {
     /// Two of accounts, components and services claim one domain.
     #[error("the domain {0} is given twice")]
     SameDomain(String),
+    /// Federation has no name servers to ask, or nobody to trust.
+    #[error("federation: {0}")]
+    Federation(#[from] crate::net::TlsError),
     /// Anybody could be this component.
     #[error("the component {0} needs a secret")]
     NoSecret(String),
@@ -213,6 +216,7 @@ pub struct ServerBuilder {
     secret: Option<[u8; 32]>,
     components: Vec<(String, String)>,
     replace_components: bool,
+    federation: Option<Federation>,
     authorities: Option<ClientAuthorities>,
     registrar: ServerRegistrar,
 }
@@ -236,6 +240,7 @@ impl ServerBuilder {
             secret: None,
             components: Vec::new(),
             replace_components: false,
+            federation: None,
             authorities: None,
             registrar: ServerRegistrar::default(),
         }
@@ -269,6 +274,14 @@ impl ServerBuilder {
     #[must_use]
     pub fn replace_components(mut self) -> Self {
         self.replace_components = true;
+        self
+    }
+
+    /// Exchanges stanzas with other servers: those that users here write to are connected to, and others may connect
+    /// ([`Server::listen_servers`]).
+    #[must_use]
+    pub fn federation(mut self, federation: Federation) -> Self {
+        self.federation = Some(federation);
         self
     }
 
@@ -363,6 +376,7 @@ impl ServerBuilder {
             secret,
             components,
             replace_components,
+            federation,
             authorities,
             mut registrar,
         } = self;
@@ -384,9 +398,13 @@ impl ServerBuilder {
         stations.append(&mut registrar.stations);
         let route = route::sort(stations)?;
         let first = |stage| route.iter().position(|station| station.stage() >= stage).unwrap_or(route.len());
-        let (services, outgoing) = (first(Stage::Services), first(Stage::Outgoing));
+        let (services, outgoing, locate) = (first(Stage::Services), first(Stage::Outgoing), first(Stage::Locate));
         let mut core = registrar.registrar;
         extension::register_disco(&mut core);
+
+        let secret = secret.unwrap_or_else(crate::random::bytes);
+        let served = domains.iter().map(|domain| &domain.name).chain(owners.keys()).cloned().collect();
+        let federation = federation.map(|federation| federation.build(served, tls.is_some(), &secret)).transpose()?;
 
         let inner = Inner {
             domains,
@@ -400,6 +418,8 @@ impl ServerBuilder {
             route,
             services,
             outgoing,
+            locate,
+            federation,
             owners,
             components,
             replace_components,
@@ -422,7 +442,7 @@ impl ServerBuilder {
             farewell: OnceLock::new(),
             authorities,
             tasks: TaskTracker::new(),
-            secret: secret.unwrap_or_else(crate::random::bytes),
+            secret,
             limits,
         };
         let server = Server(Arc::new(inner));

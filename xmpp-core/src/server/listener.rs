@@ -51,6 +51,10 @@ pub enum Audience {
     Clients,
     /// Clients that begin with TLS: [`Server::listen_tls`].
     ClientsTls,
+    /// Other servers that use STARTTLS: [`Server::listen_servers`].
+    Servers,
+    /// Other servers that begin with TLS: [`Server::listen_servers_tls`].
+    ServersTls,
     /// Components: [`Server::listen_components`].
     Components,
     /// HTTP without TLS: [`Server::listen_http`].
@@ -127,7 +131,7 @@ impl Server {
     /// hands over to the next, or by a parent process. Returns its address.
     ///
     /// # Errors
-    /// `InvalidInput` for an audience that needs a certificate, when the server was given none.
+    /// `InvalidInput` for an audience that needs a certificate or federation, when the server was given none.
     pub fn listen_on(&self, listener: std::net::TcpListener, audience: Audience) -> io::Result<SocketAddr> {
         listener.set_nonblocking(true)?;
         let listener = TcpListener::from_std(listener)?;
@@ -137,6 +141,8 @@ impl Server {
                 self.needs_certificate()?;
                 Entry::DirectTls
             }
+            Audience::Servers => return self.serve_servers(listener, false),
+            Audience::ServersTls => return self.serve_servers(listener, true),
             Audience::Components => Entry::Component,
             #[cfg(feature = "http")]
             Audience::Http => return self.listen_web_on(listener, false),

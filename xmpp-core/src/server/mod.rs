@@ -22,6 +22,7 @@ mod component;
 mod connection;
 mod directory;
 mod domains;
+mod federation;
 mod hibernation;
 #[cfg(feature = "http")]
 mod http;
@@ -44,6 +45,7 @@ pub use bind2::Binding;
 pub use builder::{Extension, ForBoth, ForServer, ServerBuilder, ServerCell, ServerError, ServerRegistrar};
 pub use client_state::Idle;
 pub use directory::Resource;
+pub use federation::{Federation, FederationLimits};
 #[cfg(feature = "http")]
 pub use http::{Http, IpRange, WebPeer};
 #[cfg(feature = "http")]
@@ -124,6 +126,9 @@ pub(crate) struct Inner {
     services: usize,
     /// Where stanzas of the server's own enter the route.
     outgoing: usize,
+    /// Where stanzas of other servers enter the route.
+    locate: usize,
+    federation: Option<federation::Federator>,
     /// The domains of components and services.
     owners: domains::Owners,
     components: ComponentSecrets,

@@ -1,6 +1,9 @@
 //! What happens, for those who only watch: counters, and events over bounded queues.
 
-use crate::jid::Jid;
+use crate::{
+    jid::Jid,
+    stream::s2s::{Pair, Proof},
+};
 use std::{
     collections::BTreeMap,
     sync::{
@@ -25,6 +28,12 @@ pub enum Observed {
     SessionResumed(Jid),
     /// A login failed, with the user name that was given, if any.
     LoginFailed(Option<String>),
+    /// A remote domain has proved itself and may send to one of ours.
+    RemoteAdmitted(Pair, Proof),
+    /// One of our domains may send to a remote one.
+    RemoteAuthorized(Pair, Proof),
+    /// A remote domain could not be reached, or a stream with it failed: the domain, "?" if it is not known, and why.
+    RemoteFailed(String, String),
 }
 
 /// What has been counted since the start.
@@ -39,6 +48,12 @@ pub struct Stats {
     pub failures: u64,
     /// Sessions resumed (XEP-0198).
     pub resumed: u64,
+    /// Pairs of domains whose remote end was admitted.
+    pub admitted: u64,
+    /// Pairs of domains for which a remote server accepts us.
+    pub authorized: u64,
+    /// Streams with other servers that failed.
+    pub failed_streams: u64,
     /// Events that an observer's queue had no room for.
     pub unobserved: u64,
     /// Stanzas dropped, by reason.
@@ -51,6 +66,9 @@ pub(crate) struct Counters {
     pub(crate) logins: AtomicU64,
     pub(crate) failures: AtomicU64,
     pub(crate) resumed: AtomicU64,
+    pub(crate) admitted: AtomicU64,
+    pub(crate) authorized: AtomicU64,
+    pub(crate) failed_streams: AtomicU64,
     unobserved: AtomicU64,
     dropped: Mutex<BTreeMap<&'static str, u64>>,
     pub(crate) observers: Vec<mpsc::Sender<Observed>>,
@@ -85,6 +103,9 @@ impl Counters {
             logins: read(&self.logins),
             failures: read(&self.failures),
             resumed: read(&self.resumed),
+            admitted: read(&self.admitted),
+            authorized: read(&self.authorized),
+            failed_streams: read(&self.failed_streams),
             unobserved: read(&self.unobserved),
             dropped: self.dropped.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).clone(),
         }

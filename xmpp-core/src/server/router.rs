@@ -16,6 +16,7 @@ use crate::{
     stream::{
         StreamCondition, StreamError,
         management::{self, Ack, Enable, Failed},
+        s2s::Arrived,
     },
     xml::{ElementRef, Stanza, Writer, ns},
 };
@@ -188,6 +189,22 @@ impl Server {
         if known { Ok(()) } else { Err(otherwise) }
     }
 
+    /// Takes a stanza from another server, whose addresses have been judged. What clients' stanzas pass on their way is
+    /// not for it; it enters the route at [`Stage::Locate`].
+    pub(super) fn receive_from_server(&self, arrived: Arrived) -> Option<Box<Pending>> {
+        let Arrived { stanza, from, to } = arrived;
+        // Inside the server all stanzas have one content namespace, and their addresses are prepared.
+        let stanza = stanza.rewrite(ns::CLIENT).from(Some(from.as_str())).to(Some(to.as_str())).to_stanza();
+        let kind = stanza_kind(stanza.root(), ns::CLIENT).ok()?;
+        let checked = if kind == StanzaKind::Iq { check_iq(stanza.root()) } else { Ok(()) };
+        let envelope = Envelope { stanza, kind, from, to: Some(to), sender: None };
+        if let Err(error) = checked {
+            self.reject(&envelope, &error);
+            return None;
+        }
+        self.run(envelope, self.inner().locate)
+    }
+
     /// Sends a stanza in the name of the server, of a service, or of a local account. It enters the route at
     /// [`Stage::Outgoing`]; `from` and `to` must be set.
     pub fn send(&self, from: Jid, to: Jid, stanza: Stanza) {
@@ -354,9 +371,16 @@ impl Server {
         vec![
             Station::new("core:services", Stage::Services, Kinds::IQ, services),
             Station::new("core:locate", Stage::Locate, Kinds::ALL, locate),
+            Station::new("core:answers", Stage::Deliver, Kinds::IQ, answers).before("core:deliver"),
             Station::new("core:deliver", Stage::Deliver, Kinds::ALL, deliver),
         ]
     }
+}
+
+/// Requests from elsewhere meet the same handlers, but behind what stands on behalf of the recipient: whom he has blocked
+/// learns nothing from them.
+fn answers(envelope: &mut Envelope, server: &Server) -> Decision {
+    if envelope.sender.is_some() { Verdict::Continue.into() } else { services(envelope, server) }
 }
 
 /// XEP-0198 §6.
@@ -411,9 +435,10 @@ fn negotiated(envelope: &Envelope, target: Target) -> Option<Verdict> {
 
 fn locate(envelope: &mut Envelope, server: &Server) -> Verdict {
     match &envelope.to {
-        Some(to) if !server.hosts(to.domain()) => {
-            Verdict::Reject(StanzaError::remote_server_not_found().with_text("this server does not federate"))
-        }
+        Some(to) if !server.hosts(to.domain()) => match &server.inner().federation {
+            Some(federator) => federator.dispatch(server, envelope),
+            None => Verdict::Reject(StanzaError::remote_server_not_found().with_text("this server does not federate")),
+        },
         _ => Verdict::Continue,
     }
 }

@@ -229,6 +229,16 @@ pub struct Acceptor {
 /// A source of unguessable tokens.
 pub struct Entropy(Box<dyn FnMut() -> String + Send>);
 
+impl Entropy {
+    pub(super) fn new(entropy: impl FnMut() -> String + Send + 'static) -> Entropy {
+        Entropy(Box::new(entropy))
+    }
+
+    pub(super) fn token(&mut self) -> String {
+        (self.0)()
+    }
+}
+
 impl std::fmt::Debug for Entropy {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Entropy")

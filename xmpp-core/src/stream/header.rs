@@ -35,6 +35,10 @@ impl Header<'_> {
     fn write_with(&self, version: &[u8], out: &mut Vec<u8>) {
         out.extend_from_slice(b"<?xml version='1.0'?><stream:stream xmlns='");
         out.extend_from_slice(self.content_ns.as_bytes());
+        if self.content_ns == ns::SERVER {
+            // How a server says that it knows dialback, and the prefix of what it says by it (XEP-0220 §2.4).
+            out.extend_from_slice(b"' xmlns:db='jabber:server:dialback");
+        }
         out.extend_from_slice(b"' xmlns:stream='http://etherx.jabber.org/streams'");
         out.extend_from_slice(version);
         for (name, value) in [("from", self.from), ("to", self.to), ("id", self.id), ("xml:lang", self.lang)] {

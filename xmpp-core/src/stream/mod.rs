@@ -1,7 +1,8 @@
 //! The negotiation of a stream (RFC 6120 §4 to §7), both roles, as state machines without I/O.
 //!
 //! [`Initiator`] is the client's end, [`Acceptor`] the server's; [`ComponentInitiator`] and [`ComponentAcceptor`] are the
-//! ends of a component's stream (XEP-0114). A driver feeds them scanner events and carries out
+//! ends of a component's stream (XEP-0114), and [`s2s`] has those of streams between servers. A driver feeds them scanner
+//! events and carries out
 //! the [`Step`]s or [`Task`]s they ask for, in order. Neither owns a socket, a clock or a source of randomness.
 
 mod acceptor;
@@ -14,6 +15,7 @@ mod header;
 mod initiator;
 mod limits;
 pub mod management;
+pub mod s2s;
 mod sasl2;
 mod sasl_xml;
 mod tokens;

@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use rustls::client::Resumption;
+use rustls::client::danger::ServerCertVerifier;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
 use tokio_rustls::TlsConnector;
 
-use super::verify::{DomainVerifier, Trust};
-use super::{BUFFER_LIMIT, CertificateKey, CertificateProblem, TLS13, TlsError, problem, provider};
+use super::verify::{DomainVerifier, JudgedLater, Trust};
+use super::{BUFFER_LIMIT, CertificateKey, CertificateProblem, ServerTls, TLS13, TlsError, problem, provider};
 use crate::net::transport::{Raw, SecureClient, Transport};
 use crate::net::{Service, ascii_domain};
 
@@ -54,6 +55,7 @@ pub struct ClientTlsBuilder {
     service: Service,
     identity: Option<CertificateKey>,
     versions: &'static [&'static SupportedProtocolVersion],
+    judged_later: bool,
 }
 
 impl ClientTls {
@@ -71,7 +73,17 @@ impl ClientTls {
             service: Service::Client,
             identity: None,
             versions: rustls::ALL_VERSIONS,
+            judged_later: false,
         }
+    }
+
+    /// The same, but showing the certificate that `own` serves for `domain`. Nothing is resumed: a session belongs to who
+    /// began it.
+    pub(crate) fn shown_as(&self, own: &ServerTls, domain: &str) -> ClientTls {
+        let mut config = self.connector.0.config().as_ref().clone();
+        config.client_auth_cert_resolver = own.identity(domain);
+        config.resumption = Resumption::disabled();
+        ClientTls { connector: Connector(TlsConnector::from(Arc::new(config))), verifier: self.verifier.clone() }
     }
 
     /// The service that this is for.
@@ -160,6 +172,14 @@ impl ClientTlsBuilder {
         self
     }
 
+    /// Lets a handshake succeed whatever the certificate says; [`verify`](ClientTls::verify) judges it all the same. For
+    /// servers that may prove themselves by dialback instead, and for nothing else.
+    #[cfg(feature = "server")]
+    pub(crate) fn judged_later(mut self) -> ClientTlsBuilder {
+        self.judged_later = true;
+        self
+    }
+
     /// Refuses TLS 1.2.
     #[must_use]
     pub fn only_tls13(mut self) -> ClientTlsBuilder {
@@ -182,7 +202,8 @@ impl ClientTlsBuilder {
             if self.platform_roots {
                 roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
             }
-            if roots.is_empty() {
+            // Who is judged later is judged by nobody then, and left with dialback.
+            if roots.is_empty() && !self.judged_later {
                 return Err(TlsError::Configuration(
                     "no trusted authorities: the platform has none, and none were added".to_owned(),
                 ));
@@ -193,11 +214,15 @@ impl ClientTlsBuilder {
         };
         let algorithms = provider.signature_verification_algorithms;
         let verifier = Arc::new(DomainVerifier { trust, service: self.service, algorithms });
+        let at_handshake: Arc<dyn ServerCertVerifier> = match self.judged_later {
+            true => Arc::new(JudgedLater(algorithms)),
+            false => verifier.clone(),
+        };
         let builder = ClientConfig::builder_with_provider(provider)
             .with_protocol_versions(self.versions)
             .map_err(TlsError::configuration)?
             .dangerous()
-            .with_custom_certificate_verifier(verifier.clone());
+            .with_custom_certificate_verifier(at_handshake);
         let mut config = match self.identity {
             Some(CertificateKey { chain, key }) => {
                 builder.with_client_auth_cert(chain, key).map_err(TlsError::configuration)?

@@ -102,11 +102,15 @@ struct Certificates {
 #[derive(Debug)]
 struct Served {
     starttls: Arc<ServerConfig>,
+    /// As `starttls`, but other servers are always asked for their certificate.
+    starttls_server: Arc<ServerConfig>,
     #[cfg(feature = "http")]
     http: Arc<ServerConfig>,
     direct_client: Arc<ServerConfig>,
     direct_server: Arc<ServerConfig>,
     end_point: Option<Arc<[u8]>>,
+    /// For connections that we begin ourselves.
+    identity: Arc<SingleCertAndKey>,
 }
 
 /// Settings for a [`ServerTls`].
@@ -143,11 +147,17 @@ impl ServerTls {
         certificates.by_domain.get(&name).or_else(wildcard).unwrap_or(&certificates.default).clone()
     }
 
-    pub(crate) async fn accept(&self, raw: Raw, direct: Option<Service>) -> Result<Transport, TlsError> {
-        let choose = |served: &Served| match direct {
-            None => served.starttls.clone(),
-            Some(Service::Client) => served.direct_client.clone(),
-            Some(Service::Server) => served.direct_server.clone(),
+    /// What to show as the initiator in the name of `domain`.
+    pub(super) fn identity(&self, domain: &str) -> Arc<SingleCertAndKey> {
+        self.choose(ascii_domain(domain).as_deref()).identity.clone()
+    }
+
+    pub(crate) async fn accept(&self, raw: Raw, service: Service, direct: bool) -> Result<Transport, TlsError> {
+        let choose = |served: &Served| match (service, direct) {
+            (Service::Client, false) => served.starttls.clone(),
+            (Service::Server, false) => served.starttls_server.clone(),
+            (Service::Client, true) => served.direct_client.clone(),
+            (Service::Server, true) => served.direct_server.clone(),
         };
         self.shake_hands(raw, choose).await
     }
@@ -192,7 +202,7 @@ impl ServerTlsBuilder {
     }
 
     /// Asks initiators for a certificate, but doesn't insist nor judge: see
-    /// [`Transport::verify_peer`](crate::net::Transport::verify_peer). For connections from other servers.
+    /// [`Transport::verify_peer`](crate::net::Transport::verify_peer). Other servers are asked in any case.
     #[must_use]
     pub fn request_peer_certificate(mut self) -> ServerTlsBuilder {
         self.ask_peer = true;
@@ -237,31 +247,38 @@ impl Served {
         let end_point = end_point(own).map(Arc::from);
         let certified =
             CertifiedKey::from_der(certificate.chain, certificate.key, &provider).map_err(TlsError::configuration)?;
-        let algorithms = provider.signature_verification_algorithms;
-        let builder = ServerConfig::builder_with_provider(provider)
-            .with_protocol_versions(versions)
-            .map_err(TlsError::configuration)?;
-        let builder = if ask_peer {
-            builder.with_client_cert_verifier(Arc::new(AskForCertificate(algorithms)))
-        } else {
-            builder.with_no_client_auth()
+        let identity = Arc::new(SingleCertAndKey::from(certified));
+        let config = |ask: bool| -> Result<ServerConfig, TlsError> {
+            let algorithms = provider.signature_verification_algorithms;
+            let builder = ServerConfig::builder_with_provider(provider.clone())
+                .with_protocol_versions(versions)
+                .map_err(TlsError::configuration)?;
+            let builder = if ask {
+                builder.with_client_cert_verifier(Arc::new(AskForCertificate(algorithms)))
+            } else {
+                builder.with_no_client_auth()
+            };
+            let mut config = builder.with_cert_resolver(identity.clone());
+            config.require_ems = true;
+            config.session_storage = Arc::new(NoServerSessionStorage {});
+            config.send_tls13_tickets = 0;
+            Ok(config)
         };
-        let mut config = builder.with_cert_resolver(Arc::new(SingleCertAndKey::from(certified)));
-        config.require_ems = true;
-        config.session_storage = Arc::new(NoServerSessionStorage {});
-        config.send_tls13_tickets = 0;
-        let with_alpn = |protocol: &str| {
+        let (clients, servers) = (config(ask_peer)?, config(true)?);
+        let with_alpn = |config: &ServerConfig, protocol: &str| {
             let mut config = config.clone();
             config.alpn_protocols = vec![protocol.as_bytes().to_vec()];
             Arc::new(config)
         };
         Ok(Served {
-            direct_client: with_alpn(Service::Client.name()),
-            direct_server: with_alpn(Service::Server.name()),
+            direct_client: with_alpn(&clients, Service::Client.name()),
+            direct_server: with_alpn(&servers, Service::Server.name()),
             #[cfg(feature = "http")]
-            http: with_alpn("http/1.1"),
-            starttls: Arc::new(config),
+            http: with_alpn(&clients, "http/1.1"),
+            starttls: Arc::new(clients),
+            starttls_server: Arc::new(servers),
             end_point,
+            identity,
         })
     }
 }

@@ -1,0 +1,115 @@
+#!/usr/bin/env python3
+"""Two slixmpp users of two servers that federate: messages, pings and presence both ways.
+
+The environment names them: OURS and THEIRS are domains, OURS_PORT and THEIRS_PORT where clients connect, USER1 and
+PASSWORD1 an account at both. NAME goes into the names of the checks. Certificates are not looked at: they are the
+servers' business here. One line a check, `ok NAME` or `FAIL NAME why`; non-zero exit if any failed.
+"""
+import asyncio
+import os
+import ssl
+import sys
+
+import slixmpp
+
+ENV = os.environ
+TIMEOUT = 30
+FAILED = 0
+
+
+class User(slixmpp.ClientXMPP):
+    def __init__(self, domain, port):
+        super().__init__(f"{ENV['USER1']}@{domain}/here", ENV["PASSWORD1"])
+        self.place = ("127.0.0.1", int(port))
+        self.ssl_context = ssl.create_default_context()
+        self.ssl_context.check_hostname = False
+        self.ssl_context.verify_mode = ssl.CERT_NONE
+        self.enable_direct_tls = False
+        for plugin in ("xep_0030", "xep_0199"):
+            self.register_plugin(plugin)
+        self.online = asyncio.get_running_loop().create_future()
+        self.messages, self.presences = asyncio.Queue(), asyncio.Queue()
+        self.add_event_handler("session_start", self.started)
+        for event in ("message", "message_error"):
+            self.add_event_handler(event, self.messages.put_nowait)
+        for event in ("presence_available", "presence_subscribe"):
+            self.add_event_handler(event, self.presences.put_nowait)
+        self.add_event_handler("failed_all_auth", lambda _: self.online.set_exception(RuntimeError("login refused")))
+
+    def started(self, _):
+        self.send_presence()
+        if not self.online.done():
+            self.online.set_result(None)
+
+    async def login(self):
+        self.connect(*self.place)
+        await asyncio.wait_for(self.online, TIMEOUT)
+
+
+async def check(name, work):
+    global FAILED
+    try:
+        await asyncio.wait_for(work, TIMEOUT)
+        print("ok", ENV["NAME"], name, flush=True)
+    except Exception as error:  # any failure of a check is that check's FAIL line
+        FAILED += 1
+        print("FAIL", ENV["NAME"], name, " ".join(repr(error).split()), flush=True)
+
+
+async def say(sender, recipient, text):
+    sender.send_message(mto=recipient.boundjid.full, mbody=text, mtype="chat")
+    while True:
+        got = await recipient.messages.get()
+        if got["body"] == text and got["type"] == "chat":
+            assert got["from"] == sender.boundjid.full, got
+            return
+        assert got["type"] != "error", got
+
+
+async def say_many(sender, recipient):
+    texts = [f"{number} <&> é 🙌" for number in range(50)]
+    for text in texts:
+        sender.send_message(mto=recipient.boundjid.full, mbody=text, mtype="chat")
+    assert [(await recipient.messages.get())["body"] for _ in texts] == texts
+
+
+async def directed(sender, recipient):
+    sender.send_presence(pto=recipient.boundjid.full, pstatus="directed")
+    while True:
+        got = await recipient.presences.get()
+        if got["from"] == sender.boundjid.full and got["status"] == "directed":
+            return
+
+
+async def nowhere(sender):
+    sender.send_message(mto="nobody@nowhere.test", mbody="lost", mtype="chat")
+    while True:
+        got = await sender.messages.get()
+        if got["type"] == "error":
+            assert got["error"]["condition"].startswith("remote-server-"), got
+            return
+
+
+async def main():
+    ours, theirs = User(ENV["OURS"], ENV["OURS_PORT"]), User(ENV["THEIRS"], ENV["THEIRS_PORT"])
+    await check("login at ours", ours.login())
+    await check("login at theirs", theirs.login())
+    if not FAILED:
+        ways = [("to theirs", ours, theirs), ("to ours", theirs, ours)]
+        if ENV.get("BEGIN") == "theirs":
+            ways.reverse()
+        for way, sender, recipient in ways:
+            await check(f"message {way}", say(sender, recipient, f"hello {way}"))
+        for way, sender, recipient in ways:
+            await check(f"50 messages in order {way}", say_many(sender, recipient))
+            await check(f"ping the server {way}", sender.plugin["xep_0199"].ping(jid=recipient.boundjid.domain, timeout=TIMEOUT))
+            await check(f"ping the user {way}", sender.plugin["xep_0199"].ping(jid=recipient.boundjid.full, timeout=TIMEOUT))
+            await check(f"presence {way}", directed(sender, recipient))
+        await check("a domain that is not there", nowhere(ours))
+    for user in (ours, theirs):
+        await user.disconnect()
+    sys.exit(FAILED != 0)
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

@@ -1,0 +1,93 @@
+//! Bounds of federation.
+
+use crate::{stream::s2s::S2sLimits, xml::XmlLimits};
+use std::time::Duration;
+
+/// What other servers may make this one spend, and what is spent on them.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct FederationLimits {
+    /// What the scanner accepts before a domain is authenticated.
+    pub unauthenticated: XmlLimits,
+    /// What the scanner accepts after that: 512 KiB, as what a server relays grows by its addresses.
+    pub authenticated: XmlLimits,
+    /// Pairs of domains, pending verifications and unauthenticated bytes of one stream.
+    pub streams: S2sLimits,
+    /// Time for each phase of the negotiation: header, TLS, features. 30 seconds; four times as long may a connection
+    /// stay on which no domain is authenticated.
+    pub phase: Duration,
+    /// Time for the verification of a dialback key, with all that it takes to reach the authoritative server. 30 seconds.
+    pub verification: Duration,
+    /// Connections from other servers. 10,000.
+    pub incoming: usize,
+    /// Connections from one address on which no domain is authenticated yet. 50.
+    pub unauthenticated_per_ip: usize,
+    /// Streams to other servers. 10,000.
+    pub outgoing: usize,
+    /// Look-ups and connections under way at once. 200.
+    pub connecting: usize,
+    /// Pairs of domains known at once, whether they work or not. 50,000.
+    pub pairs: usize,
+    /// Stanzas that wait for one pair's stream. 1,000.
+    pub queue_stanzas: usize,
+    /// Bytes that wait for one pair's stream. 1 MiB.
+    pub queue_bytes: usize,
+    /// Bytes that wait for streams in all. 64 MiB.
+    pub total_queue_bytes: usize,
+    /// Time that a stanza waits for a stream before it is returned with `remote-server-timeout`. 60 seconds.
+    pub queue_time: Duration,
+    /// Bytes that wait to be written to one stream; more are returned with `remote-server-timeout`. 8 MiB.
+    pub outbox_bytes: usize,
+    /// Sustained bytes a second read from one stream. 8 MiB.
+    pub bytes_per_second: u32,
+    /// Bytes that may come at once above that. 32 MiB.
+    pub burst_bytes: u32,
+    /// Handlers of iqs at work for one stream; more hold the stream up. 64.
+    pub handlers: usize,
+    /// Silence of ours after which white space is sent, so that a dead connection is found (RFC 6120 §4.6.1). 4 minutes.
+    pub keepalive: Duration,
+    /// Time in which a peer must take something of what is being written to it. 60 seconds.
+    pub stall: Duration,
+    /// Time without a stanza after which a stream is closed; twice as long for those that others opened. 10 minutes.
+    pub idle: Duration,
+    /// How long a domain that could not be reached, or refused us, is left alone: at first 5 seconds, doubled with each
+    /// failure up to `retry_max`.
+    pub retry_min: Duration,
+    /// See `retry_min`. 10 minutes.
+    pub retry_max: Duration,
+    /// Time a closing stream waits for the peer. 5 seconds.
+    pub closing: Duration,
+}
+
+impl Default for FederationLimits {
+    fn default() -> Self {
+        let mut authenticated = XmlLimits::authenticated();
+        authenticated.stanza_bytes = 512 << 10;
+        FederationLimits {
+            unauthenticated: XmlLimits::unauthenticated(),
+            authenticated,
+            streams: S2sLimits::default(),
+            phase: Duration::from_secs(30),
+            verification: Duration::from_secs(30),
+            incoming: 10_000,
+            unauthenticated_per_ip: 50,
+            outgoing: 10_000,
+            connecting: 200,
+            pairs: 50_000,
+            queue_stanzas: 1000,
+            queue_bytes: 1 << 20,
+            total_queue_bytes: 64 << 20,
+            queue_time: Duration::from_secs(60),
+            outbox_bytes: 8 << 20,
+            bytes_per_second: 8 << 20,
+            burst_bytes: 32 << 20,
+            handlers: 64,
+            keepalive: Duration::from_secs(240),
+            stall: Duration::from_secs(60),
+            idle: Duration::from_secs(600),
+            retry_min: Duration::from_secs(5),
+            retry_max: Duration::from_secs(600),
+            closing: Duration::from_secs(5),
+        }
+    }
+}

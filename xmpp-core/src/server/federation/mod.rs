@@ -1,0 +1,248 @@
+//! Federation: streams to and from other servers (RFC 6120, XEP-0220, XEP-0178, XEP-0288, XEP-0368).
+//!
+//! What decides about one stream is [`stream::s2s`](crate::stream::s2s). Here are the table that knows which stream
+//! serves which pair of domains ([`table`]), the opening of new ones ([`open`]), the driver of one ([`link`]) and the
+//! listeners ([`listen`]).
+
+mod io;
+mod limits;
+mod link;
+mod listen;
+mod open;
+mod outlet;
+mod table;
+
+pub use limits::FederationLimits;
+
+use super::{Envelope, Server, Verdict, listener::Newcomers};
+use crate::{
+    net::{ClientTls, ConnectOptions, Resolver, Service, TlsError, tls::ClientTlsBuilder},
+    stanza::StanzaError,
+    stream::s2s::{DialbackSecret, Pair, Policies, Policy, S2sConfig},
+};
+use std::{collections::HashSet, sync::Arc};
+use table::{Sent, Table};
+use tokio::sync::Semaphore;
+
+/// How a server federates: [`ServerBuilder::federation`](super::ServerBuilder::federation).
+///
+/// ```no_run
+/// use xmpp_core::{
+///     net::{ServerTls, tls::CertificateKey},
+///     server::{Federation, MemoryAccounts, Server},
+///     stream::s2s::Policy,
+/// };
+///
+/// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+/// let tls = ServerTls::single(CertificateKey::from_pem_files("example.org.crt", "example.org.key")?)?;
+/// let federation = Federation::new()
+///     .policy(Policy::default().require_valid_certificate(true))
+///     .domain_policy("old.example", Policy::default())
+///     .domain_policy("spam.example", Policy::default().block(true));
+/// let server = Server::builder("example.org")
+///     .accounts(MemoryAccounts::new())
+///     .tls(tls)
+///     .federation(federation)
+///     .build()?;
+/// server.listen_servers("[::]:5269".parse()?).await?;
+/// # Ok(()) }
+/// ```
+pub struct Federation {
+    resolver: Option<Arc<dyn Resolver>>,
+    tls: ClientTlsBuilder,
+    policies: Policies,
+    limits: FederationLimits,
+    connect: ConnectOptions,
+    bidi: bool,
+    secret: Option<DialbackSecret>,
+}
+
+impl std::fmt::Debug for Federation {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Federation").field("policies", &self.policies).finish_non_exhaustive()
+    }
+}
+
+impl Default for Federation {
+    fn default() -> Self {
+        Federation {
+            resolver: None,
+            tls: ClientTls::builder(),
+            policies: Policies::default(),
+            limits: FederationLimits::default(),
+            connect: ConnectOptions { public_only: true, ..ConnectOptions::default() },
+            bidi: true,
+            secret: None,
+        }
+    }
+}
+
+impl Federation {
+    /// With everybody, over TLS, by certificate or dialback; with addresses of public hosts only.
+    pub fn new() -> Federation {
+        Federation::default()
+    }
+
+    /// Where to look domains up, instead of the machine's name servers.
+    #[must_use]
+    pub fn resolver(mut self, resolver: impl Resolver + 'static) -> Federation {
+        self.resolver = Some(Arc::new(resolver));
+        self
+    }
+
+    /// Whom to trust with certificates of other servers, instead of the platform's authorities. What is shown to them is
+    /// the certificate that the server has for the domain in whose name it speaks.
+    #[must_use]
+    pub fn tls(mut self, tls: ClientTlsBuilder) -> Federation {
+        self.tls = tls;
+        self
+    }
+
+    /// What is asked of every domain that has no policy of its own.
+    #[must_use]
+    pub fn policy(mut self, policy: Policy) -> Federation {
+        self.policies.set_default(policy);
+        self
+    }
+
+    /// What is asked of one domain; `*.example.org` stands for all below `example.org`.
+    #[must_use]
+    pub fn domain_policy(mut self, domain: &str, policy: Policy) -> Federation {
+        let (wildcard, name) = match domain.strip_prefix("*.") {
+            Some(name) => ("*.", name),
+            None => ("", domain),
+        };
+        let name = crate::jid::Jid::new(name).map_or_else(|_| name.to_owned(), |jid| jid.domain().to_owned());
+        self.policies.set(format!("{wildcard}{name}"), policy);
+        self
+    }
+
+    /// Other bounds.
+    #[must_use]
+    pub fn limits(mut self, limits: FederationLimits) -> Federation {
+        self.limits = limits;
+        self
+    }
+
+    /// Connects to addresses inside private networks too. Any domain that a user or a stranger names can then lead a
+    /// connection there: for closed networks and tests.
+    #[must_use]
+    pub fn private_addresses(mut self) -> Federation {
+        self.connect.public_only = false;
+        self
+    }
+
+    /// Uses a stream for each direction, even with servers that could do with one (XEP-0288).
+    #[must_use]
+    pub fn one_way_streams(mut self) -> Federation {
+        self.bidi = false;
+        self
+    }
+
+    /// What dialback keys are made of, to be shared by all machines that serve the same domains. Unless it is given it
+    /// follows from [`ServerBuilder::secret`](super::ServerBuilder::secret).
+    #[must_use]
+    pub fn secret(mut self, secret: &[u8]) -> Federation {
+        self.secret = Some(DialbackSecret::new(secret));
+        self
+    }
+
+    pub(super) fn build(
+        self,
+        domains: HashSet<String>,
+        has_certificate: bool,
+        secret: &[u8; 32],
+    ) -> Result<Federator, TlsError> {
+        let resolver = match self.resolver {
+            Some(resolver) => resolver,
+            None => default_resolver()?,
+        };
+        let secret = self.secret.unwrap_or_else(|| {
+            let mut own = b"dialback ".to_vec();
+            own.extend_from_slice(secret);
+            DialbackSecret::new(&own)
+        });
+        let mut s2s = S2sConfig::new(secret, Arc::new(move |domain: &str| domains.contains(domain)));
+        s2s.policies = Arc::new(self.policies);
+        s2s.tls = has_certificate;
+        s2s.bidi = self.bidi;
+        s2s.limits = self.limits.streams;
+        Ok(Federator {
+            s2s,
+            resolver,
+            tls: self.tls.service(Service::Server).judged_later().build()?,
+            connect: self.connect,
+            table: Table::new(&self.limits),
+            connecting: Arc::new(Semaphore::new(self.limits.connecting)),
+            outgoing: Arc::new(Semaphore::new(self.limits.outgoing)),
+            incoming: Arc::new(Semaphore::new(self.limits.incoming)),
+            newcomers: Newcomers::default(),
+            limits: self.limits,
+        })
+    }
+}
+
+#[cfg(feature = "dns")]
+fn default_resolver() -> Result<Arc<dyn Resolver>, TlsError> {
+    let system = crate::net::SystemResolver::new();
+    Ok(Arc::new(system.map_err(|error| TlsError::Configuration(format!("name servers: {error}")))?))
+}
+
+#[cfg(not(feature = "dns"))]
+fn default_resolver() -> Result<Arc<dyn Resolver>, TlsError> {
+    Err(TlsError::Configuration("federation needs a resolver, or the feature `dns`".to_owned()))
+}
+
+/// What a federating server holds for it.
+pub(crate) struct Federator {
+    s2s: S2sConfig,
+    resolver: Arc<dyn Resolver>,
+    tls: ClientTls,
+    connect: ConnectOptions,
+    limits: FederationLimits,
+    table: Table,
+    /// Look-ups and connections that may still be begun.
+    connecting: Arc<Semaphore>,
+    /// Streams that may still be opened.
+    outgoing: Arc<Semaphore>,
+    /// Connections that may still be accepted.
+    incoming: Arc<Semaphore>,
+    newcomers: Newcomers,
+}
+
+impl Federator {
+    /// Sends a stanza to a remote domain, or says why that cannot be.
+    pub(super) fn dispatch(&self, server: &Server, envelope: &Envelope) -> Verdict {
+        let Some(to) = &envelope.to else { return Verdict::Continue };
+        let local = envelope.from.domain();
+        if !(self.s2s.hosts)(local) {
+            // Nothing is relayed from one remote domain to another.
+            return Verdict::Reject(StanzaError::remote_server_not_found());
+        }
+        if self.s2s.policies.of(to.domain()).block {
+            return Verdict::Reject(
+                StanzaError::policy_violation().with_text("this server does not federate with that domain"),
+            );
+        }
+        let pair = Pair::new(local, to.domain());
+        match self.table.send(&pair, envelope) {
+            Sent::Queued => {}
+            Sent::First => open::lane(server, pair),
+            Sent::Refused(error) => return Verdict::Reject(error),
+        }
+        Verdict::Handled
+    }
+}
+
+impl Server {
+    /// Gives a stanza back to its sender here, when the stream that had it is gone.
+    fn bounce_remote(&self, envelope: &Envelope, error: &StanzaError) {
+        self.inner().stats.dropped("not taken by a remote server");
+        self.reject(envelope, error);
+    }
+
+    /// What federation there is. Only called from where there is one.
+    fn federator(&self) -> Option<&Federator> {
+        self.inner().federation.as_ref()
+    }
+}

@@ -1,0 +1,657 @@
+//! Servers that federate over loopback, with one another and with peers spoken by hand.
+#![cfg(all(feature = "server", feature = "client"))]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::field_reassign_with_default, missing_docs)]
+
+mod support;
+
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
+use std::{
+    collections::HashMap,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+use support::*;
+use tokio::{net::TcpListener, sync::mpsc, time::timeout};
+use xmpp_core::{
+    net::{ClientTls, ResolveError, ResolveFuture, Resolver, ServerTls, SrvRecord, tls::CertificateKey},
+    server::{Federation, FederationLimits, Observed, Server, ServerRegistrar},
+    stream::s2s::{DialbackSecret, Pair, Policy, Proof},
+};
+
+type Ca = CertifiedIssuer<'static, KeyPair>;
+
+/// A DNS that learns where servers listen after they do.
+#[derive(Clone, Default)]
+struct Zone(Arc<Mutex<HashMap<String, Vec<SrvRecord>>>>);
+
+impl Zone {
+    fn enter(&self, domain: &str, address: SocketAddr, direct: bool) {
+        let service = if direct { "xmpps-server" } else { "xmpp-server" };
+        let record = SrvRecord::new(0, 0, address.port(), "host.test");
+        self.0.lock().unwrap().insert(format!("_{service}._tcp.{domain}"), vec![record]);
+    }
+}
+
+impl Resolver for Zone {
+    fn srv<'a>(&'a self, name: &'a str) -> ResolveFuture<'a, Vec<SrvRecord>> {
+        let found = self.0.lock().unwrap().get(name).cloned();
+        Box::pin(async move { found.ok_or_else(|| ResolveError::NotFound(name.to_owned())) })
+    }
+
+    fn addresses<'a>(&'a self, host: &'a str) -> ResolveFuture<'a, Vec<IpAddr>> {
+        let found = match host {
+            "host.test" => Ok(vec![Ipv4Addr::LOCALHOST.into()]),
+            _ => Err(ResolveError::NotFound(host.to_owned())),
+        };
+        Box::pin(async move { found })
+    }
+}
+
+fn authority() -> Ca {
+    let mut params = CertificateParams::default();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.distinguished_name.push(DnType::CommonName, "Test Authority");
+    CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap()
+}
+
+/// A certificate for these domains, from the authority or from nobody.
+fn certificate(domains: &[&str], authority: Option<&Ca>) -> CertificateKey {
+    let key = KeyPair::generate().unwrap();
+    let names: Vec<String> = domains.iter().map(|&domain| domain.to_owned()).collect();
+    let params = CertificateParams::new(names).unwrap();
+    let certificate = match authority {
+        Some(authority) => params.signed_by(&key, authority).unwrap(),
+        None => params.self_signed(&key).unwrap(),
+    };
+    CertificateKey::from_pem(certificate.pem().as_bytes(), key.serialize_pem().as_bytes()).unwrap()
+}
+
+/// What the servers of a test share.
+struct World {
+    zone: Zone,
+    authority: Ca,
+}
+
+struct House {
+    server: Server,
+    events: mpsc::Receiver<Observed>,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Certificate {
+    Signed,
+    SelfSigned,
+    Nobodys,
+    None,
+}
+
+impl World {
+    fn new() -> World {
+        World { zone: Zone::default(), authority: authority() }
+    }
+
+    fn federation(&self) -> Federation {
+        let root = self.authority.pem();
+        let tls = ClientTls::builder().only_roots().add_root_pem(root.as_bytes()).unwrap();
+        Federation::new().resolver(self.zone.clone()).private_addresses().tls(tls)
+    }
+
+    /// A server of these domains that others find.
+    async fn house(&self, domains: &[&str], with: Certificate, federation: Federation) -> House {
+        let house = self.deaf_house(domains, with, federation);
+        let address = house.server.listen_servers("127.0.0.1:0".parse().unwrap()).await.unwrap();
+        domains.iter().for_each(|domain| self.zone.enter(domain, address, false));
+        house
+    }
+
+    /// A server that nobody can connect to.
+    fn deaf_house(&self, domains: &[&str], with: Certificate, federation: Federation) -> House {
+        let mut events = None;
+        let mut builder = Server::builder(domains[0]).accounts(Table).federation(federation);
+        for domain in &domains[1..] {
+            builder = builder.domain(domain);
+        }
+        builder = builder.with(|r: &mut ServerRegistrar| events = Some(r.observe(256)));
+        let made = match with {
+            Certificate::Signed => Some(certificate(domains, Some(&self.authority))),
+            Certificate::SelfSigned => Some(certificate(domains, None)),
+            Certificate::Nobodys => Some(certificate(&["nobody.example"], Some(&self.authority))),
+            Certificate::None => None,
+        };
+        if let Some(made) = made {
+            builder = builder.tls(ServerTls::single(made).unwrap());
+        }
+        House { server: builder.build().unwrap(), events: events.unwrap() }
+    }
+}
+
+impl House {
+    async fn user(&self, jid: &str) -> Raw {
+        Raw::session(&self.server, jid).await
+    }
+
+    /// Waits until this server may send from its domain to that one, and says by which proof.
+    async fn authorized(&mut self, local: &str, remote: &str) -> Proof {
+        loop {
+            let event = timeout(PATIENCE, self.events.recv()).await.unwrap().unwrap();
+            if let Observed::RemoteAuthorized(pair, proof) = event
+                && pair == Pair::new(local, remote)
+            {
+                return proof;
+            }
+        }
+    }
+}
+
+fn message(to: &str, body: &str) -> String {
+    format!("<message to='{to}' type='chat' id='{body}'><body>{body}</body></message>")
+}
+
+const ROMEO: &str = "romeo@montague.example/orchard";
+const JULIET: &str = "juliet@capulet.example/balcony";
+
+/// A few words each way, and a ping to the other's server.
+async fn talk(romeo: &mut Raw, juliet: &mut Raw) {
+    romeo.send(&message(JULIET, "one")).await;
+    let heard = juliet.until("</message>").await;
+    assert!(heard.contains(&format!("from='{ROMEO}'")) && heard.contains("<body>one</body>"), "{heard}");
+    juliet.send(&message(ROMEO, "two")).await;
+    let heard = romeo.until("</message>").await;
+    assert!(heard.contains(&format!("from='{JULIET}'")) && heard.contains("<body>two</body>"), "{heard}");
+    romeo.send("<iq type='get' to='capulet.example' id='p'><ping xmlns='urn:xmpp:ping'/></iq>").await;
+    let answer = romeo.until("/>").await;
+    assert!(answer.contains("from='capulet.example'") && answer.contains("type='result'"), "{answer}");
+    romeo.send(&format!("<presence to='{JULIET}'/>")).await;
+    let heard = juliet.until("/>").await;
+    assert!(heard.starts_with("<presence") && heard.contains(ROMEO), "{heard}");
+}
+
+async fn two(world: &World, with: Certificate, bidi: bool) -> (House, House) {
+    let federation = || if bidi { world.federation() } else { world.federation().one_way_streams() };
+    let montague = world.house(&["montague.example"], with, federation()).await;
+    let capulet = world.house(&["capulet.example"], with, federation()).await;
+    (montague, capulet)
+}
+
+#[tokio::test]
+async fn xep0220_two_servers_with_certificates_of_their_own_making() {
+    for bidi in [true, false] {
+        let world = World::new();
+        let (mut montague, mut capulet) = two(&world, Certificate::SelfSigned, bidi).await;
+        let (mut romeo, mut juliet) = (montague.user(ROMEO).await, capulet.user(JULIET).await);
+        talk(&mut romeo, &mut juliet).await;
+        assert_eq!(montague.authorized("montague.example", "capulet.example").await, Proof::Dialback);
+        assert_eq!(capulet.authorized("capulet.example", "montague.example").await, Proof::Dialback);
+        assert_eq!(montague.server.streams_to_servers(), 1);
+        assert_eq!(capulet.server.streams_to_servers(), 1, "at least to verify the key");
+    }
+}
+
+#[tokio::test]
+async fn xep0178_two_servers_with_certificates_of_an_authority() {
+    for bidi in [true, false] {
+        let world = World::new();
+        let (mut montague, mut capulet) = two(&world, Certificate::Signed, bidi).await;
+        let (mut romeo, mut juliet) = (montague.user(ROMEO).await, capulet.user(JULIET).await);
+        talk(&mut romeo, &mut juliet).await;
+        assert_eq!(montague.authorized("montague.example", "capulet.example").await, Proof::External);
+        assert_eq!(capulet.authorized("capulet.example", "montague.example").await, Proof::External);
+        // XEP-0288: the one stream does for both.
+        assert_eq!(capulet.server.streams_to_servers(), usize::from(!bidi));
+    }
+}
+
+#[tokio::test]
+async fn xep0368_direct_tls_between_servers() {
+    let world = World::new();
+    let strict = || world.federation().policy(Policy::default().require_valid_certificate(true));
+    let montague = world.deaf_house(&["montague.example"], Certificate::Signed, strict());
+    let mut capulet = world.deaf_house(&["capulet.example"], Certificate::Signed, strict());
+    for (house, domain) in [(&montague, "montague.example"), (&capulet, "capulet.example")] {
+        let address = house.server.listen_servers_tls("127.0.0.1:0".parse().unwrap()).await.unwrap();
+        world.zone.enter(domain, address, true);
+    }
+    let (mut romeo, mut juliet) = (montague.user(ROMEO).await, capulet.user(JULIET).await);
+    talk(&mut romeo, &mut juliet).await;
+    assert_eq!(capulet.authorized("capulet.example", "montague.example").await, Proof::External);
+}
+
+#[tokio::test]
+async fn both_begin_at_once_and_nothing_is_lost_or_out_of_order() {
+    let world = World::new();
+    let (montague, capulet) = two(&world, Certificate::SelfSigned, true).await;
+    let (mut romeo, mut juliet) = (montague.user(ROMEO).await, capulet.user(JULIET).await);
+    for round in 0..50 {
+        tokio::join!(async { romeo.send(&message(JULIET, &format!("r{round}."))).await }, async {
+            juliet.send(&message(ROMEO, &format!("j{round}."))).await
+        },);
+    }
+    for round in 0..50 {
+        let heard = juliet.until("</message>").await;
+        assert!(heard.contains(&format!("<body>r{round}.</body>")), "{round}: {heard}");
+        let heard = romeo.until("</message>").await;
+        assert!(heard.contains(&format!("<body>j{round}.</body>")), "{round}: {heard}");
+    }
+}
+
+#[tokio::test]
+async fn xep0220_2_6_many_domains_share_a_stream() {
+    for with in [Certificate::Signed, Certificate::SelfSigned] {
+        let world = World::new();
+        let ours = ["montague.example", "chat.montague.example"];
+        let theirs = ["capulet.example", "rooms.capulet.example"];
+        let mut montague = world.house(&ours, with, world.federation().one_way_streams()).await;
+        let capulet = world.house(&theirs, with, world.federation().one_way_streams()).await;
+        let mut users = Vec::new();
+        for domain in theirs {
+            users.push(capulet.user(&format!("juliet@{domain}/x")).await);
+        }
+        for from in ours {
+            let mut romeo = montague.user(&format!("romeo@{from}/x")).await;
+            for (to, juliet) in theirs.iter().zip(&mut users) {
+                romeo.send(&message(&format!("juliet@{to}/x"), from)).await;
+                let heard = juliet.until("</message>").await;
+                assert!(heard.contains(&format!("from='romeo@{from}/x'")), "{heard}");
+                montague.authorized(from, to).await;
+            }
+        }
+        assert_eq!(montague.server.streams_to_servers(), 1, "four pairs, one stream");
+    }
+}
+
+/// Sends a message that comes back, and returns the error.
+async fn bounced(romeo: &mut Raw, to: &str) -> String {
+    romeo.send(&message(to, "lost")).await;
+    let heard = romeo.until("</message>").await;
+    assert!(heard.contains("type='error'") && heard.contains("id='lost'"), "{heard}");
+    assert!(heard.contains(&format!("from='{to}'")), "{heard}");
+    heard
+}
+
+#[tokio::test]
+async fn abuse_a035_a_wrong_certificate_is_refused_where_a_valid_one_is_required() {
+    for with in [Certificate::Nobodys, Certificate::SelfSigned] {
+        let world = World::new();
+        let strict = || world.federation().policy(Policy::default().require_valid_certificate(true));
+        let montague = world.house(&["montague.example"], Certificate::Signed, strict()).await;
+        let capulet = world.house(&["capulet.example"], with, world.federation()).await;
+        let (mut romeo, mut juliet) = (montague.user(ROMEO).await, capulet.user(JULIET).await);
+        let error = bounced(&mut romeo, JULIET).await;
+        assert!(error.contains("<remote-server-timeout") && error.contains("no valid certificate"), "{error}");
+        // In the other direction the certificate is what they show as the initiator.
+        let error = bounced(&mut juliet, ROMEO).await;
+        assert!(error.contains("<remote-server-timeout"), "{error}");
+        assert_eq!(montague.server.stats().admitted, 0);
+    }
+}
+
+#[tokio::test]
+async fn a_policy_of_ones_own_lets_a_domain_in_or_out() {
+    let world = World::new();
+    let strict = world
+        .federation()
+        .policy(Policy::default().require_valid_certificate(true))
+        .domain_policy("Capulet.example", Policy::default())
+        .domain_policy("*.verona.example", Policy::default().block(true));
+    let montague = world.house(&["montague.example"], Certificate::Signed, strict).await;
+    let capulet = world.house(&["capulet.example"], Certificate::SelfSigned, world.federation()).await;
+    let (mut romeo, mut juliet) = (montague.user(ROMEO).await, capulet.user(JULIET).await);
+    talk(&mut romeo, &mut juliet).await;
+    let error = bounced(&mut romeo, "prince@palace.verona.example").await;
+    assert!(error.contains("<policy-violation"), "{error}");
+}
+
+#[tokio::test]
+async fn rfc6120_10_4_a_domain_that_is_not_there_is_not_found() {
+    let world = World::new();
+    let montague = world.house(&["montague.example"], Certificate::Signed, world.federation()).await;
+    let mut romeo = montague.user(ROMEO).await;
+    for _ in 0..2 {
+        let error = bounced(&mut romeo, "juliet@nowhere.example").await;
+        assert!(error.contains("<remote-server-not-found"), "{error}");
+    }
+    // One that exists and does not know the domain.
+    let capulet = world.house(&["capulet.example"], Certificate::Signed, world.federation()).await;
+    let address = capulet.server.listen_servers("127.0.0.1:0".parse().unwrap()).await.unwrap();
+    world.zone.enter("mantua.example", address, false);
+    let error = bounced(&mut romeo, "juliet@mantua.example").await;
+    assert!(error.contains("<remote-server-not-found"), "{error}");
+}
+
+#[tokio::test]
+async fn abuse_a083_nothing_leads_into_the_own_network_unless_permitted() {
+    let world = World::new();
+    let federation = Federation::new().resolver(world.zone.clone());
+    let montague = world.house(&["montague.example"], Certificate::Signed, federation).await;
+    let _capulet = world.house(&["capulet.example"], Certificate::Signed, world.federation()).await;
+    let mut romeo = montague.user(ROMEO).await;
+    for to in ["juliet@capulet.example/x", "juliet@127.0.0.1", "juliet@[::1]"] {
+        let error = bounced(&mut romeo, to).await;
+        assert!(error.contains("<remote-server-not-found"), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn without_federation_there_is_nobody_else() {
+    let server = builder().build().unwrap();
+    assert!(server.listen_servers("127.0.0.1:0".parse().unwrap()).await.is_err());
+    let mut romeo = Raw::session(&server, "romeo@localhost/x").await;
+    assert!(bounced(&mut romeo, JULIET).await.contains("<remote-server-not-found"));
+}
+
+// Peers spoken by hand, without TLS.
+
+const S2S: &str = "<?xml version='1.0'?><stream:stream xmlns='jabber:server' xmlns:db='jabber:server:dialback' \
+                   xmlns:stream='http://etherx.jabber.org/streams' version='1.0'";
+const FEATURES: &str = "<stream:features><dialback xmlns='urn:xmpp:features:dialback'><errors/></dialback>\
+                        </stream:features>";
+const SECRET: &[u8] = b"the Capulets' secret";
+
+fn open_federation(world: &World) -> Federation {
+    world.federation().policy(Policy::default().require_tls(false))
+}
+
+fn quick() -> FederationLimits {
+    let mut limits = FederationLimits::default();
+    limits.queue_time = Duration::from_millis(300);
+    limits.retry_min = Duration::from_millis(1);
+    limits
+}
+
+/// The Capulets' server, as a listener that the test answers for.
+struct Fake {
+    listener: TcpListener,
+    address: SocketAddr,
+}
+
+impl Fake {
+    async fn new(world: &World, domain: &str) -> Fake {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        world.zone.enter(domain, address, false);
+        Fake { listener, address }
+    }
+
+    /// The next connection, up to the features.
+    async fn accept(&self) -> Raw {
+        let (socket, _) = timeout(PATIENCE, self.listener.accept()).await.unwrap().unwrap();
+        let mut peer = Raw::over(socket);
+        let header = peer.until("<stream:stream").await + &peer.until(">").await;
+        assert!(header.contains("xmlns='jabber:server'") && header.contains("from='montague.example'"), "{header}");
+        peer.send(&format!("{S2S} from='capulet.example' to='montague.example' id='s1'>{FEATURES}")).await;
+        peer
+    }
+
+    /// The next connection, on which the Montagues are then authorised.
+    async fn authorize(&self) -> Raw {
+        let mut peer = self.accept().await;
+        let request = peer.until("</db:result>").await;
+        assert!(request.contains("from='montague.example' to='capulet.example'"), "{request}");
+        peer.send("<db:result from='capulet.example' to='montague.example' type='valid'/>").await;
+        peer
+    }
+
+    /// Judges the key that it is asked about.
+    async fn verify(&self, verdict: &str) {
+        let mut peer = self.accept().await;
+        let question = peer.until("</db:verify>").await;
+        let id = question.split("id='").nth(1).unwrap().split('\'').next().unwrap();
+        let answer = format!("<db:verify from='capulet.example' to='montague.example' id='{id}' type='{verdict}'/>");
+        peer.send(&answer).await;
+        // It stays open for what else there may be.
+        tokio::spawn(async move { peer.rest().await });
+    }
+}
+
+/// A connection to the Montagues that says it is the Capulets, with the id of its stream.
+async fn call(montague: &House) -> (Raw, String) {
+    let address = montague.server.listen_servers("127.0.0.1:0".parse().unwrap()).await.unwrap();
+    let mut peer = Raw::tcp(address).await;
+    peer.send(&format!("{S2S} from='capulet.example' to='montague.example'>")).await;
+    let header = peer.until("</stream:features>").await;
+    assert!(header.contains("<errors/>"), "{header}");
+    let id = header.split(" id='").nth(1).unwrap().split('\'').next().unwrap().to_owned();
+    (peer, id)
+}
+
+#[tokio::test]
+async fn abuse_a081_a_forged_key_is_refused_and_a_right_one_accepted() {
+    let world = World::new();
+    let federation = open_federation(&world);
+    let montague = world.house(&["montague.example"], Certificate::None, federation).await;
+    // Here the authoritative server is one of ours, which knows its own keys.
+    let capulet = open_federation(&world).secret(SECRET);
+    let _capulet = world.house(&["capulet.example"], Certificate::None, capulet).await;
+    let (mut peer, id) = call(&montague).await;
+    let right = DialbackSecret::new(SECRET).key("montague.example", "capulet.example", &id);
+    let of_another = DialbackSecret::new(SECRET).key("montague.example", "capulet.example", "another");
+    peer.send(&format!("<db:result from='capulet.example' to='montague.example'>{of_another}</db:result>")).await;
+    let end = peer.ends_with("not-authorized").await;
+    assert!(end.contains("type='invalid'"), "{end}");
+    assert_eq!(montague.server.stats().admitted, 0);
+
+    let (mut peer, id) = call(&montague).await;
+    assert_ne!(right, DialbackSecret::new(SECRET).key("montague.example", "capulet.example", &id), "ids differ");
+    let right = DialbackSecret::new(SECRET).key("montague.example", "capulet.example", &id);
+    peer.send(&format!("<db:result from='capulet.example' to='montague.example'>{right}</db:result>")).await;
+    let answer = peer.until("/>").await;
+    assert!(answer.contains("type='valid'"), "{answer}");
+    let mut romeo = montague.user(ROMEO).await;
+    peer.send(&format!("<message from='{JULIET}' to='{ROMEO}'><body>hi</body></message>")).await;
+    assert!(romeo.until("</message>").await.contains("<body>hi</body>"));
+}
+
+#[tokio::test]
+async fn abuse_a082_a_forged_from_ends_the_stream_and_reaches_nobody() {
+    for (from, to, condition) in [
+        ("prince@verona.example", ROMEO, "invalid-from"),
+        ("mercutio@montague.example", ROMEO, "invalid-from"),
+        (JULIET, "prince@verona.example", "host-unknown"),
+    ] {
+        let world = World::new();
+        let montague = world.house(&["montague.example"], Certificate::None, open_federation(&world)).await;
+        let fake = Fake::new(&world, "capulet.example").await;
+        let (mut peer, _) = call(&montague).await;
+        peer.send("<db:result from='capulet.example' to='montague.example'>k</db:result>").await;
+        fake.verify("valid").await;
+        assert!(peer.until("/>").await.contains("type='valid'"));
+        let mut romeo = montague.user(ROMEO).await;
+        peer.send(&format!("<message from='{from}' to='{to}'><body>forged</body></message>")).await;
+        peer.ends_with(condition).await;
+        romeo.sync().await;
+    }
+}
+
+#[tokio::test]
+async fn abuse_a082_before_authentication_nothing_is_taken() {
+    let world = World::new();
+    let montague = world.house(&["montague.example"], Certificate::None, open_federation(&world)).await;
+    let (mut peer, _) = call(&montague).await;
+    peer.send(&format!("<message from='{JULIET}' to='{ROMEO}'><body>hi</body></message>")).await;
+    peer.ends_with("not-authorized").await;
+}
+
+#[tokio::test]
+async fn xep0220_2_5_where_the_authoritative_server_is_not_there_the_error_says_so() {
+    let world = World::new();
+    let montague = world.house(&["montague.example"], Certificate::None, open_federation(&world)).await;
+    let (mut peer, _) = call(&montague).await;
+    peer.send("<db:result from='capulet.example' to='montague.example'>k</db:result>").await;
+    let answer = peer.until("</db:result>").await;
+    assert!(answer.contains("type='error'") && answer.contains("<remote-server-not-found"), "{answer}");
+}
+
+#[tokio::test]
+async fn what_waits_too_long_or_is_too_much_comes_back() {
+    let world = World::new();
+    let mut limits = quick();
+    limits.queue_stanzas = 2;
+    let montague = world.house(&["montague.example"], Certificate::None, open_federation(&world).limits(limits)).await;
+    // It takes connections and says nothing.
+    let _fake = Fake::new(&world, "capulet.example").await;
+    let mut romeo = montague.user(ROMEO).await;
+    for body in ["one", "two", "three"] {
+        romeo.send(&message(JULIET, body)).await;
+    }
+    for (body, text) in [("three", "too much is waiting"), ("one", "in time"), ("two", "in time")] {
+        let error = romeo.until("</message>").await;
+        assert!(error.contains(&format!("id='{body}'")) && error.contains(text), "{body}: {error}");
+        assert!(error.contains("<remote-server-timeout"), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_refused_pair_is_left_alone_for_a_while_and_tried_again() {
+    let world = World::new();
+    let mut limits = quick();
+    limits.queue_time = Duration::from_secs(20);
+    limits.retry_min = Duration::from_secs(3600);
+    let montague = world.house(&["montague.example"], Certificate::None, open_federation(&world).limits(limits)).await;
+    let fake = Fake::new(&world, "capulet.example").await;
+    let mut romeo = montague.user(ROMEO).await;
+    let refuse = async {
+        let mut peer = fake.accept().await;
+        peer.until("</db:result>").await;
+        peer.send(
+            "<db:result from='capulet.example' to='montague.example' type='error'><error type='cancel'>\
+             <forbidden xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error></db:result>",
+        )
+        .await;
+        peer
+    };
+    let (error, _peer) = tokio::join!(bounced(&mut romeo, JULIET), refuse);
+    assert!(error.contains("<remote-server-timeout") && error.contains("forbidden"), "{error}");
+    // From memory this time: nobody is asked.
+    let error = bounced(&mut romeo, JULIET).await;
+    assert!(error.contains("forbidden"), "{error}");
+    assert!(timeout(Duration::from_millis(50), fake.listener.accept()).await.is_err());
+    assert!(fake.address.port() > 0);
+}
+
+#[tokio::test]
+async fn what_a_lost_stream_did_not_take_comes_back_once() {
+    let world = World::new();
+    let montague = world.house(&["montague.example"], Certificate::None, open_federation(&world)).await;
+    let fake = Fake::new(&world, "capulet.example").await;
+    let mut romeo = montague.user(ROMEO).await;
+    romeo.send(&message(JULIET, "first")).await;
+    let mut peer = fake.authorize().await;
+    assert!(peer.until("</message>").await.contains("<body>first</body>"));
+    // More than sockets hold, to a peer that reads no more.
+    let body = "x".repeat(50_000);
+    const COUNT: usize = 120;
+    for number in 0..COUNT {
+        romeo.send(&format!("<message to='{JULIET}' id='m{number}.'><body>{body}</body></message>")).await;
+    }
+    romeo.sync().await;
+    drop(peer);
+    let mut back = Vec::new();
+    while !back.contains(&(COUNT - 1)) {
+        let error = romeo.until("</message>").await;
+        assert!(error.contains("<remote-server-timeout"), "{}", &error[error.len() - 300..]);
+        let id = error.split("id='m").nth(1).unwrap().split('.').next().unwrap();
+        back.push(id.parse::<usize>().unwrap());
+    }
+    romeo.sync().await;
+    let first = back[0];
+    assert_eq!(back, (first..COUNT).collect::<Vec<_>>(), "in order, each once, to the last");
+    // The next one opens a new stream.
+    romeo.send(&message(JULIET, "again")).await;
+    let mut peer = fake.authorize().await;
+    assert!(peer.until("</message>").await.contains("<body>again</body>"));
+}
+
+#[tokio::test]
+async fn rfc6120_4_4_a_stream_that_the_peer_closes_is_closed_and_opened_anew() {
+    let world = World::new();
+    let montague = world.house(&["montague.example"], Certificate::None, open_federation(&world)).await;
+    let fake = Fake::new(&world, "capulet.example").await;
+    let mut romeo = montague.user(ROMEO).await;
+    for body in ["one", "two"] {
+        romeo.send(&message(JULIET, body)).await;
+        let mut peer = fake.authorize().await;
+        assert!(peer.until("</message>").await.contains(body));
+        peer.send(END).await;
+        assert_eq!(peer.rest().await, END);
+    }
+}
+
+#[tokio::test]
+async fn rfc6120_4_6_idle_streams_are_closed_and_silence_is_broken_by_white_space() {
+    let world = World::new();
+    let mut limits = FederationLimits::default();
+    limits.keepalive = Duration::from_millis(100);
+    limits.idle = Duration::from_millis(350);
+    let montague = world.house(&["montague.example"], Certificate::None, open_federation(&world).limits(limits)).await;
+    let fake = Fake::new(&world, "capulet.example").await;
+    let mut romeo = montague.user(ROMEO).await;
+    romeo.send(&message(JULIET, "one")).await;
+    let mut peer = fake.authorize().await;
+    peer.until("</message>").await;
+    let rest = peer.until(END).await;
+    assert!(rest.starts_with(' ') && rest.trim_start() == END, "{rest:?}");
+    peer.send(END).await;
+    peer.rest().await;
+}
+
+#[tokio::test]
+async fn abuse_a029_a_negotiation_that_does_not_get_on_ends() {
+    let world = World::new();
+    let mut limits = FederationLimits::default();
+    limits.phase = Duration::from_millis(20);
+    let montague = world.house(&["montague.example"], Certificate::None, open_federation(&world).limits(limits)).await;
+    let (mut peer, _) = call(&montague).await;
+    peer.ends_with("policy-violation").await;
+}
+
+#[tokio::test]
+async fn abuse_a100_newcomers_of_one_address_are_bounded() {
+    let world = World::new();
+    let mut limits = FederationLimits::default();
+    limits.unauthenticated_per_ip = 2;
+    let montague = world.house(&["montague.example"], Certificate::None, open_federation(&world).limits(limits)).await;
+    let _two = (call(&montague).await, call(&montague).await);
+    let address = montague.server.listen_servers("127.0.0.1:0".parse().unwrap()).await.unwrap();
+    assert_eq!(Raw::tcp(address).await.rest().await, "");
+}
+
+#[tokio::test]
+async fn rfc6120_4_9_3_20_a_server_that_stops_says_so_on_both_kinds_of_streams() {
+    let world = World::new();
+    let montague = world.house(&["montague.example"], Certificate::None, open_federation(&world)).await;
+    let fake = Fake::new(&world, "capulet.example").await;
+    let mut romeo = montague.user(ROMEO).await;
+    romeo.send(&message(JULIET, "one")).await;
+    let mut outgoing = fake.authorize().await;
+    outgoing.until("</message>").await;
+    let (mut incoming, _) = call(&montague).await;
+    let server = montague.server.clone();
+    let stopped = tokio::spawn(async move { server.shutdown(Duration::from_secs(10)).await });
+    outgoing.ends_with("system-shutdown").await;
+    incoming.ends_with("system-shutdown").await;
+    drop((outgoing, incoming));
+    timeout(PATIENCE, stopped).await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn rfc6120_4_9_3_19_another_host_is_not_followed() {
+    let world = World::new();
+    let montague = world.house(&["montague.example"], Certificate::None, open_federation(&world)).await;
+    let fake = Fake::new(&world, "capulet.example").await;
+    let elsewhere = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut romeo = montague.user(ROMEO).await;
+    let redirect = async {
+        let mut peer = fake.accept().await;
+        peer.send(&format!(
+            "<stream:error><see-other-host xmlns='urn:ietf:params:xml:ns:xmpp-streams'>{}</see-other-host>\
+             </stream:error>{END}",
+            elsewhere.local_addr().unwrap()
+        ))
+        .await;
+        peer.rest().await
+    };
+    let (error, _) = tokio::join!(bounced(&mut romeo, JULIET), redirect);
+    assert!(error.contains("<remote-server-timeout"), "{error}");
+    assert!(timeout(Duration::from_millis(50), elsewhere.accept()).await.is_err());
+}

@@ -1,0 +1,141 @@
+//! What of federation can be configured.
+
+use crate::Outcome;
+use serde::Deserialize;
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
+use xmpp_core::{
+    jid::Jid,
+    net::{ClientTls, SystemResolver},
+    server,
+    stream::s2s::Policy,
+};
+
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Federation {
+    pub(crate) enabled: Option<bool>,
+    require_tls: bool,
+    require_valid_certificate: bool,
+    block: Vec<String>,
+    private_addresses: bool,
+    both_ways: bool,
+    authorities: Option<PathBuf>,
+    name_servers: Vec<SocketAddr>,
+    domain: BTreeMap<String, Domain>,
+}
+
+/// What is asked of one domain; what is not said is as for all.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq)]
+#[serde(default, deny_unknown_fields)]
+struct Domain {
+    require_tls: Option<bool>,
+    require_valid_certificate: Option<bool>,
+    block: Option<bool>,
+}
+
+impl Default for Federation {
+    fn default() -> Federation {
+        let policy = Policy::default();
+        Federation {
+            enabled: None,
+            require_tls: policy.require_tls,
+            require_valid_certificate: policy.require_valid_certificate,
+            block: Vec::new(),
+            private_addresses: false,
+            both_ways: true,
+            authorities: None,
+            name_servers: Vec::new(),
+            domain: BTreeMap::new(),
+        }
+    }
+}
+
+impl Federation {
+    pub(crate) fn check(&self) -> Outcome<()> {
+        for name in self.block.iter().chain(self.domain.keys()) {
+            let jid = Jid::new(name.strip_prefix("*.").unwrap_or(name));
+            if !jid.is_ok_and(|jid| jid.local().is_none() && jid.resource().is_none()) {
+                return Err(format!("federation: {name:?} is not a domain").into());
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) fn resolve(&mut self, folder: &Path) {
+        if let Some(path) = &mut self.authorities {
+            *path = folder.join(&*path);
+        }
+    }
+
+    pub(crate) fn requires_tls(&self) -> bool {
+        self.require_tls || self.require_valid_certificate
+    }
+
+    fn policy(&self) -> Policy {
+        Policy::default().require_tls(self.require_tls).require_valid_certificate(self.require_valid_certificate)
+    }
+
+    /// As the server takes it.
+    pub(crate) fn to_core(&self) -> Outcome<server::Federation> {
+        let default = self.policy();
+        let mut federation = server::Federation::new().policy(default);
+        for (name, domain) in &self.domain {
+            let policy = default
+                .require_tls(domain.require_tls.unwrap_or(default.require_tls))
+                .require_valid_certificate(
+                    domain.require_valid_certificate.unwrap_or(default.require_valid_certificate),
+                )
+                .block(domain.block.unwrap_or(false));
+            federation = federation.domain_policy(name, policy);
+        }
+        for name in &self.block {
+            federation = federation.domain_policy(name, default.block(true));
+        }
+        if self.private_addresses {
+            federation = federation.private_addresses();
+        }
+        if !self.both_ways {
+            federation = federation.one_way_streams();
+        }
+        if !self.name_servers.is_empty() {
+            federation = federation.resolver(SystemResolver::with_servers(&self.name_servers)?);
+        }
+        if let Some(path) = &self.authorities {
+            let pem = std::fs::read(path)
+                .map_err(|error| format!("cannot read federation.authorities {}: {error}", path.display()))?;
+            federation = federation.tls(ClientTls::builder().add_root_pem(&pem)?);
+        }
+        Ok(federation)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_domain_says_only_what_differs() {
+        let text = "require_valid_certificate = true\nblock = ['spam.example']\n\
+                    [domain.'old.example']\nrequire_valid_certificate = false\n";
+        let federation: Federation = toml::from_str(text).unwrap();
+        federation.check().unwrap();
+        assert!(federation.policy().require_valid_certificate && federation.policy().require_tls);
+        assert_eq!(federation.domain["old.example"].require_tls, None);
+        assert!(format!("{:?}", federation.to_core().unwrap()).contains("spam.example"));
+    }
+
+    #[test]
+    fn names_must_be_domains() {
+        for text in ["block = ['a b']", "block = ['me@example.org']", "[domain.'x@y']", "block = ['*.']"] {
+            let federation: Federation = toml::from_str(text).unwrap();
+            assert!(federation.check().unwrap_err().to_string().contains("not a domain"), "{text}");
+        }
+        let good: Federation = toml::from_str("block = ['*.spam.example', 'Bücher.example']").unwrap();
+        good.check().unwrap();
+    }
+}
