@@ -277,8 +277,7 @@ async fn rfc7395_3_6_1_a_client_goes_where_it_is_sent() {
         socket.write_all(&bytes).await.unwrap();
         let _ = socket.read_to_end(&mut Vec::new()).await;
     });
-    let mut soon = Backoff::default();
-    soon.first = Duration::from_millis(1);
+    let soon = Backoff { first: Duration::from_millis(1), ..Backoff::default() };
     let juliet = client("juliet@localhost/b").allow_plaintext().backoff(soon);
     let (_juliet, mut hers) = juliet.websocket(&url).connect().unwrap();
     let Event::Offline { retry, .. } = next(&mut hers).await else { panic!("online") };
@@ -372,7 +371,8 @@ async fn abuse_a022_frames_that_break_the_rules_close_with_the_code_for_it() {
     let place = usual().await;
     let big = vec![b' '; 10_001];
     let half = &OPEN.as_bytes()[..10];
-    let cases: &[(&[(u8, &[u8])], &str, u16)] = &[
+    type Sent<'a> = (u8, &'a [u8]);
+    let cases: &[(&[Sent<'_>], &str, u16)] = &[
         (&[(0x82, b"<iq/>")], "bad-format", 1003),
         (&[(0x81, &big)], "policy-violation", 1009),
         (&[(0x01, &big[..6000]), (0x00, &big[..6000])], "policy-violation", 1009),
