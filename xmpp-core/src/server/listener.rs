@@ -289,7 +289,9 @@ impl Server {
                 session.kill();
             } else if silent >= silence.saturating_mul(2).saturating_add(patience) {
                 session.close(Some(&timeout));
-            } else if is_now(silent, silence.saturating_mul(2)) && session.role() != Role::Server {
+            } else if is_now(silent, silence.saturating_mul(2))
+                && matches!(session.role(), Role::Client | Role::Component)
+            {
                 session.push_raw(limits, &self.ping(session));
             } else if is_now(silent, silence) {
                 session.push_raw(limits, b" ");
