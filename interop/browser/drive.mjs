@@ -20,7 +20,7 @@ let failed = 0;
 
 async function check(name, run) {
   let late;
-  const patience = new Promise((_, reject) => (late = setTimeout(() => reject(new Error("takes too long")), 30_000)));
+  const patience = new Promise((_, reject) => (late = setTimeout(() => reject(new Error("takes too long")), 90_000)));
   try {
     await Promise.race([run(), patience]);
     console.log(`ok ${name}`);
