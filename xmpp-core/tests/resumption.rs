@@ -552,3 +552,24 @@ async fn xep0198_5_another_sessions_resumption_is_not_taken() {
     }
     assert_eq!(attempts, 3);
 }
+
+#[tokio::test]
+async fn xep0352_4_2_every_stream_begins_active_and_is_told_otherwise() {
+    const INACTIVE: &str = "<inactive xmlns='urn:xmpp:csi:0'/>";
+    let (client, mut events, mut pipes) = client(|builder| builder);
+    let mut raw = managed(&mut pipes, &mut events, "her-id").await;
+    // Nothing is said of what the server takes for granted.
+    client.set_active(true).await.unwrap();
+    say(&client, 0..3).await;
+    let said = raw.until("<body>2</body></message>").await;
+    assert!(!said.contains("active"), "{said}");
+    client.set_active(false).await.unwrap();
+    raw.until(INACTIVE).await;
+    drop(raw);
+    let mut raw = connection(&mut pipes).await;
+    assert!(matches!(next(&mut events).await, Event::Resumed { .. }));
+    raw.until(INACTIVE).await;
+    client.set_active(true).await.unwrap();
+    let said = raw.until("<active xmlns='urn:xmpp:csi:0'/>").await;
+    assert!(!said.contains(INACTIVE), "{said}");
+}

@@ -17,6 +17,8 @@ pub(super) enum Command {
     Send(Vec<u8>),
     /// Send a request and hand its answer over.
     Request { id: String, from: Option<Jid>, to: Option<Jid>, bytes: Vec<u8>, reply: Reply },
+    /// Tell the server whether somebody looks at the client (XEP-0352).
+    Activity { active: bool },
     /// Tell what it takes to resume the session.
     Save(oneshot::Sender<Option<SavedSession>>),
     /// Close the stream and end; the answer is whether the server has everything.
@@ -43,6 +45,38 @@ const BYTES: usize = 64 << 20;
 /// With so many bytes unacknowledged nothing more is taken from the application.
 const ENOUGH: usize = 16 << 20;
 
+/// Whether somebody looks at the client, and what the server knows of it (XEP-0352).
+#[derive(Debug)]
+pub(super) struct Activity {
+    active: bool,
+    told: bool,
+    offered: bool,
+}
+
+impl Default for Activity {
+    fn default() -> Self {
+        Activity { active: true, told: true, offered: false }
+    }
+}
+
+impl Activity {
+    /// A stream begins, new or resumed, and the server takes us for active (XEP-0352 §4.2). A stream that is resumed
+    /// need not offer again what it has offered before.
+    pub(super) fn begin(&mut self, offered: bool, resumed: bool) {
+        self.told = true;
+        self.offered = offered || (resumed && self.offered);
+    }
+
+    /// What the server has to be told now.
+    pub(super) fn news(&mut self) -> Option<bool> {
+        if !self.offered || self.told == self.active {
+            return None;
+        }
+        self.told = self.active;
+        Some(self.active)
+    }
+}
+
 pub(super) struct Desk {
     pub(super) commands: mpsc::Receiver<Command>,
     /// Taken over and not yet in the books.
@@ -51,6 +85,7 @@ pub(super) struct Desk {
     pub(super) ledger: Ledger,
     /// What one session teaches the next.
     pub(super) memory: Memory,
+    pub(super) activity: Activity,
     limits: UnackedLimits,
     queue: usize,
 }
@@ -64,6 +99,7 @@ impl Desk {
             requests: Requests::new(REQUESTS),
             ledger: Ledger::new(limits),
             memory: Memory::default(),
+            activity: Activity::default(),
             limits,
             queue,
         }
@@ -90,6 +126,7 @@ impl Desk {
                     self.unsent.push_back(Outgoing::new(bytes, Origin::Request(id)));
                 }
             }
+            Some(Command::Activity { active }) => self.activity.active = active,
             Some(Command::Save(reply)) => {
                 let _ = reply.send(self.save(true));
             }

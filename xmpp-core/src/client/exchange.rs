@@ -12,7 +12,10 @@ use super::{
 };
 use crate::{
     extension::{Answer, IqContext, IqOutcome, Names, answer_error, answer_result},
-    payload::Payload,
+    payload::{
+        Payload,
+        client_state::{Active, Inactive},
+    },
     stanza::{AnyStanza, Iq, StanzaError, StanzaKind, WriteStanza},
     stream::{
         StreamCondition, StreamError,
@@ -125,6 +128,11 @@ impl Task {
             session.element(&Ack { h });
         }
         let asks = ledger.wants_ack();
+        match self.desk.activity.news() {
+            Some(true) => session.element(&Active),
+            Some(false) => session.element(&Inactive),
+            None => {}
+        }
         if asks {
             session.element(&Request);
         }

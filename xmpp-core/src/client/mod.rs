@@ -213,6 +213,18 @@ impl Client {
         Ok(())
     }
 
+    /// Says whether somebody looks at the client (XEP-0352). While nobody does, a server that knows of this holds back
+    /// what can wait, so that a phone's radio can sleep. The client is active at first; what is said holds for sessions
+    /// to come too. It reveals nothing to others.
+    ///
+    /// Cancel-safe: dropped early it says nothing.
+    ///
+    /// # Errors
+    /// [`SendError::Closed`] when the client has ended.
+    pub async fn set_active(&self, active: bool) -> Result<(), SendError> {
+        self.commands.send(Command::Activity { active }).await.map_err(|_| SendError::Closed)
+    }
+
     /// What it takes to resume the session (XEP-0198 §5) after this process is gone, as of now: all that was sent
     /// before is in it. `None` if the server does not allow that, or there was no session yet. For
     /// [`ClientBuilder::session`]. Whatever is sent or received after makes it stale: what was received comes again

@@ -190,6 +190,7 @@ impl Task {
         let Memory { keys, floor, token, .. } = self.desk.memory.clone();
         let (jid, mechanism) = (established.jid.clone(), established.mechanism);
         let tls = ready.transport.tls_summary();
+        self.desk.activity.begin(established.features.has("csi", crate::stream::CSI), established.resumed.is_some());
         if let Some(h) = established.resumed {
             if let Err(error) = self.desk.ledger.resumed(h) {
                 let error = StreamError::from(error);

@@ -28,6 +28,8 @@ pub use component::{
     ComponentAcceptor, ComponentInitiator, ComponentSecrets, ComponentStep, ComponentTask, component_handshake,
 };
 pub use error::{OtherHost, StreamCondition, StreamError};
+#[cfg(feature = "client")]
+pub(crate) use features::CSI;
 pub use features::Features;
 pub use header::{Header, STREAM_END};
 pub use initiator::{
