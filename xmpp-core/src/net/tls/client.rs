@@ -79,6 +79,7 @@ impl ClientTls {
 
     /// The same, but showing the certificate that `own` serves for `domain`. Nothing is resumed: a session belongs to who
     /// began it.
+    #[cfg_attr(not(feature = "server"), allow(dead_code))]
     pub(crate) fn shown_as(&self, own: &ServerTls, domain: &str) -> ClientTls {
         let mut config = self.connector.0.config().as_ref().clone();
         config.client_auth_cert_resolver = own.identity(domain);

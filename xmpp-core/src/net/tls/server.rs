@@ -110,6 +110,7 @@ struct Served {
     direct_server: Arc<ServerConfig>,
     end_point: Option<Arc<[u8]>>,
     /// For connections that we begin ourselves.
+    #[cfg_attr(not(feature = "server"), allow(dead_code))]
     identity: Arc<SingleCertAndKey>,
 }
 
@@ -148,6 +149,7 @@ impl ServerTls {
     }
 
     /// What to show as the initiator in the name of `domain`.
+    #[cfg_attr(not(feature = "server"), allow(dead_code))]
     pub(super) fn identity(&self, domain: &str) -> Arc<SingleCertAndKey> {
         self.choose(ascii_domain(domain).as_deref()).identity.clone()
     }
