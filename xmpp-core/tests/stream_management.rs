@@ -521,6 +521,21 @@ async fn rfc6120_4_9_3_20_a_shutdown_hands_on_what_hibernates() {
 }
 
 #[tokio::test]
+async fn rfc6120_4_9_3_20_no_sleeper_is_left_when_there_is_no_grace() {
+    let (server, log) = logged(|limits| limits.hibernated_per_account = 100);
+    // More than are told in one go.
+    for account in ["juliet", "romeo", "mercutio"] {
+        for number in 0..25 {
+            drop(managed(&server, &format!("{account}@localhost/{number}")).await);
+        }
+    }
+    hibernating(&server, 75).await;
+    server.shutdown(Duration::ZERO).await;
+    assert_eq!((server.sessions(), server.hibernating()), (0, 0));
+    assert_eq!(log.lines(75).await.len(), 75);
+}
+
+#[tokio::test]
 async fn abuse_a064_a_sleeper_holds_only_so_much() {
     let (server, log) = logged(|limits| limits.unacked_stanzas = 3);
     let (mut romeo, _) = left_behind(&server).await;

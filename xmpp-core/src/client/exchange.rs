@@ -81,14 +81,18 @@ impl Task {
                     Ok(()) => silence.spoke(Instant::now()),
                     Err(error) => return End::Lost(error.into()),
                 },
-                command = self.desk.commands.recv(), if self.desk.has_room() => match self.desk.take(command) {
-                    None => {}
-                    Some(Leave::Suspend(reply)) => return End::Left { clean: false, leave: Leave::Suspend(reply) },
-                    Some(leave) => {
-                        let clean = self.close(session, reader).await;
-                        return End::Left { clean, leave };
+                command = self.desk.commands.recv(), if self.desk.has_room() => {
+                    // What is saved is told to the server: what the application is done with by now belongs to it.
+                    self.desk.ledger.handled.done(self.events.handled());
+                    match self.desk.take(command) {
+                        None => {}
+                        Some(Leave::Suspend(reply)) => return End::Left { clean: false, leave: Leave::Suspend(reply) },
+                        Some(leave) => {
+                            let clean = self.close(session, reader).await;
+                            return End::Left { clean, leave };
+                        }
                     }
-                },
+                }
                 Some(answer) = self.handlers.join_next() => match answer {
                     Ok((request, answer)) => if let Err(error) = self.answer(&request, answer) {
                         return End::Lost(error);

@@ -87,6 +87,8 @@ pub(super) struct Ledger {
     /// connection has taken as a whole.
     put: usize,
     taken: usize,
+    /// How many of those that are put were acknowledged before the connection was known to have taken them.
+    ahead: usize,
     /// Bytes of those that have not been put.
     waiting: usize,
     /// How many at the front of `out` some connection has taken as a whole, since the server last told its count.
@@ -113,6 +115,7 @@ impl Ledger {
             out: Unacked::new(limits),
             put: 0,
             taken: 0,
+            ahead: 0,
             waiting: 0,
             doubtful: 0,
             asked: false,
@@ -239,7 +242,7 @@ impl Ledger {
     }
 
     fn restart(&mut self) {
-        (self.put, self.taken) = (0, 0);
+        (self.put, self.taken, self.ahead) = (0, 0, 0);
         (self.asked, self.ask) = (false, false);
         self.waiting = self.out.bytes();
     }
@@ -310,7 +313,9 @@ impl Ledger {
 
     /// The connection has taken so many more of them.
     pub(super) fn taken(&mut self, stanzas: usize) {
-        self.taken += stanzas;
+        let early = self.ahead.min(stanzas);
+        self.ahead -= early;
+        self.taken += stanzas - early;
         if self.stage == Stage::Off {
             self.forget_taken();
         }
@@ -343,6 +348,7 @@ impl Ledger {
         newly_acked(put, count(self.put), h)?;
         let acked = self.out.ack(h)?.count();
         self.put = self.put.saturating_sub(acked);
+        self.ahead += acked.saturating_sub(self.taken);
         self.taken = self.taken.saturating_sub(acked);
         self.doubtful = self.doubtful.saturating_sub(acked);
         self.asked = false;
@@ -374,4 +380,27 @@ impl Ledger {
 
 fn count(stanzas: usize) -> u32 {
     u32::try_from(stanzas).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn xep0198_4_an_ack_that_overtakes_the_note_of_the_write_leaves_no_doubt() {
+        let mut ledger = Ledger::new(UnackedLimits { stanzas: 10, bytes: 1000 });
+        ledger.begin("juliet@localhost/x".parse().unwrap(), true);
+        ledger.enabled(Enabled::default());
+        let message = || Outgoing::new(b"<message/>".to_vec(), Origin::Application);
+        (0..3).for_each(|_| ledger.push(message()).unwrap());
+        ledger.put(&mut Vec::new(), &mut VecDeque::new(), 1000);
+        // The write goes on when the server has the first two.
+        ledger.acked(2).unwrap();
+        ledger.taken(3);
+        ledger.push(message()).unwrap();
+        ledger.lost(Instant::now());
+        let settled = ledger.settle(None);
+        assert_eq!((settled.doubtful.len(), settled.again.len()), (1, 1), "the last was never written");
+    }
 }

@@ -339,6 +339,7 @@ impl Task {
                 }
             }
             Leave::Suspend(reply) => {
+                self.desk.ledger.handled.done(self.events.handled());
                 let saved = self.desk.save(false);
                 if saved.is_none() {
                     self.give_up();

@@ -142,7 +142,9 @@ impl Server {
             // With management, only what stands before <enabled/>: the rest is among the unacknowledged.
             let until_enabled = managed.is_some();
             let (mut stanzas, reached) = unsent.read(writing, written, until_enabled);
-            if !reached {
+            // Once <enabled/> is taken, what was queued later is remembered too, whether or not all that was taken is
+            // through.
+            if !reached && managed.as_ref().is_none_or(|managed| managed.is_queued()) {
                 stanzas.extend(unsent.read(&queued, 0, until_enabled).0);
             }
             undelivered(stanzas);
@@ -168,4 +170,67 @@ fn delayed(stanza: Stanza, recipient: &Jid, at: SystemTime) -> Stanza {
     let from = Jid::from_parts(None, recipient.domain(), None).ok();
     let delay = Delay { from, stamp: stamp.to_millis(), reason: None };
     stanza.rewrite(ns::CLIENT).append(&|w| delay.write(w)).to_stanza()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::{
+        server::{
+            Envelope, Kinds, MemoryAccounts, ServerRegistrar, Stage, Station, Verdict, client_state::Idle,
+            session::Outgoing,
+        },
+        stream::{StreamCondition, StreamError, management::Enable},
+    };
+    use std::task::{Context, Poll, Waker};
+
+    type Log = Arc<Mutex<Vec<String>>>;
+
+    /// A server that notes what could not be delivered, and a session of it.
+    fn scene() -> (Server, Arc<Session>, Log) {
+        let log = Log::default();
+        let lost = Arc::clone(&log);
+        let extension = move |r: &mut ServerRegistrar| {
+            let note = move |envelope: &mut Envelope, _: &Server| {
+                lost.lock().unwrap().push(envelope.stanza().root().attr("id").unwrap().into_owned());
+                Verdict::Handled
+            };
+            r.station(Station::new("test:log", Stage::Undelivered, Kinds::ALL, note));
+        };
+        let server = Server::builder("localhost").accounts(MemoryAccounts::new()).with(extension).build().unwrap();
+        let session = Arc::new(Session::new(Jid::new("juliet@localhost/x").unwrap(), Role::Client, 0));
+        server.session_started(&session).unwrap();
+        (server, session, log)
+    }
+
+    fn stanza(id: u32) -> Vec<u8> {
+        format!("<presence id='{id}' from='romeo@localhost/{id}' to='juliet@localhost/x'/>").into_bytes()
+    }
+
+    #[tokio::test]
+    async fn what_is_held_is_handed_on_behind_an_end_tag_that_was_never_written() {
+        let (server, session, log) = scene();
+        session.push(server.limits(), |out| out.extend(stanza(0)));
+        session.set_inactive(true, server.limits());
+        for (id, from) in [(1, "romeo@localhost/1"), (2, "romeo@localhost/2")] {
+            session.push_idle(server.limits(), || Some((Idle::Presence, from)), |out| out.extend(stanza(id)));
+        }
+        session.close(Some(&StreamError::new(StreamCondition::Conflict)));
+        server.disconnected(&session, true, &[], 0);
+        assert_eq!(*log.lock().unwrap(), ["0", "1", "2"]);
+    }
+
+    #[tokio::test]
+    async fn xep0198_3_nothing_is_handed_on_twice_while_enabled_is_not_flushed() {
+        let (server, session, log) = scene();
+        session.push(server.limits(), |out| out.extend(stanza(0)));
+        session.enable(&Enable { resume: true, max: None }, server.limits(), true).unwrap();
+        let mut cx = Context::from_waker(Waker::noop());
+        let Poll::Ready(Outgoing::Bytes(bytes)) = session.poll_outgoing(&mut cx, 0) else { unreachable!() };
+        session.push(server.limits(), |out| out.extend(stanza(1)));
+        // TLS has taken all of it, and the connection ends before it is through.
+        server.disconnected(&session, true, &bytes, bytes.len());
+        assert_eq!(*log.lock().unwrap(), ["1"]);
+    }
 }

@@ -299,7 +299,10 @@ impl Server {
                 Role::Server if silent % silence < every => session.push_raw(limits, b" "),
                 Role::Server => {}
                 _ if silent >= twice.saturating_add(patience) => session.close(Some(&timeout)),
-                _ if is_now(silent, twice) => session.push_raw(limits, &self.ping(session)),
+                _ if is_now(silent, twice) => {
+                    // A stanza, which counts if its client has just enabled stream management.
+                    session.push(limits, |out| out.extend_from_slice(&self.ping(session)));
+                }
                 _ if is_now(silent, silence) => session.push_raw(limits, b" "),
                 _ => {}
             }

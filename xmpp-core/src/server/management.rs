@@ -151,6 +151,11 @@ impl Managed {
         self.announced == Announced::Written
     }
 
+    /// Whether `<enabled/>` stands in the outbox still.
+    pub(crate) fn is_queued(&self) -> bool {
+        self.announced == Announced::Queued
+    }
+
     pub(crate) fn is_hibernating(&self) -> bool {
         matches!(self.link, Link::Hibernating { .. })
     }

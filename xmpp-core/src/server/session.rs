@@ -334,7 +334,7 @@ impl Session {
     /// the binding (XEP-0386), and this must come before anybody can reach the session.
     pub(crate) fn enable(&self, wish: &Enable, limits: &Limits, in_stream: bool) -> Result<Enabled, Condition> {
         let mut outbox = self.outbox();
-        if outbox.managed.is_some() {
+        if outbox.managed.is_some() || outbox.state != State::Open {
             return Err(Condition::UnexpectedRequest);
         }
         let (managed, enabled) = Managed::new(wish, limits, !in_stream);
@@ -641,5 +641,14 @@ mod tests {
         session.kill();
         assert_eq!(woken.0.load(Ordering::Relaxed), 3);
         assert!(matches!(session.poll_blocked(&mut cx), Blocked::Killed));
+    }
+
+    #[test]
+    fn rfc6120_4_4_nothing_is_enabled_behind_the_end_tag() {
+        let session = session();
+        session.close(None);
+        let enabled = session.enable(&Enable::default(), &Limits::default(), true);
+        assert_eq!(enabled, Err(Condition::UnexpectedRequest));
+        assert_eq!(session.leave(None).unwrap().queued, STREAM_END.as_bytes());
     }
 }

@@ -40,6 +40,8 @@ impl Server {
         inner.tasks.close();
         let reason = self.stop_reason();
         let _ = timeout_at(over, self.end_sessions(&reason, grace / 2)).await;
+        // Those that nobody drives end here alone, however short the grace was.
+        inner.directory.for_each(|session| self.reap(session));
         if timeout_at(over, inner.tasks.wait()).await.is_err() {
             inner.directory.for_each(|session| session.kill());
             let _ = timeout_at(Instant::now() + Duration::from_secs(1), inner.tasks.wait()).await;

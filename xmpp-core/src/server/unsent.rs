@@ -13,13 +13,7 @@ pub(crate) struct Unsent {
 
 impl Unsent {
     pub(crate) fn new(content_ns: &'static str) -> Unsent {
-        let mut limits = XmlLimits::authenticated();
-        limits.stanza_bytes = u32::MAX >> 8;
-        let mut scanner = Scanner::new(limits);
-        let mut header = Vec::new();
-        Header { content_ns, ..Header::default() }.write(&mut header);
-        let _ = scanner.scan(&mut header.as_slice());
-        Unsent { content_ns, scanner }
+        Unsent { content_ns, scanner: scanner(content_ns) }
     }
 
     /// The stanzas in `bytes` that end behind `written`: a stanza that the peer has only half of is lost to it. With
@@ -27,9 +21,12 @@ impl Unsent {
     pub(crate) fn read(&mut self, bytes: &[u8], written: usize, until_enabled: bool) -> (Vec<Stanza>, bool) {
         let mut rest = bytes;
         let mut stanzas = Vec::new();
-        while bytes.len() > written
-            && let Ok(Some(Event::Stanza(stanza))) = self.scanner.scan(&mut rest)
-        {
+        while bytes.len() > written && !rest.is_empty() {
+            let Ok(Some(Event::Stanza(stanza))) = self.scanner.scan(&mut rest) else {
+                // The end tag, as a rule. What is read next belongs to the session all the same.
+                self.scanner = scanner(self.content_ns);
+                break;
+            };
             let root = stanza.root();
             if until_enabled && root.is("enabled", management::NS) {
                 return (stanzas, true);
@@ -44,4 +41,15 @@ impl Unsent {
         }
         (stanzas, false)
     }
+}
+
+/// A scanner behind the header of a stream.
+fn scanner(content_ns: &'static str) -> Scanner {
+    let mut limits = XmlLimits::authenticated();
+    limits.stanza_bytes = u32::MAX >> 8;
+    let mut scanner = Scanner::new(limits);
+    let mut header = Vec::new();
+    Header { content_ns, ..Header::default() }.write(&mut header);
+    let _ = scanner.scan(&mut header.as_slice());
+    scanner
 }
