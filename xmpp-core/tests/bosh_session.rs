@@ -548,3 +548,20 @@ fn a_stream_under_stream_management_leaves_nothing() {
     peer.said(&message("x"));
     assert!(peer.session.leftovers().is_empty());
 }
+
+#[test]
+fn stream_management_that_began_in_sasl2_counts_as_well() {
+    let began = [
+        "<resumed xmlns='urn:xmpp:sm:3' previd='x' h='0'/>",
+        "<bound xmlns='urn:xmpp:bind:0'><enabled xmlns='urn:xmpp:sm:3' id='x' resume='true'/></bound>",
+        "<bound xmlns='urn:xmpp:bind:0'><failed xmlns='urn:xmpp:sm:3'/></bound>",
+    ];
+    let left = began.map(|began| {
+        let mut peer = Peer::new(CREATE);
+        let jid = "<authorization-identifier>a@b/c</authorization-identifier>";
+        peer.said(&format!("<success xmlns='urn:xmpp:sasl:2'>{jid}{began}</success>"));
+        peer.said(&message("x"));
+        peer.session.leftovers().len()
+    });
+    assert_eq!(left, [0, 0, 1], "what is accounted for elsewhere comes back once alone");
+}

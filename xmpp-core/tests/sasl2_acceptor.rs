@@ -166,6 +166,7 @@ fn xep0388_2_3_the_streams_from_is_who_logs_in() {
              <text>the stream is from somebody else</text></failure>"
         )
     );
+    assert!(server.hear(&plain("")).contains("<invalid-authzid"), "it stays so at the second attempt");
     let (_, answer) = opened_with(|_| {}, "juliet@elsewhere.example");
     assert!(answer.contains("<invalid-from"), "{answer}");
     for from in ["", "JULIET@LocalHost", "juliet@localhost/balcony"] {
@@ -193,6 +194,17 @@ fn xep0388_2_4_whoever_says_something_else_meanwhile_is_disconnected() {
         assert!(challenge.starts_with(&format!("<challenge {SASL2}>")), "{challenge}");
         let answer = server.hear(&stray);
         assert!(answer.contains("<policy-violation") && answer.ends_with("[close]"), "{stray}: {answer}");
+    }
+}
+
+#[test]
+fn xep0388_2_4_what_one_profile_began_the_other_does_not_end() {
+    let auth = "<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='PLAIN'/>";
+    for end in [format!("<response {SASL2}>{}</response>", base64(b"\0juliet\0secret")), format!("<abort {SASL2}/>")] {
+        let mut server = opened();
+        assert!(server.hear(auth).contains("<challenge"));
+        let answer = server.hear(&end);
+        assert!(answer.contains("<policy-violation") && answer.ends_with("[close]"), "{end}: {answer}");
     }
 }
 
@@ -523,6 +535,18 @@ fn xep0480_3_credentials_are_derived_with_the_clients_help() {
     assert!(server.hear(&data).starts_with(&success("juliet@localhost", "")));
     let (user, credentials) = server.stored.first().unwrap();
     assert_eq!((user, credentials.hash), (&BareJid::new("juliet@localhost").unwrap(), Hash::Sha256));
+}
+
+#[test]
+fn xep0480_a_token_is_no_password_and_sets_none() {
+    let mut server = opened();
+    let answer = server.hear(&plain(&format!("<request-token {FAST} mechanism='HT-SHA-256-EXPR'/>")));
+    let secret = between(&answer, " token='", "'").to_owned();
+    server = again(server);
+    server.hashes = vec![Hash::Sha1];
+    let inside = "<upgrade xmlns='urn:xmpp:sasl:upgrade:0'>UPGR-SCRAM-SHA-256</upgrade>";
+    let answer = server.hear(&by_token(&secret, "").replace("</authenticate>", &format!("{inside}</authenticate>")));
+    assert!(answer.starts_with("<success"), "{answer}");
 }
 
 #[test]

@@ -138,6 +138,9 @@ impl Acceptor {
             // XEP-0388 §5.8, §2.4: at most one at a time, and none after the first that came through.
             ("authenticate", Some(_)) => self.sasl2_breach("one authentication at a time"),
             ("response" | "abort", None) if self.user.is_some() => self.sasl2_breach("already authenticated"),
+            ("response" | "abort", None) if matches!(self.state, State::Sasl) => {
+                self.sasl2_breach("another authentication is going on")
+            }
             ("response", None | Some(Stage::Exchange)) => {
                 let data = sasl2::decode(root);
                 let Some(sasl) = &mut self.sasl else { return self.too_early() };
@@ -255,8 +258,8 @@ impl Acceptor {
 
     fn sasl2_authenticated(&mut self, authenticated: Authenticated) -> Vec<Task> {
         let (user, claimed) = match authenticated.identity {
-            Identity::User { username, .. } => (self.account(&username), self.from.take()),
-            Identity::External(address) => (self.certified_account(&address), self.from.take()),
+            Identity::User { username, .. } => (self.account(&username), self.from.clone()),
+            Identity::External(address) => (self.certified_account(&address), self.from.clone()),
             Identity::Anonymous { .. } => {
                 let name = (self.entropy.0)();
                 (self.account(&name), None)
@@ -274,6 +277,9 @@ impl Acceptor {
             run.stage = Stage::Exchange;
             if mechanism == Mechanism::Anonymous {
                 run.wanted = None;
+            }
+            // Only who has proved to know the password may store what logs in like it: nobody makes one out of a token.
+            if mechanism != Mechanism::Plain && mechanism.hash().is_none() {
                 run.upgrades.clear();
             }
         }

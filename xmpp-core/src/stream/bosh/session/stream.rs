@@ -10,6 +10,7 @@ use std::time::Duration;
 
 /// Namespaces of what changes a stream that is read along.
 const SASL2: &str = "urn:xmpp:sasl:2";
+const BIND2: &str = "urn:xmpp:bind:0";
 const SM: &str = "urn:xmpp:sm:3";
 
 impl BoshSession {
@@ -79,6 +80,9 @@ impl BoshSession {
                 self.authenticated = true;
                 let given = root.child("authorization-identifier", SASL2).map(|jid| jid.text().into_owned());
                 self.jid = given.filter(|jid| jid.contains('/'));
+                let bound = root.child("bound", BIND2);
+                self.managed = root.child("resumed", SM).is_some()
+                    || bound.is_some_and(|bound| bound.child("enabled", SM).is_some());
             }
             SM if matches!(root.name(), "enabled" | "resumed") => self.managed = true,
             ns::CLIENT if self.jid.is_none() => self.jid = bound(root),
