@@ -15,6 +15,8 @@ impl Unsent {
     pub(crate) fn new(content_ns: &'static str) -> Unsent {
         let mut limits = XmlLimits::authenticated();
         limits.stanza_bytes = u32::MAX >> 8;
+        // Addresses were added to what a peer may send.
+        limits.attributes = limits.attributes.saturating_add(16);
         let mut scanner = Scanner::new(limits);
         let mut header = Vec::new();
         Header { content_ns, ..Header::default() }.write(&mut header);
