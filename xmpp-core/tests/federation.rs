@@ -15,8 +15,9 @@ use support::*;
 use tokio::{net::TcpListener, sync::mpsc, time::timeout};
 use xmpp_core::{
     net::{ClientTls, ResolveError, ResolveFuture, Resolver, ServerTls, SrvRecord, tls::CertificateKey},
-    server::{Federation, FederationLimits, Observed, Server, ServerRegistrar},
+    server::{Envelope, Federation, FederationLimits, Kinds, Observed, Server, ServerRegistrar, Verdict},
     stream::s2s::{DialbackSecret, Pair, Policy, Proof},
+    xml::{XmlLimits, ns},
 };
 
 type Ca = CertifiedIssuer<'static, KeyPair>;
@@ -654,4 +655,94 @@ async fn rfc6120_4_9_3_19_another_host_is_not_followed() {
     let (error, _) = tokio::join!(bounced(&mut romeo, JULIET), redirect);
     assert!(error.contains("<remote-server-timeout"), "{error}");
     assert!(timeout(Duration::from_millis(50), elsewhere.accept()).await.is_err());
+}
+
+/// Says every message back from the address it was sent to.
+fn echo(domain: &'static str) -> impl Fn(&mut ServerRegistrar) {
+    move |r: &mut ServerRegistrar| {
+        r.service(domain, |s| {
+            s.stanzas(Kinds::MESSAGE, |envelope: &mut Envelope, server: &Server| {
+                let (asker, asked) = (envelope.from().clone(), envelope.to().cloned());
+                let Some(asked) = asked.filter(|_| !envelope.is_error()) else { return Verdict::Drop("an error") };
+                let echo = envelope.stanza().rewrite(ns::CLIENT).from(Some(asked.as_str())).to(Some(asker.as_str()));
+                server.send(asked.clone(), asker.clone(), echo.to_stanza());
+                Verdict::Handled
+            });
+        });
+    }
+}
+
+#[tokio::test]
+async fn rfc6120_10_4_services_and_components_are_reached_from_other_servers_and_answer() {
+    let world = World::new();
+    let montague = world.house(&["montague.example"], Certificate::Signed, world.federation()).await;
+    let domains = ["capulet.example", "echo.capulet.example", "plays.capulet.example"];
+    let builder = Server::builder(domains[0]).accounts(Table).federation(world.federation());
+    let builder = builder.tls(ServerTls::single(certificate(&domains, Some(&world.authority))).unwrap());
+    let capulet = builder.with(echo(domains[1])).component(domains[2], "secret").build().unwrap();
+    let address = capulet.listen_servers("127.0.0.1:0".parse().unwrap()).await.unwrap();
+    domains.iter().for_each(|domain| world.zone.enter(domain, address, false));
+
+    let mut component = Raw::over(capulet.attach_memory());
+    component
+        .send(
+            "<stream:stream xmlns='jabber:component:accept' xmlns:stream='http://etherx.jabber.org/streams' \
+             to='plays.capulet.example'>",
+        )
+        .await;
+    let header = component.until("'>").await;
+    let id = header.split(" id='").nth(1).and_then(|rest| rest.split('\'').next()).unwrap();
+    let proof = xmpp_core::stream::component_handshake(id, "secret");
+    component.send(&format!("<handshake>{proof}</handshake>")).await;
+    component.until("<handshake/>").await;
+
+    let mut romeo = montague.user(ROMEO).await;
+    romeo.send(&message("canyon@echo.capulet.example/deep", "hollo")).await;
+    let heard = romeo.until("</message>").await;
+    assert!(
+        heard.contains("from='canyon@echo.capulet.example/deep'") && heard.contains("<body>hollo</body>"),
+        "{heard}"
+    );
+    romeo.send("<iq type='get' to='echo.capulet.example' id='p'><ping xmlns='urn:xmpp:ping'/></iq>").await;
+    let answer = romeo.until("/>").await;
+    assert!(answer.contains("from='echo.capulet.example'") && answer.contains("type='result'"), "{answer}");
+
+    romeo.send(&message("hamlet@plays.capulet.example/castle", "who")).await;
+    let heard = component.until("</message>").await;
+    assert!(heard.contains(&format!("from='{ROMEO}'")) && heard.contains("<body>who</body>"), "{heard}");
+    let from = "hamlet@plays.capulet.example/castle";
+    component.send(&format!("<message from='{from}' to='{ROMEO}'><body>I</body></message>")).await;
+    let heard = romeo.until("</message>").await;
+    assert!(heard.contains(&format!("from='{from}'")) && heard.contains("<body>I</body>"), "{heard}");
+}
+
+#[tokio::test]
+async fn abuse_a084_a_peer_that_claims_a_domain_served_here_is_refused() {
+    let world = World::new();
+    let builder = Server::builder("montague.example").accounts(Table).federation(open_federation(&world));
+    let builder = builder.with(echo("echo.montague.example")).component("plays.montague.example", "secret");
+    let montague = builder.build().unwrap();
+    let address = montague.listen_servers("127.0.0.1:0".parse().unwrap()).await.unwrap();
+    for claimed in ["echo.montague.example", "plays.montague.example", "Montague.Example.", "PLAYS.montague.example"] {
+        let mut peer = Raw::tcp(address).await;
+        peer.send(&format!("{S2S} from='{claimed}' to='montague.example'>")).await;
+        peer.ends_with("invalid-from").await;
+        let mut peer = Raw::tcp(address).await;
+        peer.send(&format!("{S2S} from='capulet.example' to='montague.example'>")).await;
+        peer.until("</stream:features>").await;
+        peer.send(&format!("<db:result from='{claimed}' to='plays.montague.example'>k</db:result>")).await;
+        peer.ends_with("invalid-from").await;
+    }
+    assert_eq!(montague.stats().admitted, 0);
+}
+
+#[tokio::test]
+async fn what_a_client_may_send_does_not_end_a_stream_between_servers() {
+    let world = World::new();
+    let (montague, capulet) = two(&world, Certificate::Signed, true).await;
+    let (mut romeo, mut juliet) = (montague.user(ROMEO).await, capulet.user(JULIET).await);
+    // As many attributes as a client may give; its server adds one.
+    let many: String = (3..XmlLimits::authenticated().attributes).map(|number| format!(" a{number}='x'")).collect();
+    romeo.send(&format!("<message to='{JULIET}' type='chat' id='m'{many}><body>many</body></message>")).await;
+    assert!(juliet.until("</message>").await.contains("<body>many</body>"));
 }

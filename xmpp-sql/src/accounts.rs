@@ -166,11 +166,16 @@ impl Accounts for SqlAccounts {
     async fn store_credentials(&self, user: &BareJid, credentials: ScramCredentials) -> Result<(), AccountsError> {
         let storing = async {
             let mut writing = self.database.write().await?;
-            sqlx::query("DELETE FROM credential WHERE address = $1 AND hash = $2")
-                .bind(user.as_str())
-                .bind(name(credentials.hash))
-                .execute(&mut *writing)
-                .await?;
+            let known: bool =
+                sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM credential WHERE address = $1 AND hash = $2)")
+                    .bind(user.as_str())
+                    .bind(name(credentials.hash))
+                    .fetch_one(&mut *writing)
+                    .await?;
+            // The password may have been changed since the login: what that stored is newer.
+            if known {
+                return Ok(());
+            }
             insert(&mut writing, user, std::slice::from_ref(&credentials)).await?;
             Ok::<(), SqlError>(writing.commit().await?)
         };
@@ -249,6 +254,11 @@ mod tests {
         accounts.store_credentials(&user, hash_password(Hash::Sha256, "x")).await.unwrap();
         assert!(accounts.credentials(&user, Hash::Sha256).await.unwrap().unwrap().verify_password("x"));
         assert!(accounts.credentials(&user, Hash::Sha1).await.unwrap().is_some());
+        accounts.store_credentials(&user, hash_password(Hash::Sha256, "an older password")).await.unwrap();
+        assert!(
+            accounts.credentials(&user, Hash::Sha256).await.unwrap().unwrap().verify_password("x"),
+            "the newer stays"
+        );
         assert!(accounts.store_credentials(&jid("b@example.org"), hash_password(Hash::Sha256, "x")).await.is_err());
     }
 

@@ -44,7 +44,8 @@ pub trait Accounts: Send + Sync + 'static {
     }
 
     /// Stores credentials for one more hash, derived by a client that has just logged in (XEP-0480). Others that the
-    /// account has stay. The default refuses.
+    /// account has stay, and so do those for this hash, if there are some by now: the password may have been changed since
+    /// the login. The default refuses.
     fn store_credentials(
         &self,
         user: &BareJid,

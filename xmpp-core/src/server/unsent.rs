@@ -47,6 +47,8 @@ impl Unsent {
 fn scanner(content_ns: &'static str) -> Scanner {
     let mut limits = XmlLimits::authenticated();
     limits.stanza_bytes = u32::MAX >> 8;
+    // Addresses were added to what a peer may send.
+    limits.attributes = limits.attributes.saturating_add(16);
     let mut scanner = Scanner::new(limits);
     let mut header = Vec::new();
     Header { content_ns, ..Header::default() }.write(&mut header);

@@ -30,10 +30,12 @@ pub(super) struct Io {
     start: usize,
     end: usize,
     bucket: Bucket,
+    /// Nothing is read while more than this waits to be written.
+    limit: usize,
 }
 
 impl Io {
-    pub(super) fn new(transport: Transport, bucket: Bucket) -> Io {
+    pub(super) fn new(transport: Transport, bucket: Bucket, limit: usize) -> Io {
         Io {
             transport: Some(transport),
             output: Vec::new(),
@@ -43,6 +45,7 @@ impl Io {
             start: 0,
             end: 0,
             bucket,
+            limit,
         }
     }
 
@@ -95,7 +98,8 @@ impl Io {
             self.flushed = true;
             return Poll::Ready(Ok(Progress::Wrote));
         }
-        if !read || self.start < self.end {
+        // A peer that asks and asks, and takes no answers, is not heard (ABUSE A101).
+        if !read || self.start < self.end || self.output.len().saturating_sub(self.written) > self.limit {
             return Poll::Pending;
         }
         ready!(self.bucket.poll_allowed(cx));
@@ -144,5 +148,24 @@ impl Io {
 impl Drop for Io {
     fn drop(&mut self) {
         buffers::give_read(std::mem::take(&mut self.buffer));
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn abuse_a101_who_takes_no_answers_is_not_heard() {
+        let (ours, mut theirs) = Transport::pair(64);
+        let mut io = Io::new(ours, Bucket::new(1 << 20, 1 << 20), 100);
+        io.output = vec![b'x'; 300];
+        theirs.write_all(b"more").await.unwrap();
+        assert_eq!(io.step(true).await.unwrap(), Progress::Wrote);
+        let heard = poll_fn(|cx| Poll::Ready(io.poll(cx, true).is_ready())).await;
+        assert!(!heard, "there is too much for it to take");
+        io.output.truncate(io.written + 50);
+        assert_eq!(io.step(true).await.unwrap(), Progress::Read);
     }
 }

@@ -63,6 +63,8 @@ impl Default for FederationLimits {
     fn default() -> Self {
         let mut authenticated = XmlLimits::authenticated();
         authenticated.stanza_bytes = 512 << 10;
+        // What a server adds to what its client may send must not end a stream that many share.
+        authenticated.attributes = authenticated.attributes.saturating_add(8);
         FederationLimits {
             unauthenticated: XmlLimits::unauthenticated(),
             authenticated,

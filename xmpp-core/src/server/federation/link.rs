@@ -35,6 +35,9 @@ use tokio::{
     time::{Instant, sleep_until, timeout},
 };
 
+/// Bytes of answers to dialback elements that may wait beside what an outlet held, before no more is read.
+const ANSWERS: usize = 64 << 10;
+
 /// A stream that we opened, as others see it.
 #[derive(Debug)]
 pub(super) struct Stream {
@@ -177,7 +180,11 @@ impl Link {
         Some(Link {
             machine,
             scanner: Scanner::new(limits.unauthenticated),
-            io: Io::new(transport, Bucket::new(limits.bytes_per_second, limits.burst_bytes)),
+            io: Io::new(
+                transport,
+                Bucket::new(limits.bytes_per_second, limits.burst_bytes),
+                limits.outbox_bytes.saturating_add(ANSWERS),
+            ),
             outlet: Arc::new(Outlet::new(limits.outbox_bytes)),
             stream: None,
             commands,

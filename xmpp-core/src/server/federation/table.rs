@@ -157,6 +157,9 @@ impl Table {
             // What is in another stream must not be overtaken.
             Some(Lane::Ready(other)) if other.is_open() => return Vec::new(),
             Some(Lane::Opening(_)) => {}
+            // Nobody here has asked for it: peers with many names must not take the places of those whom somebody
+            // writes to. A stream of ours does as well.
+            None if tables.lanes.len() >= self.pairs / 2 => return Vec::new(),
             _ if tables.lanes.len() >= self.pairs => return Vec::new(),
             _ => {}
         }
@@ -274,4 +277,27 @@ fn too_slow() -> StanzaError {
 fn write(envelope: &Envelope, out: &mut Vec<u8>) {
     let to = envelope.to.as_ref().map(|to| to.as_str());
     envelope.stanza.rewrite(ns::SERVER).from(Some(envelope.from.as_str())).to(to).write(out);
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::{
+        stanza::StanzaKind,
+        xml::{Stanza, XmlLimits},
+    };
+
+    #[test]
+    fn pairs_that_peers_bring_leave_room_for_those_that_are_written_to() {
+        let limits = FederationLimits { pairs: 4, ..FederationLimits::default() };
+        let (table, outlet) = (Table::new(&limits), Arc::new(Outlet::new(1000)));
+        for number in 0..4 {
+            table.ready(&Pair::new("here.example", format!("d{number}.evil.example")), &outlet);
+        }
+        let stanza = Stanza::parse("<message/>", ns::CLIENT, &XmlLimits::authenticated()).unwrap();
+        let (from, to) = ("a@here.example".parse().unwrap(), "b@there.example".parse().unwrap());
+        let envelope = Envelope { stanza, kind: StanzaKind::Message, from, to: Some(to), sender: None };
+        assert!(matches!(table.send(&Pair::new("here.example", "there.example"), &envelope), Sent::First));
+    }
 }

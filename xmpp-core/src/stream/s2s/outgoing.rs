@@ -149,6 +149,9 @@ impl Outgoing {
                 let policy = self.exchange.policy(&pair.remote);
                 if policy.block || (policy.require_valid_certificate && !self.exchange.proves(&pair.remote)) {
                     tasks.push(S2sTask::Refused(pair, Refusal::Certificate));
+                } else if policy.needs_tls() && !self.exchange.secured {
+                    // The domain in the header may do without; this one may not.
+                    tasks.push(S2sTask::Refused(pair, Refusal::TlsUnavailable));
                 } else {
                     self.exchange.request(pair, &mut tasks);
                 }

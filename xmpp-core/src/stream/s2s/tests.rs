@@ -397,6 +397,16 @@ fn rfc7590_3_1_a_stripped_offer_does_not_strip_tls() {
 }
 
 #[test]
+fn rfc7590_3_1_a_stream_without_tls_takes_no_further_domain_that_requires_it() {
+    let mut policies = Policies::new(Policy::default());
+    policies.set("montague.example", Policy::default().require_tls(false));
+    let mut wire = outgoing(S2sConfig { policies: std::sync::Arc::new(policies), bidi: false, ..capulet() });
+    assert!(wire.say(&offer(DIALBACK_OFFER)).contains("<db:result"));
+    let out = text_of(&wire.machine.request(Pair::new("capulet.example", "verona.example")));
+    assert!(out.starts_with("[refused capulet.example to verona.example: the server does not offer TLS"), "{out}");
+}
+
+#[test]
 fn rfc7590_3_1_without_tls_dialback_is_refused_where_tls_is_required() {
     let mut wire = incoming(montague());
     wire.feed(&header("capulet.example", "montague.example"));
