@@ -222,6 +222,9 @@ impl Scanner {
             partial.build.pending.extend_from_slice(taken);
             *input = rest;
             if end.is_none() {
+                if partial.build.is_fresh() && self.is_nested(&partial.build.pending) {
+                    return Err(NESTED);
+                }
                 self.partial = Some(partial);
                 return Ok(Found::Nothing);
             }
@@ -256,11 +259,14 @@ impl Scanner {
                 Some(_) => build.start_tag_or_undo(buf, 0, None).map(Token::Header),
             },
             _ if build.is_fresh() && buf.get(1) == Some(&b'/') => self.end_of_stream(buf).map(Token::End),
-            _ if build.is_fresh() && buf.get(1) == Some(&b's') && self.is_header(buf) => {
-                Err(XmlError::NotWellFormed("a stream inside a stream").into())
-            }
+            _ if build.is_fresh() && buf.get(1) == Some(&b's') && self.is_header(buf) => Err(NESTED.into()),
             _ => build.element(buf, self.outer.as_deref()).map(Token::Stanza),
         }
+    }
+
+    /// Whether what has come of an element begins a second header.
+    fn is_nested(&self, buf: &[u8]) -> bool {
+        !matches!(self.state, State::Prolog(_)) && buf.get(1) == Some(&b's') && self.is_header(buf)
     }
 
     /// Whether a second header begins. That is said at once, not when it ends: it never does.
@@ -309,6 +315,7 @@ impl Scanner {
     }
 }
 
+const NESTED: XmlError = XmlError::NotWellFormed("a stream inside a stream");
 const TOO_BIG: XmlError = XmlError::Limit("stanza-too-big");
 
 /// What first-level tokens make, and their length.

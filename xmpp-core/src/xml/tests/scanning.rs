@@ -45,6 +45,18 @@ fn every_split_gives_the_same_events() {
 }
 
 #[test]
+fn a_stream_inside_a_stream_is_named_at_once_however_it_is_split() {
+    let text = format!("{HEADER}<stream:stream id='never closed");
+    let nested = Seen::Error(XmlError::NotWellFormed("a stream inside a stream"));
+    for size in 1..text.len() {
+        let seen = scan(&mut Scanner::new(XmlLimits::default()), text.as_bytes().chunks(size));
+        assert_eq!(seen.last(), Some(&nested), "in pieces of {size}");
+    }
+    let longer = format!("{HEADER}<stream:streams id='never closed");
+    assert_eq!(scan(&mut Scanner::new(XmlLimits::default()), longer.as_bytes().chunks(3)).len(), 1);
+}
+
+#[test]
 fn elements_are_walked_without_copies() {
     let s = client(
         "<message xml:lang='en' to='a&#x40;b' x:k='v' xmlns:x='urn:x'>one<body>hi</body><a xmlns='urn:a'><body/></a>two\
