@@ -85,8 +85,8 @@ impl Peer {
             }
             Way::Bosh => {
                 let url = bosh_url().ok_or("the server has no BOSH")?;
-                let lacks_sasl2 = optional("BOSH_SASL2").as_deref() == Some("0");
-                let builder = if lacks_sasl2 { builder.without_sasl2() } else { builder };
+                let bare = optional("BOSH_EXTRAS").as_deref() == Some("0");
+                let builder = if bare { builder.without_sasl2().no_stream_management() } else { builder };
                 if url.starts_with("http:") { builder.bosh(url).allow_plaintext() } else { builder.bosh(url) }
             }
         };
