@@ -94,7 +94,7 @@ async fn back(session: &mut Session) -> Checked<String> {
 }
 
 /// It tries again less often than we do; until then the server bounces the message, or stores it.
-async fn bot_is_back(session: &mut Session, bot: &str) -> Checked<String> {
+pub(crate) async fn bot_is_back(session: &mut Session, bot: &str) -> Checked<String> {
     let bot = bot.parse::<Jid>()?;
     let mut bounces = 0;
     loop {

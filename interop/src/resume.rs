@@ -2,7 +2,8 @@
 
 use crate::{
     check::{Checked, Report, expect, expect_eq},
-    peer::{Peer, Way},
+    loss::bot_is_back,
+    peer::{Peer, Way, optional},
     session::Session,
     wire::Wire,
 };
@@ -24,6 +25,16 @@ pub(crate) async fn checks(report: &mut Report, peer: &Peer, way: Way) {
             forgotten(peer, way).await
         })
         .await;
+    if let Some(bot) = optional("ECHO_JID") {
+        report
+            .check(&format!("{way} the bot is back after the server forgot its session too"), async {
+                let mut one = Session::login(peer.user(way, &peer.users[0], "asks")?).await?;
+                let note = bot_is_back(&mut one, &bot).await?;
+                one.client.close().await;
+                Ok(note)
+            })
+            .await;
+    }
 }
 
 /// A user behind a wire, and another with whom to talk.
