@@ -1,14 +1,16 @@
 //! A bound session as the rest of the server sees it: an address and an outbox.
 
+mod asleep;
 mod outbox;
 mod resumption;
 
-pub(crate) use outbox::{Blocked, Left, Outgoing};
+pub(crate) use asleep::Burden;
+pub(crate) use outbox::{Aside, Blocked, Left, Outgoing};
 pub(crate) use resumption::Vigil;
 
 use super::{
     Limits, buffers,
-    client_state::{self, Idle},
+    client_state::{self, Held, Idle},
     management, seconds,
 };
 use crate::{
@@ -16,7 +18,7 @@ use crate::{
     stream::StreamError,
     xml::{Stanza, ns},
 };
-use outbox::{Outbox, State, close, finish_push, hold, wake};
+use outbox::{Outbox, State, close, finish_push, set_aside, wake};
 use std::{
     sync::{
         Mutex, MutexGuard,
@@ -30,6 +32,8 @@ use std::{
 pub(crate) enum Pushed {
     /// It is queued; the session's end will deliver it or bounce it.
     Queued,
+    /// The same, and the session hibernates: what sleepers hold together has grown.
+    Asleep,
     /// The outbox is full; the session is being closed and the stanza was not queued.
     Full,
     /// The session has ended.
@@ -102,22 +106,24 @@ impl Session {
 
     /// Queues the stanza that `write` appends, as long as the outbox stays within its limits.
     pub(crate) fn push(&self, limits: &Limits, write: impl FnOnce(&mut Vec<u8>)) -> Pushed {
-        self.push_idle(limits, || None, write)
+        self.push_idle(limits, "", || None, write)
     }
 
-    /// The same for a stanza that may have to wait while the client is inactive, if `idle` says so.
-    pub(crate) fn push_idle<'a>(
+    /// The same for a stanza of `from` that may have to wait while the client is inactive, or give way to a later one
+    /// while it is away, if `idle` says so.
+    pub(crate) fn push_idle(
         &self,
         limits: &Limits,
-        idle: impl FnOnce() -> Option<(Idle, &'a str)>,
+        from: &str,
+        idle: impl FnOnce() -> Option<Idle>,
         write: impl FnOnce(&mut Vec<u8>),
     ) -> Pushed {
         let mut outbox = self.outbox();
         if outbox.state != State::Open {
             return Pushed::Gone;
         }
-        if outbox.held.is_some() {
-            return hold(outbox, limits, limits.outbox(self.role), idle(), write);
+        if outbox.aside.is_some() {
+            return set_aside(outbox, limits, limits.outbox(self.role), (from, idle()), write);
         }
         let full = !outbox.append(limits.outbox(self.role), write);
         finish_push(outbox, full)
@@ -207,11 +213,11 @@ impl Session {
     pub(crate) fn set_inactive(&self, inactive: bool, limits: &Limits) {
         let mut outbox = self.outbox();
         if inactive {
-            outbox.held.get_or_insert_default();
-        } else if outbox.held.is_some() && outbox.state == State::Open {
+            outbox.aside.get_or_insert_with(|| Box::new(Aside::Inactive(Held::default())));
+        } else if outbox.state == State::Open && matches!(outbox.aside.as_deref(), Some(Aside::Inactive(_))) {
             let full = !outbox.release(limits.outbox(self.role));
             if !full {
-                outbox.held = None;
+                outbox.aside = None;
             }
             finish_push(outbox, full);
         }

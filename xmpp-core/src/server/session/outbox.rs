@@ -1,7 +1,9 @@
 //! What waits to be written to one session, and what its driver is told of it.
 
 use super::{
-    Limits, Pushed, buffers,
+    Limits, Pushed,
+    asleep::{Asleep, Burden},
+    buffers,
     client_state::{Held, Idle},
     management::{Loss, Managed},
 };
@@ -25,8 +27,17 @@ pub(super) struct Outbox {
     pub(super) blocked: bool,
     /// Stream management, once the client has enabled it (XEP-0198).
     pub(super) managed: Option<Box<Managed>>,
-    /// What is held back, while the client is inactive (XEP-0352).
-    pub(super) held: Option<Box<Held>>,
+    /// Where stanzas go that do not go straight to the driver.
+    pub(super) aside: Option<Box<Aside>>,
+}
+
+/// What does not go straight to the driver, and why.
+#[derive(Debug)]
+pub(crate) enum Aside {
+    /// The client is inactive (XEP-0352): what is held back.
+    Inactive(Held),
+    /// The session hibernates (XEP-0198 §5): what came since.
+    Asleep(Box<Asleep>),
 }
 
 /// What a session leaves behind: all that its client may not have got.
@@ -35,8 +46,8 @@ pub(crate) struct Left {
     pub(crate) queued: Vec<u8>,
     /// What was not acknowledged, if acknowledgements there were.
     pub(crate) managed: Option<Box<Managed>>,
-    /// Held back.
-    pub(crate) held: Option<Box<Held>>,
+    /// Held back, or never to be written.
+    pub(crate) aside: Option<Box<Aside>>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -96,10 +107,6 @@ impl Outbox {
         let mut room = self.bytes.len() <= most;
         if let Some(managed) = &mut self.managed {
             room = room && managed.sent(self.bytes.get(before..).unwrap_or_default());
-            if managed.is_hibernating() {
-                // Nobody is there to write it; it is remembered.
-                buffers::give_write(std::mem::take(&mut self.bytes));
-            }
         }
         if !room {
             self.bytes.truncate(before);
@@ -109,16 +116,22 @@ impl Outbox {
 
     /// Appends what was held back; whether there was room.
     pub(super) fn release(&mut self, most: usize) -> bool {
-        let Some(mut held) = self.held.take() else { return true };
+        let Some(mut aside) = self.aside.take() else { return true };
         let mut room = true;
-        while let Some(first) = held.first() {
-            room = self.append(most, |out| out.extend_from_slice(first));
-            if !room {
-                break;
+        if let Aside::Inactive(held) = &mut *aside {
+            while let Some(first) = held.first() {
+                room = self.append(most, |out| out.extend_from_slice(first));
+                if !room {
+                    break;
+                }
+                held.remove_first();
             }
-            held.remove_first();
+            if room {
+                // The memory that it took goes with it.
+                *held = Held::default();
+            }
         }
-        self.held = Some(held);
+        self.aside = Some(aside);
         room
     }
 
@@ -131,7 +144,7 @@ impl Outbox {
 
     /// The connection is lost; whether the session stays. What was held back counts as sent, and the client that comes
     /// back is active (XEP-0352 §5.2).
-    pub(super) fn hibernate(&mut self, tick: u32) -> bool {
+    pub(super) fn hibernate(&mut self, tick: u32, burden: Burden) -> bool {
         if self.state != State::Open || self.killed {
             return false;
         }
@@ -139,54 +152,72 @@ impl Outbox {
         if !managed.is_resumable() {
             return false;
         }
-        if let Some(mut held) = self.held.take() {
+        if let Some(Aside::Inactive(held)) = self.aside.as_deref_mut() {
             while let Some(first) = held.first() {
                 if !managed.sent(first) {
-                    self.held = Some(held);
                     return false;
                 }
                 held.remove_first();
             }
         }
-        self.bytes = Vec::new();
-        self.blocked = false;
-        managed.hibernate(tick)
+        let hibernates = managed.hibernate(tick);
+        if hibernates {
+            self.bytes = Vec::new();
+            self.blocked = false;
+            let (stanzas, bytes) = managed.load();
+            let asleep = Asleep::new(burden, stanzas, bytes);
+            self.aside = Some(Box::new(Aside::Asleep(Box::new(asleep))));
+        }
+        hibernates
     }
 
     /// Nothing can be queued any more.
     pub(super) fn end(&mut self) -> Left {
         self.state = State::Ended;
-        Left { queued: std::mem::take(&mut self.bytes), managed: self.managed.take(), held: self.held.take() }
+        Left { queued: std::mem::take(&mut self.bytes), managed: self.managed.take(), aside: self.aside.take() }
     }
 }
 
-/// Queues a stanza while the client is inactive, or holds it back. What must not wait comes behind what was held.
-pub(super) fn hold(
+/// Queues a stanza of `from` that does not go straight to the driver.
+#[cold]
+pub(super) fn set_aside(
     mut outbox: MutexGuard<'_, Outbox>,
     limits: &Limits,
     most: usize,
-    idle: Option<(Idle, &str)>,
+    (from, idle): (&str, Option<Idle>),
     write: impl FnOnce(&mut Vec<u8>),
 ) -> Pushed {
-    let Some((kind, from)) = idle else {
-        let full = !(outbox.release(most) && outbox.append(most, write));
-        return finish_push(outbox, full);
-    };
-    let mut bytes = buffers::take_write();
-    write(&mut bytes);
-    let mut crowded = false;
-    if let Some(held) = &mut outbox.held {
-        held.hold(kind, from, &bytes);
-        crowded = held.is_full(limits.held_stanzas, limits.held_bytes);
+    let Outbox { aside, managed, .. } = &mut *outbox;
+    match (aside.as_deref_mut(), managed, idle) {
+        (Some(Aside::Asleep(asleep)), Some(managed), _) => {
+            let mut bytes = buffers::take_write();
+            write(&mut bytes);
+            // A rule of an extension's may give other stanzas out for presence.
+            let passing = idle == Some(Idle::Presence) && bytes.starts_with(b"<presence");
+            let has_room = |stanzas, bytes| managed.has_room(stanzas, bytes);
+            let room = asleep.add(from, passing, &bytes, limits.hibernated_bytes, has_room);
+            buffers::give_write(bytes);
+            if room { Pushed::Asleep } else { finish_push(outbox, true) }
+        }
+        (Some(Aside::Inactive(held)), _, Some(kind)) => {
+            let mut bytes = buffers::take_write();
+            write(&mut bytes);
+            held.hold(kind, from, &bytes);
+            let crowded = held.is_full(limits.held_stanzas, limits.held_bytes);
+            buffers::give_write(bytes);
+            if crowded {
+                // Without room it is among what is held, and handed on with it.
+                let full = !outbox.release(most);
+                finish_push(outbox, full);
+            }
+            Pushed::Queued
+        }
+        // What must not wait comes behind what was held.
+        _ => {
+            let full = !(outbox.release(most) && outbox.append(most, write));
+            finish_push(outbox, full)
+        }
     }
-    buffers::give_write(bytes);
-    if crowded && !outbox.release(most) {
-        // It is among what is held, and handed on with it.
-        finish_push(outbox, true);
-    } else if crowded {
-        finish_push(outbox, false);
-    }
-    Pushed::Queued
 }
 
 /// After something was queued, or found no room.

@@ -2,8 +2,9 @@
 
 use super::{
     Limits, Session,
+    asleep::Burden,
     management::{self, Loss, Managed},
-    outbox::{Left, State, wake},
+    outbox::{Aside, Left, State, wake},
     seconds,
 };
 use crate::{
@@ -32,10 +33,10 @@ pub(crate) enum Vigil {
 impl Session {
     /// For the driver: it leaves. With the tick when its connection was lost, the session hibernates if it can; else no
     /// more can be queued, and what the client may not have got comes back.
-    pub(crate) fn leave(&self, lost: Option<u32>) -> Option<Left> {
+    pub(crate) fn leave(&self, lost: Option<(u32, Burden)>) -> Option<Left> {
         let mut outbox = self.outbox();
         let waiting = outbox.managed.as_mut().map(|managed| managed.waited()).unwrap_or_default();
-        let hibernates = lost.is_some_and(|tick| outbox.hibernate(tick));
+        let hibernates = lost.is_some_and(|(tick, burden)| outbox.hibernate(tick, burden));
         let left = (!hibernates).then(|| outbox.end());
         outbox.waker = None;
         drop(outbox);
@@ -52,6 +53,14 @@ impl Session {
     /// The tick until which it hibernates, if it does.
     pub(crate) fn wakes_at(&self) -> Option<u32> {
         self.outbox().managed.as_ref().and_then(|managed| managed.wakes_at())
+    }
+
+    /// How much it holds while it hibernates, in bytes; `None` if it does not.
+    pub(crate) fn burden(&self) -> Option<usize> {
+        match self.outbox().aside.as_deref() {
+            Some(Aside::Asleep(asleep)) => Some(asleep.burden()),
+            _ => None,
+        }
     }
 
     /// Whether a lost connection may be followed by another.
@@ -74,6 +83,10 @@ impl Session {
         let Some(managed) = outbox.managed.as_mut().filter(|_| outbox.state == State::Open) else {
             return Poll::Ready(Err(ResumeError::NotFound(None)));
         };
+        if let Err(error) = managed.can_resume(handled) {
+            // Who counts what was never sent does not displace a connection that is there.
+            return Poll::Ready(Err(ResumeError::TooHigh(error)));
+        }
         if !managed.is_hibernating() {
             managed.wait(cx.waker());
             if managed.lose(Loss::Resumed) {
@@ -81,7 +94,11 @@ impl Session {
             }
             return Poll::Pending;
         }
-        if let Err(error) = managed.resume(handled, &mut outbox.bytes) {
+        let missed = match outbox.aside.take().map(|aside| *aside) {
+            Some(Aside::Asleep(asleep)) => Some(asleep.into_stanzas()),
+            _ => None,
+        };
+        if let Err(error) = managed.resume(handled, missed.into_iter().flatten(), &mut outbox.bytes) {
             return Poll::Ready(Err(ResumeError::TooHigh(error)));
         }
         self.heard_at(tick);
