@@ -9,7 +9,7 @@ pub(crate) use outbox::{Aside, Blocked, Left, Outgoing};
 pub(crate) use resumption::Vigil;
 
 use super::{
-    Limits, buffers,
+    Limits, SessionFlag, buffers,
     client_state::{self, Held, Idle},
     management, seconds,
 };
@@ -63,6 +63,8 @@ pub(crate) struct Session {
     heard: AtomicU32,
     /// Stanzas of the client that were handled (XEP-0198 §4); only its driver counts.
     handled: AtomicU32,
+    /// What extensions have noted ([`SessionFlag`](super::SessionFlag)).
+    flags: AtomicU32,
 }
 
 /// What a session last said of its presence (RFC 6121 §4): soft state of the directory.
@@ -83,6 +85,19 @@ impl Session {
             availability: Mutex::default(),
             heard: AtomicU32::new(tick),
             handled: AtomicU32::new(0),
+            flags: AtomicU32::new(0),
+        }
+    }
+
+    pub(crate) fn flags(&self) -> u32 {
+        self.flags.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_flag(&self, flag: SessionFlag, on: bool) {
+        if on {
+            self.flags.fetch_or(flag.0, Ordering::Relaxed);
+        } else {
+            self.flags.fetch_and(!flag.0, Ordering::Relaxed);
         }
     }
 
