@@ -429,3 +429,19 @@ fn xep0198_5_a_stream_that_can_be_resumed_is_left_without_a_word() {
         assert_ne!(network.exchanges.iter().any(ends), left, "{enabled}");
     }
 }
+
+#[test]
+fn abuse_a023_a_service_that_holds_nothing_is_not_asked_without_end() {
+    let mut network = Network::open(1);
+    let mut requests = 0;
+    for _ in 0..1000 {
+        network.pass(Duration::from_millis(10));
+        while let Some(exchange) = network.exchanges.pop() {
+            requests += 1;
+            let empty = b"<body xmlns='http://jabber.org/protocol/httpbind'/>";
+            let errands = network.client.answered(exchange.client, 200, empty, network.now);
+            network.errands(errands);
+        }
+    }
+    assert!((5..=11).contains(&requests), "{requests}");
+}

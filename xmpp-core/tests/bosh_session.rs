@@ -570,7 +570,7 @@ fn stream_management_that_began_in_sasl2_counts_as_well() {
 /// What the client gets afterwards.
 fn moved_on(peer: &mut Peer, first: u64, late: bool) -> String {
     let unread = |peer: &mut Peer| {
-        let content = bytes::Bytes::from(format!("<body {NS}>{}</body>", message("x")));
+        let content = wrapped("x").replacen("<body>", &format!("<body {NS}>"), 1).into();
         show(peer.session.unread(1, &content, peer.now))
     };
     peer.post(&format!("rid='{first}' sid='SomeSID'"), "");

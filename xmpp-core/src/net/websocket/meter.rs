@@ -3,8 +3,13 @@
 /// Follows the frames of one direction. What breaks their rules is for whoever reads them to refuse.
 #[derive(Debug, Default)]
 pub(super) struct Meter {
-    /// Octets of frames without content in a row.
+    /// Octets of frames without content, since the last message was complete.
     empty: usize,
+    /// Of them, those of the header that is being read.
+    header: usize,
+    last: bool,
+    /// There is something in the message that is being read.
+    filled: bool,
     at: Part,
     control: bool,
     masked: bool,
@@ -48,8 +53,10 @@ impl Meter {
     /// One octet of a frame's header.
     fn header(&mut self, octet: u8) {
         self.empty = self.empty.saturating_add(1);
+        self.header += 1;
         self.at = match self.at {
             Part::Opcode => {
+                self.last = octet & 0x80 != 0;
                 self.control = octet & 0x08 != 0;
                 Part::Length
             }
@@ -82,8 +89,15 @@ impl Meter {
     /// The header is complete.
     fn content(&mut self) -> Part {
         self.left = std::mem::take(&mut self.length);
-        if self.left > 0 && !self.control {
-            self.empty = 0;
+        let header = std::mem::take(&mut self.header);
+        if !self.control {
+            if self.left > 0 {
+                self.filled = true;
+                self.empty = self.empty.saturating_sub(header);
+            }
+            if self.last && std::mem::take(&mut self.filled) {
+                self.empty = 0;
+            }
         }
         Part::Opcode
     }
@@ -132,6 +146,10 @@ mod tests {
         for size in [1, 2, 3, 7, 1024] {
             let mut meter = Meter::default();
             frames.chunks(size).for_each(|octets| meter.feed(octets));
+            assert_eq!(meter.empty(), frames.len(), "{size}");
+            // A message of single octets does not make room for more of them.
+            meter.feed(&frame(0x01, true, 1));
+            meter.feed(&frame(0x00, true, 1));
             assert_eq!(meter.empty(), frames.len(), "{size}");
             meter.feed(&frame(0x80, true, 1));
             assert_eq!(meter.empty(), 0);

@@ -48,7 +48,7 @@ pub(crate) fn accept_key(key: &[u8]) -> String {
 const READ_BUFFER: usize = 1024;
 /// Frames up to here are written together.
 const WRITE_BUFFER: usize = 8 * 1024;
-/// Octets of frames without content, such as pings and empty fragments, in a row.
+/// Octets of frames without content, such as pings and empty fragments, until a message is complete.
 const EMPTY_OCTETS: usize = 1 << 20;
 /// Time for the other end to answer our close frame.
 const CLOSING: Duration = Duration::from_secs(3);

@@ -106,6 +106,8 @@ struct Flight {
     ticket: u64,
     /// When it was first sent.
     at: Duration,
+    /// There is nothing in it.
+    bare: bool,
     body: Bytes,
     /// An answer that has to wait for those before it.
     answer: Option<super::Body>,
@@ -323,7 +325,7 @@ impl BoshClient {
         body.attr("ver", &format!("{}.{}", VERSION.0, VERSION.1));
         body.attr("content", CONTENT_TYPE);
         body.xbosh("version", "1.0");
-        self.send(body, now, out);
+        self.send(body, false, now, out);
     }
 
     /// Sends what there is to send, as long as the server lets us.
@@ -340,6 +342,7 @@ impl BoshClient {
             }
             let mut body = Wrapper::new();
             body.attr("sid", &self.sid);
+            let bare = self.parts.is_empty();
             match self.parts.pop_front() {
                 Some(Part::Restart { to, lang }) => {
                     body.attr("to", to.as_deref().unwrap_or(&self.domain));
@@ -351,7 +354,7 @@ impl BoshClient {
                 Some(first) => self.gather(first, &mut body),
                 None => {}
             }
-            self.send(body, now, out);
+            self.send(body, bare, now, out);
         }
     }
 
@@ -387,7 +390,7 @@ impl BoshClient {
         }
     }
 
-    fn send(&mut self, mut body: Wrapper, now: Duration, out: &mut Vec<Errand>) {
+    fn send(&mut self, mut body: Wrapper, bare: bool, now: Duration, out: &mut Vec<Errand>) {
         let rid = self.next;
         self.next += 1;
         body.number("rid", rid);
@@ -396,7 +399,7 @@ impl BoshClient {
         let body = body.finish();
         out.push(Errand::Send(ticket, body.clone()));
         self.pace.sent(now);
-        let flight = Flight { ticket, at: now, body, answer: None, failed_since: None, failures: 0, again: None };
+        let flight = Flight { ticket, at: now, bare, body, answer: None, failed_since: None, failures: 0, again: None };
         self.flights.insert(rid, flight);
     }
 

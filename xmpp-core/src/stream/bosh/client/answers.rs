@@ -14,6 +14,8 @@ const SASL2: &str = "urn:xmpp:sasl:2";
 const BIND2: &str = "urn:xmpp:bind:0";
 const SM: &str = "urn:xmpp:sm:3";
 
+/// A service that holds nothing for so long is not asked in vain more often.
+const POINTLESS: Duration = Duration::from_secs(1);
 /// Answers of `type='error'` that are obeyed in a row.
 const RECOVERIES: u32 = 8;
 
@@ -52,7 +54,9 @@ impl BoshClient {
         let took = now.saturating_sub(flight.at);
         let empty = body.is_empty();
         flight.answer = Some(body);
-        if rid + 1 >= self.next || (empty && !self.polls && took < self.pace.hold()) {
+        let latest = rid + 1 >= self.next;
+        let in_vain = latest && empty && flight.bare && took < POINTLESS;
+        if latest || (empty && !self.polls && took < self.pace.hold()) {
             // This is the latest; or it was let go because the next one came.
             self.pace.arrived();
         }
@@ -66,6 +70,9 @@ impl BoshClient {
                 self.pace.answered(!body.is_empty(), now);
                 self.take(&body, &mut out);
             }
+        }
+        if in_vain {
+            self.pace.in_vain(now);
         }
         self.pump(now, &mut out);
         out

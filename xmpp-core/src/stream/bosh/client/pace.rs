@@ -13,6 +13,9 @@ const STEP: Duration = Duration::from_millis(250);
 /// An empty answer that comes later than this before the end of `wait` may be due to that.
 const MARGIN: Duration = Duration::from_secs(1);
 
+/// The time from an empty request that the service did not hold until the next.
+const IN_VAIN: Duration = Duration::from_secs(1);
+
 #[derive(Debug)]
 pub(super) struct Pace {
     spacing: Duration,
@@ -52,6 +55,11 @@ impl Pace {
     pub(super) fn answered(&mut self, something: bool, now: Duration) {
         let time = if self.settled { REACTION } else { STEP };
         self.quiet_until = if something { now.saturating_add(time) } else { now };
+    }
+
+    /// An empty request was answered at once, with nothing, though the service was to hold it.
+    pub(super) fn in_vain(&mut self, now: Duration) {
+        self.quiet_until = now.saturating_add(IN_VAIN);
     }
 
     /// The client has logged in.
