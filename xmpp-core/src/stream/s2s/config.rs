@@ -16,6 +16,8 @@ pub struct S2sLimits {
     pub pending: usize,
     /// Keys being verified at once for a peer of which no key has been found valid yet. 4.
     pub unauthenticated_pending: usize,
+    /// Pairs that the peer asked for and did not get, in all; with more the stream ends. 256.
+    pub failures: usize,
     /// Bytes of elements before the first pair is authorised: a stream that is only there to verify keys has no more
     /// than this. 64 KiB.
     pub unauthenticated_bytes: usize,
@@ -23,7 +25,13 @@ pub struct S2sLimits {
 
 impl Default for S2sLimits {
     fn default() -> Self {
-        S2sLimits { pairs: 256, pending: 64, unauthenticated_pending: 4, unauthenticated_bytes: 64 << 10 }
+        S2sLimits {
+            pairs: 256,
+            pending: 64,
+            unauthenticated_pending: 4,
+            failures: 256,
+            unauthenticated_bytes: 64 << 10,
+        }
     }
 }
 

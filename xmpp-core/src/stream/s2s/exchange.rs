@@ -44,6 +44,8 @@ pub(super) struct Exchange {
     /// Keys that we asked the peer about.
     queried: Vec<Verification>,
     spent: usize,
+    /// Pairs that the peer asked for and did not get.
+    failures: usize,
 }
 
 impl fmt::Debug for Exchange {
@@ -72,6 +74,7 @@ impl Exchange {
             requested: Vec::new(),
             queried: Vec::new(),
             spent: 0,
+            failures: 0,
         }
     }
 
@@ -250,6 +253,16 @@ impl Exchange {
             Err(Some(error)) => Answer::Failed(error),
         };
         tasks.push(S2sTask::Send(dialback::result(&pair.local, &pair.remote, &answer)));
+        self.failed()
+    }
+
+    /// Counts a pair that the peer did not get: each costs a judgement of its certificate, or a connection to somewhere.
+    fn failed(&mut self) -> Result<(), StreamError> {
+        self.failures = self.failures.saturating_add(1);
+        if self.failures > self.config.limits.failures {
+            return Err(StreamError::new(StreamCondition::PolicyViolation)
+                .with_text("too many domains were refused or could not be verified"));
+        }
         Ok(())
     }
 
@@ -307,7 +320,7 @@ impl Exchange {
             Answer::Invalid => {
                 return Err(StreamError::new(StreamCondition::NotAuthorized).with_text("the dialback key is invalid"));
             }
-            Answer::Failed(_) => {}
+            Answer::Failed(_) => return self.failed(),
         }
         Ok(())
     }

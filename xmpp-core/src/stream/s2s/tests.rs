@@ -667,6 +667,35 @@ fn abuse_a100_a_peer_of_which_nothing_is_verified_has_few_verifications_at_once(
 }
 
 #[test]
+fn abuse_a101_who_asks_for_domain_after_domain_and_gets_none_is_sent_away() {
+    let mut config = with(montague(), Policy::default().require_valid_certificate(true));
+    config.limits.failures = 3;
+    let mut wire = secured(config, &["capulet.example"]);
+    wire.feed(&header("capulet.example", "montague.example"));
+    let ask = |wire: &mut Wire<Incoming>, from: &str| {
+        wire.say(&format!("<db:result from='{from}' to='montague.example'>k</db:result>"))
+    };
+    assert!(ask(&mut wire, "capulet.example").contains("[admitted"));
+    for from in ["d1.example", "d2.example", "d3.example"] {
+        let out = ask(&mut wire, from);
+        assert!(out.contains("<not-authorized") && !out.contains("[close]"), "{out}");
+    }
+    let out = ask(&mut wire, "d4.example");
+    assert!(out.contains("<policy-violation") && out.ends_with("[close]"), "{out}");
+
+    let mut config = montague();
+    config.limits.failures = 1;
+    let mut wire = secured(config, &[]);
+    wire.feed(&header("capulet.example", "montague.example"));
+    for closes in [false, true] {
+        assert!(ask(&mut wire, "d1.example").starts_with("[verify"));
+        let question = Verification { remote: "d1.example".into(), key: "k".into(), ..verification() };
+        let failed = Answer::Failed(StanzaError::remote_server_timeout());
+        assert_eq!(text_of(&wire.machine.verified(&question, failed)).ends_with("[close]"), closes);
+    }
+}
+
+#[test]
 fn what_was_never_answered_can_be_asked_again() {
     let mut config = S2sConfig { bidi: false, ..capulet() };
     config.limits.pending = 1;
