@@ -49,6 +49,8 @@ pub struct FederationLimits {
     pub queue_time: Duration,
     /// Bytes that wait to be written to one stream; more are returned with `remote-server-timeout`. 8 MiB.
     pub outbox_bytes: usize,
+    /// Bytes that wait to be written to all streams; beyond them each may still have 64 KiB. 256 MiB.
+    pub total_outbox_bytes: usize,
     /// Sustained bytes a second read from one stream. 8 MiB.
     pub bytes_per_second: u32,
     /// Bytes that may come at once above that. 32 MiB.
@@ -97,6 +99,7 @@ impl Default for FederationLimits {
             total_queue_bytes: 64 << 20,
             queue_time: Duration::from_secs(60),
             outbox_bytes: 8 << 20,
+            total_outbox_bytes: 256 << 20,
             bytes_per_second: 8 << 20,
             burst_bytes: 32 << 20,
             handlers: 64,

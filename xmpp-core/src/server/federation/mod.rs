@@ -27,6 +27,7 @@ use crate::{
     stanza::StanzaError,
     stream::s2s::{DialbackSecret, Pair, Policies, Policy, S2sConfig},
 };
+use outlet::Total;
 use std::{collections::HashSet, net::IpAddr, sync::Arc};
 use table::{Sent, Table};
 use tokio::sync::Semaphore;
@@ -190,6 +191,7 @@ impl Federation {
             newcomers: Newcomers::default(),
             by_ip: Places::default(),
             by_domain: Places::default(),
+            outboxes: Arc::new(Total::new(self.limits.total_outbox_bytes)),
             openings: TaskTracker::new(),
             links: TaskTracker::new(),
             stop: CancellationToken::new(),
@@ -235,6 +237,8 @@ pub(crate) struct Federator {
     by_ip: Places<IpAddr>,
     /// Incoming streams on which a domain is authenticated, by domain.
     by_domain: Places<String>,
+    /// What waits to be written to all streams.
+    outboxes: Arc<Total>,
     /// Lanes that are being opened.
     openings: TaskTracker,
     /// Streams, listeners, and what works for them.

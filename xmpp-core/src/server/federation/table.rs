@@ -296,6 +296,7 @@ fn write(envelope: &Envelope, out: &mut Vec<u8>) {
 #[allow(clippy::unwrap_used, clippy::panic)]
 mod tests {
     use super::*;
+    use crate::server::federation::outlet::Total;
     use crate::{
         stanza::StanzaKind,
         xml::{Stanza, XmlLimits},
@@ -304,12 +305,16 @@ mod tests {
     #[test]
     fn pairs_that_peers_bring_leave_room_for_those_that_are_written_to() {
         let limits = FederationLimits { pairs: 4, ..FederationLimits::default() };
-        let (table, outlet) = (Table::new(&limits), Arc::new(Outlet::new(1000)));
+        let (table, outlet) = (Table::new(&limits), outlet());
         for number in 0..4 {
             table.ready(&Pair::new("here.example", format!("d{number}.evil.example")), &outlet);
         }
         let pair = Pair::new("here.example", "there.example");
         assert!(matches!(table.send(&pair, &envelope("1")), Sent::First(_)));
+    }
+
+    fn outlet() -> Arc<Outlet> {
+        Arc::new(Outlet::new(1000, Arc::new(Total::new(1000))))
     }
 
     fn envelope(id: &str) -> Envelope {
@@ -324,7 +329,7 @@ mod tests {
 
     #[test]
     fn a_late_failure_leaves_a_newer_queue_alone() {
-        let (table, outlet) = (Table::new(&FederationLimits::default()), Arc::new(Outlet::new(1000)));
+        let (table, outlet) = (Table::new(&FederationLimits::default()), outlet());
         let pair = Pair::new("here.example", "there.example");
         let Sent::First(first) = table.send(&pair, &envelope("1")) else { panic!() };
         // A stream of theirs serves the pair while ours is still being opened, and goes.

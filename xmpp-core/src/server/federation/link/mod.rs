@@ -71,7 +71,8 @@ pub(super) struct Link {
 
 impl Link {
     fn new(server: Server, machine: Machine, transport: Transport, commands: mpsc::Receiver<Command>) -> Option<Link> {
-        let limits = server.federator()?.limits.clone();
+        let federator = server.federator()?;
+        let (limits, total) = (federator.limits.clone(), Arc::clone(&federator.outboxes));
         let (now, ip) = (Instant::now(), transport.peer_addr().map(|peer| peer.ip()));
         Some(Link {
             machine,
@@ -81,7 +82,7 @@ impl Link {
                 Bucket::new(limits.bytes_per_second, limits.burst_bytes),
                 limits.outbox_bytes.saturating_add(ANSWERS),
             ),
-            outlet: Arc::new(Outlet::new(limits.outbox_bytes)),
+            outlet: Arc::new(Outlet::new(limits.outbox_bytes, total)),
             stream: None,
             commands,
             held: Vec::new(),
@@ -171,7 +172,12 @@ impl Link {
             tokio::select! {
                 progress = self.io.step(hear) => match progress? {
                     Progress::Read => {}
-                    Progress::Wrote => (self.progress, self.wrote) = (Instant::now(), Instant::now()),
+                    Progress::Wrote => {
+                        (self.progress, self.wrote) = (Instant::now(), Instant::now());
+                        if self.io.is_empty() {
+                            self.outlet.written();
+                        }
+                    }
                     Progress::End => return Err(io::ErrorKind::UnexpectedEof.into()),
                 },
                 () = poll_fn(|cx| match &mut self.pending {
