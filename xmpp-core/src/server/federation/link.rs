@@ -9,6 +9,7 @@ use super::{
         throttle::Bucket,
         unsent::Unsent,
     },
+    evidence::Evidence,
     io::{Io, Progress},
     open,
     outlet::Outlet,
@@ -18,7 +19,7 @@ use crate::{
     net::{Service, Target, TlsError, Transport},
     stanza::{StanzaError, StanzaKind},
     stream::s2s::{Answer, Incoming, Outgoing, Pair, Proof, Refusal, S2sTask, Verification},
-    xml::{Event, Scanner, Stanza, ns},
+    xml::{Event, Scanner, Stanza, StreamHeader, ns},
 };
 use std::{
     collections::VecDeque,
@@ -147,6 +148,8 @@ pub(super) struct Link {
     scanner: Scanner,
     io: Io,
     outlet: Arc<Outlet>,
+    /// What is known of the peer's certificate.
+    evidence: Evidence,
     /// Ours, if we opened it.
     stream: Option<Arc<Stream>>,
     commands: mpsc::Receiver<Command>,
@@ -186,6 +189,7 @@ impl Link {
                 limits.outbox_bytes.saturating_add(ANSWERS),
             ),
             outlet: Arc::new(Outlet::new(limits.outbox_bytes)),
+            evidence: Evidence::default(),
             stream: None,
             commands,
             held: Vec::new(),
@@ -234,7 +238,7 @@ impl Link {
         let deadline = Instant::now() + federator.limits.phase;
         let direct = transport.is_secure();
         let first = match direct {
-            true => machine.secured(judge(&server, &transport)),
+            true => vec![S2sTask::StartTls],
             false => machine.start(),
         };
         let Some(mut link) = Link::new(server.clone(), Machine::Outgoing(machine), transport, commands) else { return };
@@ -302,7 +306,12 @@ impl Link {
             self.io.consume(left);
             let tasks = match scanned {
                 Ok(None) => return Ok(()),
-                Ok(Some(event)) => self.machine.event(event),
+                Ok(Some(event)) => {
+                    if let Event::Open(header) = &event {
+                        self.weigh(header).await;
+                    }
+                    self.machine.event(event)
+                }
                 Err(error) => self.machine.end(Some(&error.into())),
             };
             self.perform(tasks, false).await?;
@@ -374,10 +383,45 @@ impl Link {
         }
     }
 
+    /// Looks for what proves that a peer is who it says it is, before that is judged.
+    async fn weigh(&mut self, header: &StreamHeader) {
+        let (Machine::Incoming(_), Some(claimed), Some(transport)) = (&self.machine, &header.from, self.io.transport())
+        else {
+            return;
+        };
+        if let Some(federator) = self.server.federator()
+            && transport.is_secure()
+        {
+            let gathering = federator.gather_incoming(&self.evidence, transport, claimed);
+            self.server.inner().stop.run_until_cancelled(gathering).await;
+        }
+    }
+
+    /// What follows from the certificate that the peer showed.
+    async fn secured(&mut self, transport: Transport) -> io::Result<Vec<S2sTask>> {
+        self.evidence = Evidence::default();
+        if let (Some(federator), Some(stream)) = (self.server.federator(), &self.stream) {
+            let gathering = federator.gather_outgoing(&self.evidence, &transport, &stream.pair, stream.target.get());
+            let gathered = self.server.inner().stop.run_until_cancelled(gathering).await;
+            if let Some(Err(error)) = gathered {
+                let reason = error.to_string();
+                let _ = stream.failure.set(error);
+                return Err(io::Error::new(io::ErrorKind::PermissionDenied, reason));
+            }
+        }
+        let tasks = self.machine.secured(judge(&self.server, &transport, self.evidence.clone()));
+        self.io.resume(transport);
+        Ok(tasks)
+    }
+
     async fn handshake(&mut self, direct: bool) -> io::Result<Vec<S2sTask>> {
         let Some(federator) = self.server.federator() else { return Err(io::ErrorKind::NotConnected.into()) };
         let phase = federator.limits.phase;
         let transport = timeout(phase, self.io.surrender()).await.map_err(|_| io::ErrorKind::TimedOut)??;
+        if transport.is_secure() {
+            // Direct TLS of our own making: the handshake is part of connecting.
+            return self.secured(transport).await;
+        }
         let own = self.server.inner().tls.as_ref();
         let to = match &self.machine {
             Machine::Incoming(_) => None,
@@ -395,9 +439,7 @@ impl Link {
             }
         });
         let transport = secured.await.map_err(|_| io::ErrorKind::TimedOut)?.map_err(io::Error::other)?;
-        let tasks = self.machine.secured(judge(&self.server, &transport));
-        self.io.resume(transport);
-        Ok(tasks)
+        self.secured(transport).await
     }
 
     /// Has the authoritative server asked, in a task of its own.
@@ -610,12 +652,13 @@ async fn aside(server: Server, pending: Box<Pending>, permit: OwnedSemaphorePerm
     drop(permit);
 }
 
-/// Says what the peer's certificate proves.
-fn judge(server: &Server, transport: &Transport) -> impl Fn(&str) -> bool + Send + 'static {
+/// Says what the peer's certificate proves, with what was found of it.
+fn judge(server: &Server, transport: &Transport, evidence: Evidence) -> impl Fn(&str) -> bool + Send + 'static {
     let chain = transport.peer_certificates().to_vec();
     let tls = server.federator().map(|federator| federator.tls.clone());
     move |domain| match tls.as_ref().map(|tls| tls.verify(&chain, domain)) {
         Some(Ok(())) => true,
+        _ if evidence.of(domain) => true,
         Some(Err(reason)) => {
             tracing::debug!(domain, %reason, "the certificate of a server");
             false
