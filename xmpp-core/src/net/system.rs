@@ -408,6 +408,9 @@ mod signed {
         let resolver = SystemResolver::validating(&[address], Some(&anchor(&key()))).unwrap();
         let srv = resolver.secure_srv("_xmpp-server._tcp.capulet.example").await;
         assert!(matches!(srv, Err(ResolveError::Failed { .. })), "{srv:?}");
+        // That there is nothing has to be proved as well, or whoever is on the way could say so.
+        let missing = resolver.tlsa("_443._tcp.host.example").await;
+        assert!(matches!(missing, Err(ResolveError::Failed { .. })), "{missing:?}");
     }
 
     #[tokio::test]
