@@ -11,3 +11,6 @@
 
 pub mod delivery;
 pub mod presence;
+mod storage;
+
+pub use storage::{StorageError, Stored};

@@ -4,7 +4,8 @@ use super::{
     Accounts, Domain, Envelope, Federation, Idle, Inner, Limits, Observed, Resource, RouteError, Server,
     ServiceRegistrar, Stage, Station, Tokens, WeakServer,
     accounts::DynAccounts,
-    directory::Directory,
+    detached::Detached,
+    directory::{Directory, SessionFlag},
     domains::{self, Owner, Owners},
     hibernation::Hibernating,
     listener::Newcomers,
@@ -14,12 +15,14 @@ use super::{
     tokens::DynTokens,
 };
 use crate::{
+    BoxFuture,
     extension::{self, Registrar, Software, Target},
-    jid::{Jid, JidError},
+    jid::{BareJid, Jid, JidError},
     net::{ServerTls, tls::ClientAuthorities},
     payload::disco::Item,
     sasl::{Hash, Mechanism},
     stream::ComponentSecrets,
+    xml::{Stanza, Writer, ns},
 };
 use std::{
     ops::{Deref, DerefMut},
@@ -89,6 +92,9 @@ pub struct ServerRegistrar {
     registrar: Registrar,
     stations: Vec<Station>,
     session_end: Vec<super::SessionEnd>,
+    account_removed: Vec<super::AccountRemoved>,
+    features: (Vec<Stanza>, Vec<Stanza>),
+    session_flags: u32,
     pub(super) bind_features: Vec<super::bind2::BindFeature>,
     pub(super) bound_info: Vec<super::bind2::BoundInfo>,
     idle_rules: Vec<super::IdleRule>,
@@ -127,6 +133,49 @@ impl ServerRegistrar {
     /// Calls `f` when a session has ended, with what it last said of its presence. It must not block.
     pub fn on_session_end(&mut self, f: impl Fn(&Server, &Resource) + Send + Sync + 'static) {
         self.session_end.push(Box::new(f));
+    }
+
+    /// Calls `f` when an account has been removed ([`Server::account_removed`]), to forget what is held for it.
+    pub fn on_account_removed(
+        &mut self,
+        f: impl Fn(Server, BareJid) -> BoxFuture<'static, ()> + Send + Sync + 'static,
+    ) {
+        self.account_removed.push(Box::new(f));
+    }
+
+    /// Offers a stream feature (RFC 6120 §4.3.2) to clients: on their authenticated streams, or, if `before_login`, where
+    /// they may authenticate. `write` writes one element; a feature that needs no element in the stream needs none here.
+    ///
+    /// ```
+    /// use xmpp_core::server::ServerRegistrar;
+    ///
+    /// fn roster_versions(registrar: &mut ServerRegistrar) {
+    ///     registrar.stream_feature(false, |out| {
+    ///         out.open("ver", "urn:xmpp:features:rosterver");
+    ///         out.close();
+    ///     });
+    /// }
+    /// ```
+    pub fn stream_feature(&mut self, before_login: bool, write: impl FnOnce(&mut Writer)) {
+        let mut writer = Writer::new(ns::CLIENT);
+        write(&mut writer);
+        let features = if before_login { &mut self.features.0 } else { &mut self.features.1 };
+        features.push(writer.into_stanza());
+    }
+
+    /// A flag for sessions. There are 32 in all.
+    ///
+    /// # Panics
+    /// When there are more.
+    #[allow(clippy::panic)] // A mistake in the program that composes the server.
+    pub fn session_flag(&mut self) -> SessionFlag {
+        match 1u32.checked_shl(self.session_flags) {
+            Some(bit) => {
+                self.session_flags += 1;
+                SessionFlag(bit)
+            }
+            None => panic!("extensions want more than 32 flags of sessions"),
+        }
     }
 
     /// Says which stanzas may wait while their recipient is inactive (XEP-0352), and in place of which earlier ones of
@@ -425,6 +474,9 @@ impl ServerBuilder {
             replace_components,
             registrar: core,
             session_end: registrar.session_end,
+            account_removed: registrar.account_removed,
+            features: (registrar.features.0.into(), registrar.features.1.into()),
+            detached: Detached::default(),
             idle_rules: registrar.idle_rules,
             hibernating: Hibernating::default(),
             stats: Counters::new(registrar.observers),

@@ -133,9 +133,9 @@ impl Server {
     /// A stanza that was queued for a component and could not be written.
     pub(super) fn bounce(&self, stanza: Stanza) {
         let Some(from) = stanza.root().attr("from").and_then(|from| Jid::lenient(&from).ok()) else { return };
-        let Some(envelope) = Envelope::local(stanza, from) else { return };
+        let Some(mut envelope) = Envelope::local(stanza, from) else { return };
         let verdict = not_connected(&envelope);
-        self.settle(verdict, &envelope);
+        self.settle(verdict, &mut envelope);
     }
 }
 

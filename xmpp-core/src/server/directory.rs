@@ -24,7 +24,21 @@ pub struct Resource {
     pub priority: Option<i8>,
     /// The presence it last broadcast, with its address as `from`.
     pub presence: Option<Stanza>,
+    pub(super) flags: u32,
 }
+
+impl Resource {
+    /// Whether the session has this flag.
+    pub fn has(&self, flag: SessionFlag) -> bool {
+        self.flags & flag.0 != 0
+    }
+}
+
+/// Something that an extension wants to know of every session: that it wants carbons, say. Made by
+/// [`ServerRegistrar::session_flag`](super::ServerRegistrar::session_flag); unset when a session begins, kept when it is
+/// resumed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SessionFlag(pub(super) u32);
 
 /// A full address that hashes and compares as its bare part: the table's key shares the session's own text.
 struct Account(Jid);

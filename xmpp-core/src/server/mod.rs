@@ -20,6 +20,7 @@ mod builder;
 mod client_state;
 mod component;
 mod connection;
+mod detached;
 mod directory;
 mod domains;
 mod federation;
@@ -44,7 +45,7 @@ pub use accounts::{Accounts, AccountsError, DEFAULT_ITERATIONS, MemoryAccounts, 
 pub use bind2::Binding;
 pub use builder::{Extension, ForBoth, ForServer, ServerBuilder, ServerCell, ServerError, ServerRegistrar};
 pub use client_state::Idle;
-pub use directory::Resource;
+pub use directory::{Resource, SessionFlag};
 #[cfg(feature = "posh")]
 pub use federation::PoshLimits;
 pub use federation::{Federation, FederationLimits};
@@ -60,8 +61,9 @@ pub use service::ServiceRegistrar;
 pub use tokens::{MemoryTokens, TOKEN_CLIENTS, Tokens, TokensError, tokens_conformance};
 
 use crate::{
+    BoxFuture,
     extension::Registrar,
-    jid::Jid,
+    jid::{BareJid, Jid},
     net::{ServerTls, Transport, tls::ClientAuthorities},
     sasl::Mechanism,
     stream::{ComponentSecrets, StreamCondition, StreamError},
@@ -112,6 +114,7 @@ impl WeakServer {
 }
 
 type SessionEnd = Box<dyn Fn(&Server, &Resource) + Send + Sync>;
+type AccountRemoved = Box<dyn Fn(Server, BareJid) -> BoxFuture<'static, ()> + Send + Sync>;
 
 pub(crate) struct Inner {
     domains: Vec<Domain>,
@@ -140,6 +143,11 @@ pub(crate) struct Inner {
     replace_components: bool,
     registrar: Registrar,
     session_end: Vec<SessionEnd>,
+    account_removed: Vec<AccountRemoved>,
+    /// The stream features of extensions: before authentication and after it.
+    features: (Arc<[Stanza]>, Arc<[Stanza]>),
+    /// Routes that wait, of stanzas that no session waits for.
+    detached: detached::Detached,
     idle_rules: Vec<IdleRule>,
     hibernating: Hibernating,
     stats: observe::Counters,
@@ -232,10 +240,22 @@ impl Server {
     }
 
     /// Whether an account exists and may receive messages.
-    pub async fn account_exists(&self, account: &crate::jid::BareJid) -> Result<bool, AccountsError> {
+    pub async fn account_exists(&self, account: &BareJid) -> Result<bool, AccountsError> {
         match &self.0.accounts {
             Some(accounts) => accounts.exists(account).await,
             None => Ok(false),
+        }
+    }
+
+    /// Tells the extensions that an account has been removed, so that they forget what they hold for it, and ends its
+    /// sessions with `not-authorized`. Whoever removes an account from the [`Accounts`] calls this afterwards.
+    pub async fn account_removed(&self, account: &BareJid) {
+        let error = StreamError::new(StreamCondition::NotAuthorized).with_text("the account has been removed");
+        for resource in self.resources(account.as_str()) {
+            self.disconnect(&resource.jid, &error);
+        }
+        for forget in &self.0.account_removed {
+            forget(self.clone(), account.clone()).await;
         }
     }
 
@@ -307,7 +327,12 @@ impl Server {
 
     fn call_hooks(&self, session: &Session) {
         let now = std::mem::take(&mut *session.availability());
-        let resource = Resource { jid: session.jid().clone(), priority: now.priority, presence: now.presence };
+        let resource = Resource {
+            jid: session.jid().clone(),
+            priority: now.priority,
+            presence: now.presence,
+            flags: session.flags(),
+        };
         for hook in &self.0.session_end {
             // A fault in one must not take the others along, nor the connection that replaces this one.
             if std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| hook(self, &resource))).is_err() {
@@ -327,20 +352,13 @@ impl Server {
         });
     }
 
-    /// Lets a route end without its sender.
-    fn detach(&self, pending: Box<router::Pending>) {
-        self.0.tasks.spawn(router::Detached(self.clone(), pending));
-    }
-
     /// A stanza that was in the outbox of `recipient` and could not be written.
     fn undelivered(&self, recipient: &Jid, stanza: Stanza) {
         let Some(from) = stanza.root().attr("from").and_then(|from| Jid::lenient(&from).ok()) else { return };
         let Some(mut envelope) = Envelope::local(stanza, from) else { return };
         envelope.to = Some(recipient.clone());
         let position = self.0.route.iter().position(|station| station.stage() >= Stage::Undelivered);
-        if let Some(pending) = self.run(envelope, position.unwrap_or(self.0.route.len())) {
-            self.detach(pending);
-        }
+        self.run_detached(envelope, position.unwrap_or(self.0.route.len()));
     }
 }
 

@@ -56,6 +56,7 @@ impl Server {
         let inner = self.inner();
         let domains = inner.domains.iter().map(|domain| (domain.name.clone(), domain.mechanisms.clone()));
         let mut config = AcceptorConfig::new(domains.collect(), Arc::from(inner.secret));
+        config.features = inner.features.clone();
         config.tls = inner.tls.is_some() && entry == Entry::StartTls;
         config.plaintext = inner.plaintext || entry == Entry::Memory;
         config.iterations = inner.accounts.as_ref().map_or(super::DEFAULT_ITERATIONS, |accounts| accounts.iterations());

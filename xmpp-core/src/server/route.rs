@@ -84,6 +84,8 @@ impl Envelope {
 pub enum Verdict {
     /// On to the next.
     Continue,
+    /// On to the next, with this stanza in the place of the one that came.
+    ContinueWith(Stanza),
     /// The stanza has been taken care of; the route ends.
     Handled,
     /// An iq request is answered with this; the route ends.

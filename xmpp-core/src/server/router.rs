@@ -3,7 +3,7 @@
 use super::{
     Limits, Server, buffers,
     client_state::{self, Idle},
-    directory::Resource,
+    directory::{Resource, SessionFlag},
     route::{Decision, Envelope, Kinds, Stage, Station, Verdict},
     session::{Pushed, Role, Session},
 };
@@ -22,9 +22,7 @@ use crate::{
 };
 use std::{
     borrow::Cow,
-    future::Future,
     panic::{AssertUnwindSafe, catch_unwind},
-    pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
 };
@@ -55,7 +53,7 @@ impl Pending {
                 Ok(polled) => ready!(polled),
                 Err(_) => panicked(),
             };
-            if server.settle(verdict, &self.envelope) {
+            if server.settle(verdict, &mut self.envelope) {
                 return Poll::Ready(());
             }
             match server.run(self.envelope.clone(), self.position) {
@@ -63,17 +61,6 @@ impl Pending {
                 Some(next) => *self = *next,
             }
         }
-    }
-}
-
-/// A route that ends by itself, for stanzas that nobody waits for.
-pub(crate) struct Detached(pub(crate) Server, pub(crate) Box<Pending>);
-
-impl Future for Detached {
-    type Output = ();
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let Detached(server, pending) = &mut *self;
-        pending.poll(cx, server)
     }
 }
 
@@ -210,9 +197,24 @@ impl Server {
     pub fn send(&self, from: Jid, to: Jid, stanza: Stanza) {
         let Ok(kind) = stanza_kind(stanza.root(), ns::CLIENT) else { return };
         let envelope = Envelope { stanza, kind, from, to: Some(to), sender: None };
-        if let Some(pending) = self.run(envelope, self.inner().outgoing) {
-            self.detach(pending);
-        }
+        self.run_detached(envelope, self.inner().outgoing);
+    }
+
+    /// Puts a stanza into the session with the full address `to`, past the route: what a station or a handler sends
+    /// beside the stanza it was asked about (a carbon copy, a roster push, a page of an archive). Whether the session was
+    /// there to take it.
+    pub fn hand(&self, from: Jid, to: &Jid, stanza: Stanza) -> bool {
+        let Ok(kind) = stanza_kind(stanza.root(), ns::CLIENT) else { return false };
+        self.deliver(&Envelope { stanza, kind, from, to: Some(to.clone()), sender: None }, to)
+    }
+
+    /// Sets or clears a flag of the session with this full address; whether there is one.
+    pub fn set_flag(&self, session: &Jid, flag: SessionFlag, on: bool) -> bool {
+        let found = session.resource().and_then(|resource| self.inner().directory.find(session.bare_str(), resource));
+        found.is_some_and(|session| {
+            session.set_flag(flag, on);
+            true
+        })
     }
 
     /// The connected resources of a local account.
@@ -221,7 +223,8 @@ impl Server {
         let clients = sessions.into_iter().filter(|session| session.role() == Role::Client);
         let snapshot = |session: Arc<Session>| {
             let now = session.availability().clone();
-            Resource { jid: session.jid().clone(), priority: now.priority, presence: now.presence }
+            let (priority, presence) = (now.priority, now.presence);
+            Resource { jid: session.jid().clone(), priority, presence, flags: session.flags() }
         };
         clients.map(snapshot).collect()
     }
@@ -279,7 +282,7 @@ impl Server {
             let decided = catch_unwind(AssertUnwindSafe(|| (station.interceptor)(&mut envelope, self)));
             match decided.unwrap_or_else(|_| Decision::Ready(panicked())) {
                 Decision::Ready(verdict) => {
-                    if self.settle(verdict, &envelope) {
+                    if self.settle(verdict, &mut envelope) {
                         return None;
                     }
                 }
@@ -299,9 +302,13 @@ impl Server {
     }
 
     /// Carries a verdict out; whether the route has ended.
-    pub(super) fn settle(&self, verdict: Verdict, envelope: &Envelope) -> bool {
+    pub(super) fn settle(&self, verdict: Verdict, envelope: &mut Envelope) -> bool {
         match verdict {
             Verdict::Continue => return false,
+            Verdict::ContinueWith(stanza) => {
+                envelope.stanza = stanza;
+                return false;
+            }
             Verdict::Handled => {}
             Verdict::Reply(reply) => self.reply(envelope, reply),
             Verdict::Reject(error) => self.reject(envelope, &error),
@@ -331,7 +338,8 @@ impl Server {
             self.answer(envelope, |names, out| answer_result(&envelope.stanza, names, reply, out));
         }));
         if answered.is_err() {
-            self.settle(panicked(), envelope);
+            tracing::error!("what a handler answered could not be written");
+            self.reject(envelope, &StanzaError::internal_server_error());
         }
     }
 

@@ -1,7 +1,7 @@
 //! A bound session as the rest of the server sees it: an address and an outbox.
 
 use super::{
-    Limits, buffers,
+    Limits, SessionFlag, buffers,
     client_state::{Held, Idle},
     management::{self, Loss, Managed},
 };
@@ -56,6 +56,8 @@ pub(crate) struct Session {
     heard: AtomicU32,
     /// Stanzas of the client that were handled (XEP-0198 §4); only its driver counts.
     handled: AtomicU32,
+    /// What extensions have noted ([`SessionFlag`](super::SessionFlag)).
+    flags: AtomicU32,
 }
 
 #[derive(Debug, Default)]
@@ -148,6 +150,19 @@ impl Session {
             availability: Mutex::default(),
             heard: AtomicU32::new(tick),
             handled: AtomicU32::new(0),
+            flags: AtomicU32::new(0),
+        }
+    }
+
+    pub(crate) fn flags(&self) -> u32 {
+        self.flags.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_flag(&self, flag: SessionFlag, on: bool) {
+        if on {
+            self.flags.fetch_or(flag.0, Ordering::Relaxed);
+        } else {
+            self.flags.fetch_and(!flag.0, Ordering::Relaxed);
         }
     }
 

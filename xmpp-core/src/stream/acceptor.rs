@@ -59,6 +59,8 @@ pub struct AcceptorConfig {
     pub limits: (StreamLimits, StreamLimits),
     /// Whether stream management (XEP-0198) and client state indication (XEP-0352) are offered.
     pub management: bool,
+    /// Other features: those offered to who may authenticate, and those of an authenticated stream.
+    pub features: (Arc<[Stanza]>, Arc<[Stanza]>),
 }
 
 impl AcceptorConfig {
@@ -79,6 +81,7 @@ impl AcceptorConfig {
             upgrades: Vec::new(),
             limits: (StreamLimits::default(), StreamLimits::default()),
             management: false,
+            features: (Arc::default(), Arc::default()),
         }
     }
 }
@@ -433,6 +436,7 @@ impl Acceptor {
             }
             if self.may_authenticate() {
                 self.offer_sasl(&name, mechanisms.clone(), &mut features);
+                self.config.features.0.iter().for_each(|feature| features.element(feature.root()));
             }
             self.config.limits.0.write(&mut features);
         }
@@ -463,6 +467,7 @@ impl Acceptor {
             features.close();
         }
         self.config.limits.1.write(features);
+        self.config.features.1.iter().for_each(|feature| features.element(feature.root()));
     }
 
     fn may_authenticate(&self) -> bool {

@@ -2,12 +2,8 @@
 
 use super::{
     super::{
-        Observed, Server, StreamCondition, StreamError,
-        listener::Place,
-        route::Envelope,
-        router::{Detached, Pending},
-        throttle::Bucket,
-        unsent::Unsent,
+        Observed, Server, StreamCondition, StreamError, listener::Place, route::Envelope, router::Pending,
+        throttle::Bucket, unsent::Unsent,
     },
     evidence::Evidence,
     io::{Io, Progress},
@@ -648,7 +644,7 @@ impl Link {
 
 /// A handler's answer, when it comes.
 async fn aside(server: Server, pending: Box<Pending>, permit: OwnedSemaphorePermit) {
-    Detached(server, pending).await;
+    server.end_route(pending).await;
     drop(permit);
 }
 

@@ -1,0 +1,85 @@
+//! Routes that no session waits for: of stanzas that the server sends itself, and of those that come back.
+
+use super::{Server, route::Envelope, router::Pending};
+use std::{
+    collections::{HashMap, VecDeque, hash_map::Entry},
+    future::poll_fn,
+    sync::{Mutex, MutexGuard},
+};
+
+/// Between two accounts stanzas are routed in the order in which they were sent (RFC 6120 §10.1): while one of them
+/// waits, those behind it do.
+#[derive(Default)]
+pub(super) struct Detached(Mutex<HashMap<Pair, VecDeque<(Envelope, usize)>>>);
+
+/// How many stanzas of a pair wait; what is beyond is not lost, it only overtakes them.
+const QUEUE: usize = 1_000;
+
+/// The bare addresses of sender and recipient.
+type Pair = (Box<str>, Box<str>);
+
+impl Detached {
+    fn waiting(&self) -> MutexGuard<'_, HashMap<Pair, VecDeque<(Envelope, usize)>>> {
+        self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+}
+
+fn pair(envelope: &Envelope) -> Pair {
+    let to = envelope.to().map(|to| to.bare_str()).unwrap_or_default();
+    (envelope.from().bare_str().into(), to.into())
+}
+
+impl Server {
+    /// Runs the route from a position, or puts the stanza behind those of its pair that wait.
+    pub(super) fn run_detached(&self, envelope: Envelope, position: usize) {
+        let pair = pair(&envelope);
+        if let Some(queue) = self.inner().detached.waiting().get_mut(&pair)
+            && queue.len() < QUEUE
+        {
+            queue.push_back((envelope, position));
+            return;
+        }
+        let Some(pending) = self.run(envelope, position) else { return };
+        match self.inner().detached.waiting().entry(pair.clone()) {
+            // Another thread's has begun to wait meanwhile; neither was first.
+            Entry::Occupied(_) => self.detach(pending),
+            Entry::Vacant(vacant) => {
+                vacant.insert(VecDeque::new());
+                self.inner().tasks.spawn(self.clone().follow(pair, pending));
+            }
+        }
+    }
+
+    /// Lets a route end by itself.
+    pub(super) fn detach(&self, pending: Box<Pending>) {
+        self.inner().tasks.spawn(self.clone().end_route(pending));
+    }
+
+    /// Resolves when the route has ended.
+    pub(super) async fn end_route(self, mut pending: Box<Pending>) {
+        poll_fn(|cx| pending.poll(cx, &self)).await;
+    }
+
+    /// Ends the route, then those that have waited behind it.
+    async fn follow(self, pair: Pair, pending: Box<Pending>) {
+        let mut pending = Some(pending);
+        loop {
+            if let Some(pending) = pending {
+                self.clone().end_route(pending).await;
+            }
+            let next = self.next_of(&pair);
+            let Some((envelope, position)) = next else { return };
+            pending = self.run(envelope, position);
+        }
+    }
+
+    /// What has waited longest, or the end of the queue.
+    fn next_of(&self, pair: &Pair) -> Option<(Envelope, usize)> {
+        let mut waiting = self.inner().detached.waiting();
+        let next = waiting.get_mut(pair).and_then(VecDeque::pop_front);
+        if next.is_none() {
+            waiting.remove(pair);
+        }
+        next
+    }
+}

@@ -1,0 +1,152 @@
+//! What extensions of a server get from core: flags of sessions, stream features, a stanza changed while it waits, order
+//! behind what waits, stanzas handed to one session, and the end of an account.
+#![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
+
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+use tokio::time::timeout;
+use xmpp_core::{
+    client::{Client, ConnectionError, Event, Events},
+    jid::{BareJid, Jid},
+    payload::ping::Ping,
+    server::{
+        Decision, Envelope, Kinds, MemoryAccounts, Server, ServerBuilder, ServerRegistrar, SessionFlag, Stage, Station,
+        Verdict,
+    },
+    stanza::{Iq, Message},
+    stream::StreamCondition,
+    xml::ns,
+};
+
+fn builder() -> ServerBuilder {
+    let accounts = MemoryAccounts::new();
+    for name in ["juliet@localhost", "romeo@localhost"] {
+        accounts.set_password(BareJid::new(name).unwrap(), "secret");
+    }
+    Server::builder("localhost").accounts(accounts)
+}
+
+fn jid(text: &str) -> Jid {
+    text.parse().unwrap()
+}
+
+async fn login(server: &Server, address: &str) -> (Client, Events) {
+    let pipe = server.clone();
+    let builder = Client::builder(jid(address), "secret").no_reconnect();
+    let (client, mut events) = builder.pipe(move || pipe.connect_memory()).connect().unwrap();
+    assert!(matches!(events.next().await, Some(Event::Online { .. })));
+    (client, events)
+}
+
+async fn body(events: &mut Events) -> String {
+    match timeout(Duration::from_secs(20), events.next()).await.unwrap().unwrap() {
+        Event::Message(message) => message.body().unwrap().into_owned(),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// The first stanza of each pair waits; what comes behind it must not overtake.
+fn slow_first(r: &mut ServerRegistrar) {
+    r.station(Station::new("test:slow", Stage::Incoming, Kinds::MESSAGE, |envelope: &mut Envelope, _: &Server| {
+        let changed = envelope.stanza().rewrite(ns::CLIENT).type_(Some("chat")).to_stanza();
+        let body = envelope.stanza().root().child("body", ns::CLIENT).map(|body| body.text().into_owned());
+        match body.as_deref() {
+            Some("0") => Decision::Wait(Box::pin(async move {
+                tokio::task::yield_now().await;
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                Verdict::ContinueWith(changed)
+            })),
+            _ => Verdict::ContinueWith(changed).into(),
+        }
+    }));
+}
+
+#[tokio::test]
+async fn rfc6120_10_1_what_the_server_sends_keeps_its_order_behind_what_waits() {
+    let server = builder().with(slow_first).build().unwrap();
+    let (juliet, mut events) = login(&server, "juliet@localhost/balcony").await;
+    let to = Jid::from(juliet.jid().unwrap());
+    for n in 0..20 {
+        let message = Message::normal(to.clone()).body(n.to_string()).build().into_stanza();
+        server.send(jid("localhost"), to.clone(), message);
+    }
+    for n in 0..20 {
+        assert_eq!(body(&mut events).await, n.to_string());
+    }
+}
+
+#[tokio::test]
+async fn a_stanza_that_waited_may_come_out_changed() {
+    let server = builder().with(slow_first).build().unwrap();
+    let (juliet, mut events) = login(&server, "juliet@localhost/balcony").await;
+    juliet.send(Message::normal(juliet.jid().unwrap()).body("0")).await.unwrap();
+    match events.next().await {
+        Some(Event::Message(message)) => assert_eq!(message.type_(), xmpp_core::stanza::MessageType::Chat),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn flags_belong_to_one_session() {
+    let mut flag: Option<SessionFlag> = None;
+    let server = builder().with(|r: &mut ServerRegistrar| flag = Some(r.session_flag())).build().unwrap();
+    let flag = flag.unwrap();
+    let (one, _events) = login(&server, "juliet@localhost/one").await;
+    let (two, _others) = login(&server, "juliet@localhost/two").await;
+    let flagged = |client: &Client| {
+        let jid = Jid::from(client.jid().unwrap());
+        server.resources("juliet@localhost").iter().any(|resource| resource.jid == jid && resource.has(flag))
+    };
+    assert!(!flagged(&one) && !flagged(&two));
+    assert!(server.set_flag(&one.jid().unwrap().into(), flag, true));
+    assert!(flagged(&one) && !flagged(&two));
+    assert!(server.set_flag(&one.jid().unwrap().into(), flag, false));
+    assert!(!flagged(&one));
+    assert!(!server.set_flag(&jid("juliet@localhost/three"), flag, true));
+}
+
+#[tokio::test]
+async fn what_is_handed_over_passes_no_station() {
+    let refuse = |r: &mut ServerRegistrar| {
+        for stage in [Stage::Outgoing, Stage::Incoming, Stage::Deliver] {
+            let name = format!("test:{stage:?}").leak();
+            let station = |_: &mut Envelope, _: &Server| Verdict::Drop("refused");
+            r.station(Station::new(name, stage, Kinds::MESSAGE, station).before("core:deliver"));
+        }
+    };
+    let server = builder().with(refuse).build().unwrap();
+    let (juliet, mut events) = login(&server, "juliet@localhost/balcony").await;
+    let to = Jid::from(juliet.jid().unwrap());
+    let message = |text: &str| Message::chat(to.clone()).body(text).build().into_stanza();
+    server.send(jid("localhost"), to.clone(), message("sent"));
+    assert!(server.hand(jid("localhost"), &to, message("handed")));
+    assert_eq!(body(&mut events).await, "handed");
+    assert!(!server.hand(jid("localhost"), &jid("juliet@localhost/gone"), message("to nobody")));
+}
+
+#[tokio::test]
+async fn an_account_that_is_removed_is_forgotten_by_all_and_its_sessions_end() {
+    let forgotten = Arc::new(Mutex::new(Vec::new()));
+    let list = Arc::clone(&forgotten);
+    let remember = move |r: &mut ServerRegistrar| {
+        r.on_account_removed(move |_, account| {
+            list.lock().unwrap().push(account);
+            Box::pin(async {})
+        });
+    };
+    let server = builder().with(remember).build().unwrap();
+    let (_juliet, mut events) = login(&server, "juliet@localhost/balcony").await;
+    let (romeo, _) = login(&server, "romeo@localhost/orchard").await;
+    let account = BareJid::new("juliet@localhost").unwrap();
+    server.account_removed(&account).await;
+    assert_eq!(*forgotten.lock().unwrap(), [account]);
+    match timeout(Duration::from_secs(20), events.next()).await.unwrap() {
+        Some(Event::Offline { error: ConnectionError::Stream(error), .. }) => {
+            assert_eq!(error.condition, StreamCondition::NotAuthorized);
+        }
+        other => panic!("{other:?}"),
+    }
+    romeo.request(Iq::get_own().payload(&Ping)).await.unwrap();
+}
