@@ -457,3 +457,13 @@ async fn rfc7711_3_1_a_server_tells_the_fingerprints_of_its_certificates() {
     let address = off.listen_http("127.0.0.1:0".parse().unwrap()).await.unwrap();
     assert!(get(address, "one.example", WELL_KNOWN).await.starts_with("HTTP/1.1 404"));
 }
+
+#[tokio::test]
+async fn abuse_a086_nothing_is_sent_over_a_stream_that_the_secure_dns_was_not_asked_about() {
+    // Whoever opens one both ways, with a certificate that the DNS denies, gets nothing over it.
+    let (_world, montague, capulet) = with_dane(false, true, true, false).await;
+    let (mut romeo, mut juliet) = (montague.user(ROMEO).await, capulet.user(JULIET).await);
+    told(&mut juliet, &mut romeo, ROMEO).await;
+    assert!(bounced(&mut romeo, JULIET).await.contains("the DNS says that"));
+    assert_eq!(montague.server.stats().authorized, 0);
+}

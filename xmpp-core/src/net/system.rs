@@ -49,7 +49,7 @@ impl SystemResolver {
 impl SystemResolver {
     /// Asks these name servers, or the system's if there are none, and believes no answer that DNSSEC finds forged (RFC
     /// 4035). They need to pass the signatures on. What it says to be secure leads to the keys of the root zone, or to
-    /// `anchors`, DNSKEY records as in a zone file.
+    /// `anchors`, DNSKEY records as in a zone file: the key-signing keys of a root, or all keys of another zone.
     ///
     /// # Errors
     /// When the system's configuration or the anchors cannot be read.

@@ -79,30 +79,30 @@ impl Federator {
                 }
             }
         }
-        self.gather(evidence, chain, &pair.remote).await;
+        self.gather(evidence, chain, &pair.remote, true).await;
         Ok(())
     }
 
     /// Gathers what there is for a domain that a peer claims to be.
     pub(super) async fn gather_incoming(&self, evidence: &Evidence, transport: &Transport, claimed: &str) {
         let Some(domain) = domain(claimed).filter(|domain| !(self.s2s.hosts)(domain)) else { return };
-        self.gather(evidence, transport.peer_certificates(), &domain).await;
+        self.gather(evidence, transport.peer_certificates(), &domain, false).await;
     }
 
     #[cfg(feature = "posh")]
-    async fn gather(&self, evidence: &Evidence, chain: &[CertificateDer<'_>], domain: &str) {
+    async fn gather(&self, evidence: &Evidence, chain: &[CertificateDer<'_>], domain: &str, opened: bool) {
         let (Some(posh), Some(own)) = (&self.posh, chain.first()) else { return };
         if self.s2s.policies.of(domain).block || self.tls.verify(chain, domain).is_ok() || !evidence.begin(domain) {
             return;
         }
-        if posh.names(domain, own).await {
+        if posh.names(domain, own, opened).await {
             tracing::debug!(domain, "a POSH document names the certificate");
             evidence.prove(domain);
         }
     }
 
     #[cfg(not(feature = "posh"))]
-    async fn gather(&self, _: &Evidence, _: &[CertificateDer<'_>], _: &str) {}
+    async fn gather(&self, _: &Evidence, _: &[CertificateDer<'_>], _: &str, _: bool) {}
 }
 
 fn untrusted(text: &str) -> StanzaError {

@@ -69,7 +69,7 @@ pub struct FederationLimits {
 pub struct PoshLimits {
     /// Time for a domain's document, with all that it refers to, during which the stream that needs it waits. 10 seconds.
     pub deadline: Duration,
-    /// Documents that are being fetched at once. 16.
+    /// Documents that are being fetched at once for streams that others open, and as many for those opened here. 16.
     pub fetches: usize,
     /// Bytes of one. 16 KiB.
     pub document_bytes: usize,

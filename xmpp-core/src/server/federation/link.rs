@@ -210,7 +210,10 @@ impl Link {
     /// A connection from another server.
     pub(super) async fn incoming(server: Server, transport: Transport, direct: bool, place: Option<Place>) {
         let Some(federator) = server.federator() else { return };
-        let (limits, machine) = (&federator.limits, Incoming::new(federator.s2s.clone(), crate::random::token));
+        let mut config = federator.s2s.clone();
+        // Nothing goes to a domain over a stream that the DNS was not asked about.
+        config.bidi &= !federator.dane;
+        let (limits, machine) = (&federator.limits, Incoming::new(config, crate::random::token));
         // Nobody sends commands to what others opened.
         let (_, commands) = mpsc::channel(1);
         let deadline = Instant::now() + limits.phase.saturating_mul(4);

@@ -153,7 +153,8 @@ impl Federation {
 
     /// Whether streams to other servers are judged by the TLSA records of a domain that is securely delegated to them (DANE,
     /// RFC 7673): not unless this is true. What matches then counts as a valid certificate, and what does not match is
-    /// refused, whatever else it may prove.
+    /// refused, whatever else it may prove. Each domain gets a stream of its own then, and nothing is sent over streams that
+    /// others opened.
     ///
     /// The resolver has to validate, as [`SystemResolver::validating`](crate::net::SystemResolver) with the feature `dane`
     /// does, which is the one used unless another is given.

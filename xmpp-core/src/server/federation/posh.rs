@@ -78,7 +78,8 @@ type Entry = Arc<Mutex<Option<Known>>>;
 pub(super) struct Posh {
     connector: Connector,
     limits: PoshLimits,
-    fetches: Semaphore,
+    /// For those who connect to us, and for those that we connect to: neither can use up the other's.
+    fetches: [Semaphore; 2],
     entries: Lock<HashMap<String, Entry>>,
 }
 
@@ -93,26 +94,26 @@ impl Posh {
         options.deadline = options.deadline.min(limits.deadline);
         Posh {
             connector: Connector::with_options(resolver, tls, options),
-            fetches: Semaphore::new(limits.fetches),
+            fetches: [limits.fetches, limits.fetches].map(Semaphore::new),
             limits,
             entries: Lock::default(),
         }
     }
 
-    /// Whether a domain's document names this certificate. At most as long as the limits say, and not cancel-safe in that
+    /// Whether a domain's document names this certificate, for a stream that we `opened` or one that we did not. At most as long as the limits say, and not cancel-safe in that
     /// what was fetched so far is lost.
-    pub(super) async fn names(&self, domain: &str, certificate: &[u8]) -> bool {
+    pub(super) async fn names(&self, domain: &str, certificate: &[u8], opened: bool) -> bool {
         let Some(domain) = ascii_domain(domain).filter(|domain| domain.parse::<IpAddr>().is_err()) else {
             return false;
         };
-        let looking = timeout(self.limits.deadline, self.look_up(&domain, certificate));
+        let looking = timeout(self.limits.deadline, self.look_up(&domain, certificate, opened));
         looking.await.unwrap_or_else(|_| {
             tracing::debug!(domain, "no POSH document in time");
             false
         })
     }
 
-    async fn look_up(&self, domain: &str, certificate: &[u8]) -> bool {
+    async fn look_up(&self, domain: &str, certificate: &[u8], opened: bool) -> bool {
         let Some(entry) = self.entry(domain) else { return false };
         let mut known = entry.lock().await;
         let now = Instant::now();
@@ -128,7 +129,8 @@ impl Posh {
             // Also what is given up on the way is not to be tried again at once.
             None => *known = Some(Known { fingerprints: Vec::new(), since: now, until: now + self.limits.failure }),
         }
-        let Ok(_permit) = self.fetches.acquire().await else { return false };
+        let [theirs, ours] = &self.fetches;
+        let Ok(_permit) = (if opened { ours } else { theirs }).acquire().await else { return false };
         let Some((fingerprints, expires)) = self.fetch(domain).await else { return false };
         let named = fingerprints.iter().any(|one| one.is_of(certificate));
         let now = Instant::now();
@@ -270,13 +272,13 @@ mod tests {
         let dns = Counting::default();
         let posh = posh(&dns, PoshLimits::default());
         for _ in 0..5 {
-            assert!(!posh.names("capulet.example", b"cert").await);
+            assert!(!posh.names("capulet.example", b"cert", false).await);
         }
         assert_eq!(dns.0.load(Ordering::Relaxed), 1);
         tokio::time::advance(PoshLimits::default().failure).await;
-        assert!(!posh.names("capulet.example", b"cert").await);
+        assert!(!posh.names("capulet.example", b"cert", false).await);
         assert_eq!(dns.0.load(Ordering::Relaxed), 2);
-        assert!(!posh.names("127.0.0.1", b"cert").await && !posh.names("a..b", b"cert").await);
+        assert!(!posh.names("127.0.0.1", b"cert", false).await && !posh.names("a..b", b"cert", false).await);
         assert_eq!(dns.0.load(Ordering::Relaxed), 2, "no domain, no document");
     }
 
@@ -285,7 +287,7 @@ mod tests {
         let dns = Counting::default();
         let posh = posh(&dns, PoshLimits { domains: 3, ..PoshLimits::default() });
         for number in 0..20 {
-            posh.names(&format!("d{number}.example"), b"cert").await;
+            posh.names(&format!("d{number}.example"), b"cert", false).await;
             assert!(posh.lock().len() <= 3);
         }
         let held: Vec<Entry> = posh.lock().values().cloned().collect();
@@ -318,9 +320,38 @@ mod tests {
             let reached = tokio::select! {
                 biased;
                 accepted = listener.accept() => accepted.is_ok(),
-                named = posh.names("capulet.example", b"cert") => named,
+                named = posh.names("capulet.example", b"cert", false) => named,
             };
             assert_eq!(reached, !public_only);
         }
+    }
+
+    #[tokio::test]
+    async fn abuse_a100_who_connects_cannot_use_up_the_fetches_for_those_that_we_connect_to() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let posh = posh(&Counting::default(), PoshLimits { port, fetches: 2, ..PoshLimits::default() });
+        let connector =
+            Connector::with_options(Arc::new(Inside), posh.connector.tls().clone(), ConnectOptions::default());
+        let posh = Posh { connector, ..posh };
+        let ask = |domain, opened| Box::pin(posh.names(domain, b"cert", opened));
+        let mut strangers = [ask("a.example", false), ask("b.example", false), ask("c.example", false)];
+        let mut held = Vec::new();
+        let mut accept = async |strangers: &mut [_; 3]| {
+            let [a, b, c] = strangers;
+            tokio::select! {
+                accepted = listener.accept() => held.push(accepted.unwrap()),
+                _ = async { tokio::join!(a, b, c) } => {}
+            }
+            held.len()
+        };
+        assert_eq!(accept(&mut strangers).await, 1);
+        assert_eq!(accept(&mut strangers).await, 2);
+        assert_eq!(posh.fetches[0].available_permits(), 0);
+        tokio::select! {
+            accepted = listener.accept() => assert!(accepted.is_ok()),
+            named = posh.names("d.example", b"cert", true) => assert!(named),
+        }
+        assert_eq!(posh.fetches[0].available_permits(), 0);
     }
 }
