@@ -10,7 +10,7 @@ use std::{
 use xmpp_core::{
     jid::Jid,
     net::{ClientTls, SystemResolver},
-    server,
+    server::{self, FederationLimits},
     stream::s2s::Policy,
 };
 
@@ -23,6 +23,8 @@ pub(crate) struct Federation {
     block: Vec<String>,
     private_addresses: bool,
     both_ways: bool,
+    streams_per_domain: usize,
+    streams_per_ip: usize,
     authorities: Option<PathBuf>,
     name_servers: Vec<SocketAddr>,
     posh: bool,
@@ -43,7 +45,7 @@ struct Domain {
 
 impl Default for Federation {
     fn default() -> Federation {
-        let policy = Policy::default();
+        let (policy, limits) = (Policy::default(), FederationLimits::default());
         Federation {
             enabled: None,
             require_tls: policy.require_tls,
@@ -51,6 +53,8 @@ impl Default for Federation {
             block: Vec::new(),
             private_addresses: false,
             both_ways: true,
+            streams_per_domain: limits.incoming_per_domain,
+            streams_per_ip: limits.incoming_per_ip,
             authorities: None,
             name_servers: Vec::new(),
             posh: false,
@@ -73,7 +77,17 @@ impl Federation {
         if self.trust_anchors.is_some() && !self.dane {
             return Err("federation.trust_anchors is for federation.dane, which is false".into());
         }
+        if self.streams_per_domain == 0 || self.streams_per_ip == 0 {
+            return Err("federation: streams_per_domain and streams_per_ip must be at least 1".into());
+        }
         Ok(())
+    }
+
+    fn limits(&self) -> FederationLimits {
+        let mut limits = FederationLimits::default();
+        limits.incoming_per_domain = self.streams_per_domain;
+        limits.incoming_per_ip = self.streams_per_ip;
+        limits
     }
 
     pub(crate) fn resolve(&mut self, folder: &Path) {
@@ -93,10 +107,9 @@ impl Federation {
     /// As the server takes it.
     pub(crate) fn to_core(&self) -> Outcome<server::Federation> {
         let default = self.policy();
-        let mut federation = server::Federation::new().policy(default).dane(self.dane).posh(self.posh);
-        let mut limits = server::FederationLimits::default();
+        let mut limits = self.limits();
         limits.posh.port = self.posh_port;
-        federation = federation.limits(limits);
+        let mut federation = server::Federation::new().policy(default).limits(limits).dane(self.dane).posh(self.posh);
         for (name, domain) in &self.domain {
             let policy = default
                 .require_tls(domain.require_tls.unwrap_or(default.require_tls))
@@ -148,6 +161,15 @@ mod tests {
         assert!(federation.policy().require_valid_certificate && federation.policy().require_tls);
         assert_eq!(federation.domain["old.example"].require_tls, None);
         assert!(format!("{:?}", federation.to_core().unwrap()).contains("spam.example"));
+    }
+
+    #[test]
+    fn streams_are_bounded_by_domain_and_address() {
+        let federation: Federation = toml::from_str("streams_per_domain = 7\nstreams_per_ip = 8").unwrap();
+        federation.check().unwrap();
+        assert_eq!((federation.limits().incoming_per_domain, federation.limits().incoming_per_ip), (7, 8));
+        let none: Federation = toml::from_str("streams_per_ip = 0").unwrap();
+        assert!(none.check().unwrap_err().to_string().contains("at least 1"));
     }
 
     #[test]

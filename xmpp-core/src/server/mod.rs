@@ -32,6 +32,7 @@ mod listener;
 mod management;
 mod negotiate;
 mod observe;
+mod places;
 mod route;
 mod router;
 mod service;

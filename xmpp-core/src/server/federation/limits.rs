@@ -22,10 +22,21 @@ pub struct FederationLimits {
     pub incoming: usize,
     /// Connections from one address on which no domain is authenticated yet. 50.
     pub unauthenticated_per_ip: usize,
-    /// Streams to other servers. 10,000.
+    /// Streams that one domain opened and is authenticated on; one more ends with `policy-violation`. Some servers open
+    /// a stream for each pair of domains. 100.
+    pub incoming_per_domain: usize,
+    /// Streams from one address (of its /64, for IPv6) on which a domain is authenticated; one more ends with
+    /// `policy-violation`. 500.
+    pub incoming_per_ip: usize,
+    /// Streams to other servers, but for those that only verify keys. 10,000.
     pub outgoing: usize,
-    /// Look-ups and connections under way at once. 200.
+    /// Look-ups and connections under way at once for what is to be sent, and as many again for keys to be verified. 200.
     pub connecting: usize,
+    /// Dialback keys being verified and streams opened for that, at once; more are answered with `resource-constraint`.
+    /// 1,000.
+    pub verifying: usize,
+    /// The same on behalf of peers at one address. 64.
+    pub verifying_per_ip: usize,
     /// Pairs of domains known at once, whether they work or not. 50,000.
     pub pairs: usize,
     /// Stanzas that wait for one pair's stream. 1,000.
@@ -48,7 +59,8 @@ pub struct FederationLimits {
     pub keepalive: Duration,
     /// Time in which a peer must take something of what is being written to it. 60 seconds.
     pub stall: Duration,
-    /// Time without a stanza after which a stream is closed; twice as long for those that others opened. 10 minutes.
+    /// Time without a stanza after which a stream is closed; twice as long for those that others opened. 10 minutes. One
+    /// of ours on which nothing is authorised, and nothing is waited for, is closed after `verification` if that is less.
     pub idle: Duration,
     /// How long a domain that could not be reached, or refused us, is left alone: at first 5 seconds, doubled with each
     /// failure up to `retry_max`.
@@ -115,8 +127,12 @@ impl Default for FederationLimits {
             verification: Duration::from_secs(30),
             incoming: 10_000,
             unauthenticated_per_ip: 50,
+            incoming_per_domain: 100,
+            incoming_per_ip: 500,
             outgoing: 10_000,
             connecting: 200,
+            verifying: 1_000,
+            verifying_per_ip: 64,
             pairs: 50_000,
             queue_stanzas: 1000,
             queue_bytes: 1 << 20,

@@ -1,34 +1,43 @@
 //! Federation: streams to and from other servers (RFC 6120, XEP-0220, XEP-0178, XEP-0288, XEP-0368).
 //!
 //! What decides about one stream is [`stream::s2s`](crate::stream::s2s). Here are the table that knows which stream
-//! serves which pair of domains ([`table`]), the opening of new ones ([`open`]), the driver of one ([`link`]), the
-//! listeners ([`listen`]) and what proves a domain beside the certificate itself ([`evidence`], RFC 7712).
+//! serves which pair of domains ([`table`]), the opening of new ones for stanzas ([`open`]) and for keys ([`verify`]),
+//! the driver of one ([`link`]), the listeners ([`listen`]) and what proves a domain beside the certificate itself
+//! ([`evidence`], RFC 7712).
 
+mod bounce;
+mod connect;
 mod dane;
 mod evidence;
 mod io;
 mod limits;
 mod link;
 mod listen;
+mod machine;
 mod open;
 mod outlet;
 #[cfg(feature = "posh")]
 mod posh;
+mod stop;
+mod stream;
 mod table;
+mod verify;
+mod waiting;
 
 pub use limits::FederationLimits;
 #[cfg(feature = "posh")]
 pub use limits::PoshLimits;
 
-use super::{Envelope, Server, Verdict, listener::Newcomers};
+use super::{Envelope, Server, Verdict, listener::Newcomers, places::Places};
 use crate::{
     net::{ClientTls, ConnectOptions, Resolver, Service, TlsError, tls::ClientTlsBuilder},
     stanza::StanzaError,
     stream::s2s::{DialbackSecret, Pair, Policies, Policy, S2sConfig},
 };
-use std::{collections::HashSet, sync::Arc};
+use std::{collections::HashSet, net::IpAddr, sync::Arc};
 use table::{Sent, Table};
 use tokio::sync::Semaphore;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 /// How a server federates: [`ServerBuilder::federation`](super::ServerBuilder::federation).
 ///
@@ -238,9 +247,18 @@ impl Federation {
             posh,
             table: Table::new(&self.limits),
             connecting: Arc::new(Semaphore::new(self.limits.connecting)),
+            dialling: Arc::new(Semaphore::new(self.limits.connecting)),
             outgoing: Arc::new(Semaphore::new(self.limits.outgoing)),
+            verifying: Arc::new(Semaphore::new(self.limits.verifying)),
+            verifying_by_ip: Places::default(),
             incoming: Arc::new(Semaphore::new(self.limits.incoming)),
             newcomers: Newcomers::default(),
+            by_ip: Places::default(),
+            by_domain: Places::default(),
+            openings: TaskTracker::new(),
+            links: TaskTracker::new(),
+            stop: CancellationToken::new(),
+            cut: CancellationToken::new(),
             limits: self.limits,
         })
     }
@@ -280,13 +298,31 @@ pub(crate) struct Federator {
     posh: Option<posh::Posh>,
     limits: FederationLimits,
     table: Table,
-    /// Look-ups and connections that may still be begun.
+    /// Look-ups and connections that may still be begun for stanzas.
     connecting: Arc<Semaphore>,
-    /// Streams that may still be opened.
+    /// Look-ups and connections that may still be begun for keys: strangers ask for these.
+    dialling: Arc<Semaphore>,
+    /// Streams that may still be opened for stanzas.
     outgoing: Arc<Semaphore>,
+    /// Keys that may still be verified, and streams that may still be opened for that.
+    verifying: Arc<Semaphore>,
+    /// The same, by the address of who asked for it.
+    verifying_by_ip: Places<IpAddr>,
     /// Connections that may still be accepted.
     incoming: Arc<Semaphore>,
     newcomers: Newcomers,
+    /// Incoming streams on which a domain is authenticated, by address.
+    by_ip: Places<IpAddr>,
+    /// Incoming streams on which a domain is authenticated, by domain.
+    by_domain: Places<String>,
+    /// Lanes that are being opened.
+    openings: TaskTracker,
+    /// Streams, listeners, and what works for them.
+    links: TaskTracker,
+    /// Streams are to end.
+    stop: CancellationToken,
+    /// Streams are to end at once.
+    cut: CancellationToken,
 }
 
 impl Federator {
@@ -306,7 +342,7 @@ impl Federator {
         let pair = Pair::new(local, to.domain());
         match self.table.send(&pair, envelope) {
             Sent::Queued => {}
-            Sent::First => open::lane(server, pair),
+            Sent::First(generation) => open::lane(server, pair, generation),
             Sent::Refused(error) => return Verdict::Reject(error),
         }
         Verdict::Handled
