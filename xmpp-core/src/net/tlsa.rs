@@ -45,6 +45,7 @@ impl TlsaRecord {
     }
 
     /// Whether this is a record that can be made something of (RFC 6698 §4.1): all others are as if they were not there.
+    #[cfg(feature = "server")]
     pub(crate) fn is_usable(&self) -> bool {
         let length = match self.matching {
             0 => !self.data.is_empty(),
