@@ -47,6 +47,8 @@ pub use bind2::Binding;
 pub use builder::{Extension, ForBoth, ForServer, ServerBuilder, ServerCell, ServerError, ServerRegistrar};
 pub use client_state::Idle;
 pub use directory::{Resource, SessionFlag};
+#[cfg(feature = "posh")]
+pub use federation::PoshLimits;
 pub use federation::{Federation, FederationLimits};
 #[cfg(feature = "http")]
 pub use http::{Http, IpRange, WebPeer};
