@@ -9,16 +9,15 @@ mod task;
 
 pub use config::AcceptorConfig;
 pub use sasl2::{BindRequest, Bound};
-pub use task::{Accepted, Phase, ResumeError, Resumed, Task};
+pub use task::{Accepted, Login, Phase, ResumeError, Resumed, Task};
 
 use super::{
     STREAM_END, StreamCondition, StreamError,
     management::{self},
-    sasl2::SASL2,
+    sasl2::{SASL2, UserAgent},
 };
 use crate::{
     jid::BareJid,
-    payload::Payload,
     sasl::{ChannelBindings, Mechanism, ServerSasl},
     xml::{Event, Stanza, Writer, ns},
 };
@@ -53,6 +52,12 @@ pub struct Acceptor {
     /// The authentication by SASL2 that is going on.
     sasl2: Option<Box<sasl2::Run>>,
     user: Option<(BareJid, Mechanism)>,
+    /// What the client has said of itself in an authentication that is over.
+    agent: Option<UserAgent>,
+    /// A question that waits for the generation of the account.
+    question: Option<Task>,
+    /// Which password the credentials are of.
+    generation: Option<u64>,
     bind_id: String,
     bind_failures: u32,
     /// What the client wants to resume, while the driver looks for it.
@@ -97,6 +102,9 @@ impl Acceptor {
             from: None,
             sasl2: None,
             user: None,
+            agent: None,
+            question: None,
+            generation: None,
             bind_id: String::new(),
             bind_failures: 0,
             previous: String::new(),
@@ -117,6 +125,13 @@ impl Acceptor {
     /// [`secured`](Self::secured). For those of the stream's domain EXTERNAL is offered, if the domain's list has it.
     pub fn certified(&mut self, accounts: Vec<BareJid>) {
         self.certified = accounts;
+    }
+
+    /// Who has logged in, once that is so.
+    pub fn login(&self) -> Option<Login> {
+        let (_, mechanism) = self.user.as_ref()?;
+        let generation = self.generation.filter(|_| mechanism.proves_password());
+        Some(Login { mechanism: *mechanism, user_agent: self.user_agent(), generation })
     }
 
     /// How far it has come.

@@ -32,6 +32,8 @@ pub struct AcceptorConfig {
     pub bind_features: Vec<String>,
     /// How long a token is good, in seconds; `None` gives no tokens and takes none (XEP-0484).
     pub tokens: Option<u64>,
+    /// Whether the names of clients are stored with their tokens, and those of clients without tokens (XEP-0494 §6).
+    pub remember: bool,
     /// The hashes for which credentials can be stored when a client has them (XEP-0480).
     pub upgrades: Vec<Hash>,
     /// What is announced before authentication, and after it (XEP-0478).
@@ -55,6 +57,7 @@ impl AcceptorConfig {
             sasl2: true,
             bind_features: Vec::new(),
             tokens: None,
+            remember: true,
             upgrades: Vec::new(),
             limits: (StreamLimits::default(), StreamLimits::default()),
             management: false,

@@ -19,6 +19,23 @@ impl Acceptor {
         self.answered(|sasl| found.map(|found| sasl.credentials(found)))
     }
 
+    /// The generation is asked for before the credentials: a password that is changed meanwhile makes it an old one, and
+    /// nothing is stored by it.
+    fn after_generation(&mut self, user: BareJid, question: Task) -> Vec<Task> {
+        self.generation = None;
+        if self.config.tokens.is_none() {
+            return vec![question];
+        }
+        self.question = Some(question);
+        vec![Task::Generation(user)]
+    }
+
+    /// The answer to [`Task::Generation`]; `Err` when the store failed, which a login does not fail for.
+    pub fn generation(&mut self, found: Result<u64, ()>) -> Vec<Task> {
+        self.generation = found.ok();
+        self.question.take().into_iter().collect()
+    }
+
     /// The answer to [`Task::CheckPassword`].
     pub fn password(&mut self, correct: Result<bool, ()>) -> Vec<Task> {
         self.answered(|sasl| correct.map(|correct| sasl.password(correct)))
@@ -87,7 +104,7 @@ impl Acceptor {
                 Some(user) => {
                     self.named = Some(username);
                     self.state = State::Asked;
-                    vec![Task::Credentials(user, hash)]
+                    self.after_generation(user.clone(), Task::Credentials(user, hash))
                 }
                 // A name that cannot be an account's is a user who does not exist.
                 None => match &mut self.sasl {
@@ -102,7 +119,7 @@ impl Acceptor {
                 Some(user) => {
                     self.named = Some(username);
                     self.state = State::Asked;
-                    vec![Task::CheckPassword(user, password)]
+                    self.after_generation(user.clone(), Task::CheckPassword(user, password))
                 }
                 None => match &mut self.sasl {
                     Some(sasl) => {

@@ -35,6 +35,8 @@ pub(super) struct Run {
     data: Option<Vec<u8>>,
     /// Upgrades that the client wants and the server can store.
     upgrades: VecDeque<Hash>,
+    /// Whether the login has been noted with the tokens of the client.
+    noted: bool,
     /// A token is to be made, for this mechanism.
     wanted: Option<Mechanism>,
     /// The new token.
@@ -174,6 +176,7 @@ impl Acceptor {
                     stage: Stage::Exchange,
                     data: None,
                     upgrades,
+                    noted: self.config.tokens.is_none(),
                     wanted,
                     token: None,
                     resume,
@@ -242,10 +245,10 @@ impl Acceptor {
             run.data = authenticated.data;
             run.stage = Stage::Exchange;
             if mechanism == Mechanism::Anonymous {
-                run.wanted = None;
+                run.noted = true;
             }
             // Only who has proved to know the password may store what logs in like it: nobody makes one out of a token.
-            if mechanism != Mechanism::Plain && mechanism.hash().is_none() {
+            if !mechanism.proves_password() {
                 run.upgrades.clear();
             }
         }
@@ -261,10 +264,11 @@ impl Acceptor {
             run.stage = Stage::Checking(hash);
             return vec![Task::Credentials(user, hash)];
         }
-        if run.wanted.is_some()
+        if !run.noted
             && let Some(client) = run.request.client()
         {
             let client = client.to_owned();
+            run.noted = true;
             run.stage = Stage::Issuing;
             return vec![Task::Tokens(user, client)];
         }
@@ -331,6 +335,7 @@ impl Acceptor {
     pub(super) fn write_success(&mut self, jid: &str, out: &mut Writer, session: impl FnOnce(&mut Writer)) {
         let run = self.sasl2.take();
         self.sasl = None;
+        self.agent = run.as_ref().and_then(|run| run.request.agent.clone());
         out.open("success", SASL2);
         if let Some(data) = run.as_ref().and_then(|run| run.data.as_ref()) {
             out.text_element("additional-data", SASL2, &sasl2::encode(data));
@@ -352,6 +357,6 @@ impl Acceptor {
 
     /// The client of the session that is about to be handed over.
     pub(super) fn user_agent(&self) -> Option<UserAgent> {
-        self.sasl2.as_ref().and_then(|run| run.request.agent.clone())
+        self.sasl2.as_ref().map_or(&self.agent, |run| &run.request.agent).clone()
     }
 }

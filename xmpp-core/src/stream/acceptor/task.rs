@@ -23,6 +23,9 @@ pub enum Task {
     /// Send what is queued, make the TLS handshake, then call [`Acceptor::secured`]. If the peer has sent anything
     /// behind `<starttls/>`, it must not survive (RFC 6120 §5.4.3.3): close the connection instead.
     StartTls,
+    /// Look up how often the account's password has been changed, as the store of tokens counts it, then call
+    /// [`Acceptor::generation`]. What is looked up by the next task is no older.
+    Generation(BareJid),
     /// Look the credentials up, then call [`Acceptor::credentials`].
     Credentials(BareJid, Hash),
     /// Check the password, then call [`Acceptor::password`].
@@ -62,6 +65,18 @@ pub enum Task {
     Accepted(Box<Accepted>),
     /// Send what is queued and close the connection. The stream's end tag is among it.
     Close,
+}
+
+/// Who has logged in, before there is a session.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Login {
+    /// The mechanism it was authenticated by.
+    pub mechanism: Mechanism,
+    /// What the client has said of itself. Not for others' eyes (XEP-0388 §2.3).
+    pub user_agent: Option<UserAgent>,
+    /// The answer to [`Task::Generation`]: which password it has shown to know, if any, and if that was asked.
+    pub generation: Option<u64>,
 }
 
 /// A session, ready for stanzas.

@@ -3,7 +3,7 @@
 use super::{Acceptor, Stage, State, Task};
 use crate::{
     sasl::{Mechanism, SaslCondition, TokenProof},
-    stream::tokens::{ClientTokens, Redemption, Token},
+    stream::tokens::{ClientTokens, Redemption, Token, Visit},
 };
 
 impl Acceptor {
@@ -30,14 +30,10 @@ impl Acceptor {
                     self.refused(SaslCondition::TemporaryAuthFailure)
                 }
             },
-            Stage::Issuing => match (found, run.wanted.take()) {
-                (Ok(mut tokens), Some(mechanism)) => {
-                    let token = self.make_token(mechanism, now);
-                    tokens.issue(token.clone());
-                    self.store_tokens(tokens, Stage::Storing, Some(token))
-                }
+            Stage::Issuing => match found {
+                Ok(found) => self.note_login(found, now),
                 // A login does not fail for it.
-                _ => self.sasl2_advance(),
+                Err(()) => self.sasl2_advance(),
             },
             other => {
                 run.stage = other;
@@ -46,18 +42,46 @@ impl Acceptor {
         }
     }
 
+    /// Notes a login that was not by a token, and makes a token if one is wanted.
+    fn note_login(&mut self, found: ClientTokens, now: u64) -> Vec<Task> {
+        let remember = self.config.remember;
+        let (Some(run), Some((_, mechanism))) = (&mut self.sasl2, &self.user) else { return Vec::new() };
+        // The password may have been changed since it was checked: nothing may outlive it.
+        if mechanism.proves_password() && self.generation != Some(found.generation) {
+            return self.sasl2_advance();
+        }
+        let mut tokens = found.clone();
+        let visit = Visit { agent: run.request.agent.as_ref(), mechanism: *mechanism, now, remember };
+        tokens.note(&visit);
+        let token = run.wanted.take().map(|mechanism| self.make_token(mechanism, now));
+        if let Some(token) = &token {
+            tokens.issue(token.clone());
+        }
+        tokens.tidy(remember);
+        if tokens == found {
+            return self.sasl2_advance();
+        }
+        self.store_tokens(tokens, Stage::Storing, token)
+    }
+
     fn redeem(&mut self, proof: &TokenProof, found: ClientTokens, now: u64) -> Vec<Task> {
         let Some(run) = &mut self.sasl2 else { return Vec::new() };
         let fast = run.request.fast.unwrap_or_default();
+        run.noted = true;
+        let remember = self.config.remember;
+        let agent = run.request.agent.clone();
         let mut tokens = found.clone();
         let asked = Redemption { proof, count: fast.count, invalidate: fast.invalidate, now };
         match tokens.redeem(&asked) {
             Ok(redeemed) => {
+                let mechanism = proof.mechanism();
+                tokens.note(&Visit { agent: agent.as_ref(), mechanism, now, remember });
                 let due = redeemed.due.then_some(proof.mechanism());
                 let token = run.wanted.take().or(due).map(|mechanism| self.make_token(mechanism, now));
                 if let Some(token) = &token {
                     tokens.issue(token.clone());
                 }
+                tokens.tidy(remember);
                 if tokens == found {
                     return self.token_used(redeemed.answer);
                 }
@@ -67,7 +91,10 @@ impl Acceptor {
                 self.state = State::Sasl;
                 self.refused(condition)
             }
-            Err(condition) => self.store_tokens(tokens, Stage::Ended(condition), None),
+            Err(condition) => {
+                tokens.tidy(remember);
+                self.store_tokens(tokens, Stage::Ended(condition), None)
+            }
         }
     }
 
