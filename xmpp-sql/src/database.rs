@@ -8,8 +8,11 @@ use sqlx::{
 use std::{io, path::Path, time::Duration};
 
 /// What makes the tables, in order. Version n of the tables is the first n of them; they only grow at the end.
-static MIGRATIONS: &[&str] =
-    &[include_str!("../migrations/sqlite/0001_accounts.sql"), include_str!("../migrations/sqlite/0002_tokens.sql")];
+static MIGRATIONS: &[&str] = &[
+    include_str!("../migrations/sqlite/0001_accounts.sql"),
+    include_str!("../migrations/sqlite/0002_tokens.sql"),
+    include_str!("../migrations/sqlite/0003_clients.sql"),
+];
 
 /// How long a writer waits for another one, in this process or elsewhere.
 const BUSY: Duration = Duration::from_secs(10);

@@ -117,6 +117,7 @@ pub(crate) struct Limits {
     keepalive_seconds: u32,
     keepalive_answer_seconds: u32,
     token_days: u32,
+    client_days: u32,
 }
 
 /// XEP-0198.
@@ -207,6 +208,7 @@ impl Default for Limits {
             keepalive_seconds: seconds(core.keepalive),
             keepalive_answer_seconds: seconds(core.keepalive_answer),
             token_days: seconds(core.token_life) / DAY,
+            client_days: seconds(core.client_memory) / DAY,
         }
     }
 }
@@ -272,6 +274,7 @@ impl Limits {
         core.keepalive = Duration::from_secs(self.keepalive_seconds.into());
         core.keepalive_answer = Duration::from_secs(self.keepalive_answer_seconds.into());
         core.token_life = Duration::from_secs(u64::from(self.token_days) * u64::from(DAY));
+        core.client_memory = Duration::from_secs(u64::from(self.client_days) * u64::from(DAY));
         core
     }
 
