@@ -99,8 +99,7 @@ impl SqlRosters {
         let mut reading = self.reading().await?;
         let version = Self::versions(&mut reading, user).await?.now;
         let query = format!("SELECT * FROM roster_item WHERE address = $1 AND {PRESENT} ORDER BY contact");
-        let rows =
-            sqlx::query(sqlx::AssertSqlSafe(query)).bind(user.as_str()).fetch_all(&mut *reading).await?;
+        let rows = sqlx::query(sqlx::AssertSqlSafe(query)).bind(user.as_str()).fetch_all(&mut *reading).await?;
         Ok(Roster { version, items: rows.iter().map(item).collect::<Result<_, _>>()? })
     }
 
@@ -181,10 +180,8 @@ impl SqlRosters {
         let mut writing = self.database.write().await?;
         let record = Self::read_record(&mut writing, user, contact).await?;
         let query = format!("SELECT count(*) FROM roster_item WHERE address = $1 AND {PRESENT}");
-        let items: i64 = sqlx::query_scalar(sqlx::AssertSqlSafe(query))
-            .bind(user.as_str())
-            .fetch_one(&mut *writing)
-            .await?;
+        let items: i64 =
+            sqlx::query_scalar(sqlx::AssertSqlSafe(query)).bind(user.as_str()).fetch_one(&mut *writing).await?;
         let before = Before { record, items: usize::try_from(items).unwrap_or(usize::MAX) };
         let Some(after) = decide(&before) else { return Ok(None) };
         let before = before.record;

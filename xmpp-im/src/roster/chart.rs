@@ -65,7 +65,11 @@ impl State {
 
     /// The same with a subscription of the contact, and nothing pending from there.
     fn granted(self) -> State {
-        State::new(if self.subscription().is_to() { Subscription::Both } else { Subscription::From }, self.is_pending_out(), false)
+        State::new(
+            if self.subscription().is_to() { Subscription::Both } else { Subscription::From },
+            self.is_pending_out(),
+            false,
+        )
     }
 }
 
@@ -169,7 +173,9 @@ pub fn step(direction: Direction, act: Act, state: State, approved: bool) -> Ste
     let plain = Step { pass, state: next, approved, answer: Option::None };
     match (direction, act) {
         // Table 4, note 1.
-        (Direction::Outbound, Act::Subscribed) if matches!(state, None | NoneOut | To) => Step { approved: true, ..plain },
+        (Direction::Outbound, Act::Subscribed) if matches!(state, None | NoneOut | To) => {
+            Step { approved: true, ..plain }
+        }
         // Table 5, note 1; §3.4.2.
         (Direction::Outbound, Act::Unsubscribed) => Step { approved: false, ..plain },
         // Table 6, note 2.

@@ -50,9 +50,7 @@ pub use memory::MemoryRosters;
 #[cfg(feature = "server")]
 pub use server::{server, server_with};
 #[cfg(feature = "server")]
-pub use store::{
-    Before, Decide, Record, Relation, Request, Roster, RosterStore, Versioned, conformance, next_version,
-};
+pub use store::{Before, Decide, Record, Relation, Request, Roster, RosterStore, Versioned, conformance, next_version};
 
 use xmpp_core::payload::Payload;
 

@@ -202,7 +202,11 @@ pub async fn conformance(store: &dyn RosterStore, user: &BareJid, other: &BareJi
     let third = put(user, renamed.clone()).await.unwrap();
     let removed = remove(user, contact("a")).await.unwrap();
     assert_eq!(removed.item, Item::removed(contact("a")));
-    assert_eq!(store.since(user, first.version).await.unwrap().unwrap(), [third, removed.clone()], "the last state alone");
+    assert_eq!(
+        store.since(user, first.version).await.unwrap().unwrap(),
+        [third, removed.clone()],
+        "the last state alone"
+    );
     assert_eq!(remove(user, contact("a")).await, None, "gone already");
     assert_eq!(store.roster(user).await.unwrap().items, [renamed]);
 
@@ -243,8 +247,7 @@ pub async fn conformance(store: &dyn RosterStore, user: &BareJid, other: &BareJi
         );
         let limits_of_xml = xmpp_core::xml::XmlLimits::default();
         let stanza = Stanza::parse(&text, xmpp_core::xml::ns::CLIENT, &limits_of_xml).unwrap();
-        let decide: Decide<'_> =
-            Box::new(|before| Some(Record { request: Some(stanza), ..before.record.clone() }));
+        let decide: Decide<'_> = Box::new(|before| Some(Record { request: Some(stanza), ..before.record.clone() }));
         assert_eq!(store.change(user, from, &limits, decide).await.unwrap(), None, "no item, no version");
     };
     for name in ["g", "h", "i"] {

@@ -59,8 +59,7 @@ fn outbound(envelope: &mut Envelope, server: &Server, rosters: &Arc<Rosters>) ->
     if user == contact {
         return Verdict::Reject(StanzaError::not_allowed().with_text("everybody sees their own presence")).into();
     }
-    let (matter, server, rosters) =
-        (Matter::new(envelope, act, user, contact), server.clone(), Arc::clone(rosters));
+    let (matter, server, rosters) = (Matter::new(envelope, act, user, contact), server.clone(), Arc::clone(rosters));
     Decision::Wait(Box::pin(async move {
         match rosters.go(&server, matter).await {
             Ok(()) => Verdict::Handled,
