@@ -195,7 +195,7 @@ pub async fn conformance(store: &dyn RosterStore, user: &BareJid, other: &BareJi
     store.change(user, &contact("a"), &limits, look).await.unwrap();
     let seen = seen.unwrap();
     assert_eq!((seen.items, seen.record.item.as_ref()), (2, Some(&full)));
-    assert_eq!(store.since(user, first.version).await.unwrap().unwrap(), [second.clone()]);
+    assert_eq!(store.since(user, first.version).await.unwrap().unwrap(), std::slice::from_ref(&second));
     assert_eq!(store.since(user, second.version).await.unwrap().unwrap(), []);
     assert_eq!(store.since(user, second.version + 1).await.unwrap(), None, "a version from nowhere");
     let renamed = Item { name: Some("Bee".into()), ..Item::new(contact("b")) };
@@ -212,7 +212,7 @@ pub async fn conformance(store: &dyn RosterStore, user: &BareJid, other: &BareJi
 
     // An item that comes back is no memory of a removed one; those that are too many make older versions unknown.
     let back = put(user, full.clone()).await.unwrap();
-    assert_eq!(store.since(user, removed.version).await.unwrap().unwrap(), [back.clone()]);
+    assert_eq!(store.since(user, removed.version).await.unwrap().unwrap(), std::slice::from_ref(&back));
     for name in ["c", "d", "e"] {
         put(user, Item::new(contact(name))).await.unwrap();
         remove(user, contact(name)).await.unwrap();
@@ -234,8 +234,8 @@ pub async fn conformance(store: &dyn RosterStore, user: &BareJid, other: &BareJi
     ];
     expected.sort_by(|one, other| one.contact.cmp(&other.contact));
     assert_eq!(relations, expected);
-    assert_eq!(store.grants(&contact("a")).await.unwrap(), [user.clone()]);
-    assert_eq!(store.grants(other).await.unwrap(), [user.clone()]);
+    assert_eq!(store.grants(&contact("a")).await.unwrap(), std::slice::from_ref(user));
+    assert_eq!(store.grants(other).await.unwrap(), std::slice::from_ref(user));
     assert!(store.grants(user).await.unwrap().is_empty(), "the other's roster grants nothing");
 
     // Requests: apart from items, whole, bounded, the oldest first.
