@@ -5,12 +5,13 @@
 //! ```no_run
 //! # #[cfg(feature = "server")]
 //! # fn compose(builder: xmpp_core::server::ServerBuilder) -> xmpp_core::server::ServerBuilder {
-//! builder.with(xmpp_im::presence::server).with(xmpp_im::delivery::server)
+//! builder.with(xmpp_im::roster::server(xmpp_im::roster::MemoryRosters::new())).with(xmpp_im::delivery::server)
 //! # }
 //! ```
 
 pub mod delivery;
 pub mod presence;
+pub mod roster;
 mod storage;
 
 pub use storage::{StorageError, Stored};

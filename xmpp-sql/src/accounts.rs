@@ -70,11 +70,14 @@ impl SqlAccounts {
     /// # Errors
     /// [`SqlError::Unknown`], [`SqlError::Engine`].
     pub async fn delete(&self, user: &BareJid) -> Result<(), SqlError> {
-        let deleted = sqlx::query("DELETE FROM account WHERE address = $1")
-            .bind(user.as_str())
-            .execute(self.database.pool())
-            .await?;
-        if deleted.rows_affected() == 0 { Err(SqlError::Unknown(user.clone())) } else { Ok(()) }
+        let mut writing = self.database.write().await?;
+        let deleted =
+            sqlx::query("DELETE FROM account WHERE address = $1").bind(user.as_str()).execute(&mut *writing).await?;
+        if deleted.rows_affected() == 0 {
+            return Err(SqlError::Unknown(user.clone()));
+        }
+        crate::roster::forget(&mut writing, user).await?;
+        Ok(writing.commit().await?)
     }
 
     /// All accounts of a domain, by name. `domain` is in the form that addresses have, lower case and without

@@ -1,6 +1,6 @@
 //! The file: opened, brought up to date, shared.
 
-use crate::{EngineError, SqlAccounts, SqlError, SqlTokens};
+use crate::{EngineError, SqlAccounts, SqlError, SqlRosters, SqlTokens};
 use sqlx::{
     ConnectOptions as _, Sqlite, SqlitePool, Transaction,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions},
@@ -12,6 +12,7 @@ static MIGRATIONS: &[&str] = &[
     include_str!("../migrations/sqlite/0001_accounts.sql"),
     include_str!("../migrations/sqlite/0002_tokens.sql"),
     include_str!("../migrations/sqlite/0003_clients.sql"),
+    include_str!("../migrations/sqlite/0004_roster.sql"),
 ];
 
 /// How long a writer waits for another one, in this process or elsewhere.
@@ -57,6 +58,11 @@ impl Database {
     /// The tokens of its users' clients.
     pub fn tokens(&self) -> SqlTokens {
         SqlTokens::new(self.clone())
+    }
+
+    /// The rosters of its users, and of others.
+    pub fn rosters(&self) -> SqlRosters {
+        SqlRosters::new(self.clone())
     }
 
     /// 32 random bytes that are made when first asked for and stay the same under this name: what

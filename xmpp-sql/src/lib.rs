@@ -12,6 +12,7 @@
 //!     .secret(database.secret("scram").await?)
 //!     .accounts(accounts)
 //!     .tokens(database.tokens())
+//!     .with(xmpp_im::roster::server(database.rosters()))
 //!     .tls(tls)
 //!     .build()?;
 //! # Ok(()) }
@@ -23,10 +24,12 @@
 
 mod accounts;
 mod database;
+mod roster;
 mod tokens;
 
 pub use accounts::SqlAccounts;
 pub use database::Database;
+pub use roster::SqlRosters;
 pub use tokens::SqlTokens;
 
 use xmpp_core::jid::BareJid;

@@ -1,6 +1,6 @@
 //! The configuration: defaults, the file, the command line.
 
-use crate::{Outcome, cli::Settings, federation::Federation};
+use crate::{Outcome, cli::Settings, federation::Federation, roster::Roster};
 use serde::Deserialize;
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
@@ -32,6 +32,7 @@ pub(crate) struct Config {
     pub(crate) limits: Limits,
     pub(crate) component: Vec<Component>,
     pub(crate) stream_management: StreamManagement,
+    pub(crate) roster: Roster,
 }
 
 /// An external component that may connect.
@@ -151,6 +152,7 @@ impl Default for Config {
             limits: Limits::default(),
             component: Vec::new(),
             stream_management: StreamManagement::default(),
+            roster: Roster::default(),
         }
     }
 }
@@ -413,6 +415,7 @@ impl Config {
         }
         config.limits.check()?;
         config.stream_management.check(&config.limits)?;
+        config.roster.check()?;
         Ok(config)
     }
 
@@ -570,6 +573,7 @@ mod tests {
             ("stream_management.unacked_stanzas = 99", "at least 100"),
             ("stream_management.hibernated_bytes = 4000000", "at least stream_management.unacked_bytes"),
             ("limits.keepalive_answer_seconds = 0", "must be more than 0"),
+            ("roster.requests = 0", "must be more than 0"),
             ("plaintext = 1", "line 1"),
             ("[listen", "line 1"),
         ] {

@@ -10,17 +10,18 @@ use crate::{
     print,
     signals::{Signal, Signals},
 };
-use std::{fmt::Write as _, io, net::SocketAddr, path::Path};
+use std::{fmt::Write as _, io, net::SocketAddr, path::Path, sync::Arc};
 use xmpp_core::{
     extension::Software,
     jid::BareJid,
     net::ServerTls,
     server::{Accounts, Audience, MemoryAccounts, Server, ServerBuilder},
 };
+use xmpp_im::roster::{self, MemoryRosters, RosterStore};
 use xmpp_sql::{Database, SqlAccounts};
 
 /// The server with all its extensions, but without certificates.
-fn compose(config: &Config, accounts: impl Accounts) -> Outcome<ServerBuilder> {
+fn compose(config: &Config, accounts: impl Accounts, rosters: Arc<dyn RosterStore>) -> Outcome<ServerBuilder> {
     let mut domains = config.domains.iter();
     let first = domains.next().map(String::as_str).unwrap_or("localhost");
     let mut builder = Server::builder(first);
@@ -44,13 +45,13 @@ fn compose(config: &Config, accounts: impl Accounts) -> Outcome<ServerBuilder> {
         .accounts(accounts)
         .http(config.http.to_core()?)
         .software(Some(Software { name: "xmppd".to_owned(), version, os: None }))
-        .with(xmpp_im::presence::server)
+        .with(roster::server_with(rosters, config.roster.to_limits()))
         .with(xmpp_im::delivery::server))
 }
 
 /// The stations of the route, one a line.
 pub(crate) async fn route(config: &Config) -> Outcome<String> {
-    let server = compose(config, MemoryAccounts::new())?.build()?;
+    let server = compose(config, MemoryAccounts::new(), Arc::new(MemoryRosters::new()))?.build()?;
     Ok(server.route_names().join("\n") + "\n")
 }
 
@@ -82,9 +83,10 @@ pub(crate) async fn run(config: Config, settings: &Settings, mut handed: Handed)
 
     let mut limits = config.limits.to_core(crate::files::raise_limit());
     config.stream_management.apply(&mut limits);
+    let rosters = Arc::new(database.rosters());
     let builder = match &config.any_user_password {
-        Some(password) => compose(&config, Anybody::new(password))?,
-        None => compose(&config, accounts)?.tokens(database.tokens()),
+        Some(password) => compose(&config, Anybody::new(password), rosters)?,
+        None => compose(&config, accounts, rosters)?.tokens(database.tokens()),
     };
     let mut builder = builder.limits(limits).secret(database.secret("scram").await?);
     let mut serving = None;

@@ -10,6 +10,7 @@ mod files;
 mod handed;
 mod logging;
 mod password;
+mod roster;
 mod signals;
 mod users;
 

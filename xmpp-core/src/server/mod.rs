@@ -209,6 +209,16 @@ impl Server {
         self.0.domains.iter().any(|one| one.name == domain)
     }
 
+    /// Whether the users of `domain` need no account, and are forgotten with their session (RFC 4505).
+    pub fn admits_anonymous(&self, domain: &str) -> bool {
+        self.0.domains.iter().any(|one| one.name == domain && one.mechanisms.contains(&Mechanism::Anonymous))
+    }
+
+    /// Runs what an extension has to do beside the stanza it was asked about. A server that stops waits for it.
+    pub fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
+        self.0.tasks.spawn(work);
+    }
+
     /// The domains served here.
     pub fn domains(&self) -> impl Iterator<Item = &str> {
         self.0.domains.iter().map(|domain| domain.name.as_str())
