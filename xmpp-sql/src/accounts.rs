@@ -67,11 +67,16 @@ impl SqlAccounts {
     /// # Errors
     /// [`SqlError::Unknown`], [`SqlError::Engine`].
     pub async fn delete(&self, user: &BareJid) -> Result<(), SqlError> {
-        let deleted = sqlx::query("DELETE FROM account WHERE address = $1")
-            .bind(user.as_str())
-            .execute(self.database.pool())
-            .await?;
-        if deleted.rows_affected() == 0 { Err(SqlError::Unknown(user.clone())) } else { Ok(()) }
+        let mut writing = self.database.write().await?;
+        let deleted =
+            sqlx::query("DELETE FROM account WHERE address = $1").bind(user.as_str()).execute(&mut *writing).await?;
+        if deleted.rows_affected() == 0 {
+            return Err(SqlError::Unknown(user.clone()));
+        }
+        for delete in OF_ACCOUNTS {
+            sqlx::query(*delete).bind(user.as_str()).execute(&mut *writing).await?;
+        }
+        Ok(writing.commit().await?)
     }
 
     /// All accounts of a domain, by name. `domain` is in the form that addresses have, lower case and without
@@ -92,6 +97,9 @@ impl SqlAccounts {
         Ok(some.is_none())
     }
 }
+
+/// What removes the rows of an address from the tables that serve other accounts too, and do not refer to ours.
+const OF_ACCOUNTS: &[&str] = &["DELETE FROM offline WHERE address = $1", "DELETE FROM blocked WHERE address = $1"];
 
 /// Credentials for every hash, each with a salt of its own. PBKDF2 takes tens of milliseconds.
 async fn derive(password: &str) -> Result<Vec<ScramCredentials>, SqlError> {

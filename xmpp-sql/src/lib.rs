@@ -22,11 +22,15 @@
 //! only the migrations and the opening are of one engine.
 
 mod accounts;
+mod blocking;
 mod database;
+mod offline;
 mod tokens;
 
 pub use accounts::SqlAccounts;
+pub use blocking::SqlBlocking;
 pub use database::Database;
+pub use offline::SqlOffline;
 pub use tokens::SqlTokens;
 
 use xmpp_core::jid::BareJid;

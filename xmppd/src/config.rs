@@ -1,6 +1,11 @@
 //! The configuration: defaults, the file, the command line.
 
-use crate::{Outcome, cli::Settings, federation::Federation};
+use crate::{
+    Outcome,
+    cli::Settings,
+    federation::Federation,
+    messages::{Blocking, Carbons, Offline},
+};
 use serde::Deserialize;
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
@@ -32,6 +37,9 @@ pub(crate) struct Config {
     pub(crate) limits: Limits,
     pub(crate) component: Vec<Component>,
     pub(crate) stream_management: StreamManagement,
+    pub(crate) offline: Offline,
+    pub(crate) carbons: Carbons,
+    pub(crate) blocking: Blocking,
 }
 
 /// An external component that may connect.
@@ -148,6 +156,9 @@ impl Default for Config {
             limits: Limits::default(),
             component: Vec::new(),
             stream_management: StreamManagement::default(),
+            offline: Offline::default(),
+            carbons: Carbons::default(),
+            blocking: Blocking::default(),
         }
     }
 }
@@ -403,6 +414,7 @@ impl Config {
         }
         config.limits.check()?;
         config.stream_management.check(&config.limits)?;
+        config.offline.check(config.limits.outbox_bytes)?;
         Ok(config)
     }
 
@@ -557,6 +569,9 @@ mod tests {
             ("limits.stanza_bytes = 9999", "at least 10000"),
             ("limits.outbox_bytes = 300000", "at least twice"),
             ("stream_management.unacked_bytes = 300000", "at least twice"),
+            ("offline.bytes = 3000000", "half of limits.outbox_bytes"),
+            ("carbons.enabled = 1", "line 1"),
+            ("blocking.patterns = true", "unknown field `patterns`"),
             ("stream_management.unacked_stanzas = 99", "at least 100"),
             ("limits.keepalive_answer_seconds = 0", "must be more than 0"),
             ("plaintext = 1", "line 1"),

@@ -112,6 +112,8 @@ impl WeakServer {
 }
 
 type SessionEnd = Box<dyn Fn(&Server, &Resource) + Send + Sync>;
+type AvailabilityChanged = Box<dyn Fn(&Server, &Resource, Option<i8>) + Send + Sync>;
+type Rejected = Box<dyn Fn(&Server, &Jid, &Stanza, &Stanza) + Send + Sync>;
 type AccountRemoved = Box<dyn Fn(Server, BareJid) -> BoxFuture<'static, ()> + Send + Sync>;
 
 pub(crate) struct Inner {
@@ -142,6 +144,8 @@ pub(crate) struct Inner {
     registrar: Registrar,
     session_end: Vec<SessionEnd>,
     account_removed: Vec<AccountRemoved>,
+    availability_changed: Vec<AvailabilityChanged>,
+    rejected: Vec<Rejected>,
     /// The stream features of extensions: before authentication and after it.
     features: (Arc<[Stanza]>, Arc<[Stanza]>),
     /// Routes that wait, of stanzas that no session waits for.
@@ -205,6 +209,11 @@ impl Server {
     /// The domains served here.
     pub fn domains(&self) -> impl Iterator<Item = &str> {
         self.0.domains.iter().map(|domain| domain.name.as_str())
+    }
+
+    /// Whether `domain` is served here for users without accounts (SASL ANONYMOUS).
+    pub fn is_anonymous(&self, domain: &str) -> bool {
+        self.0.domains.iter().any(|one| one.name == domain && one.mechanisms == [Mechanism::Anonymous])
     }
 
     /// Whether `domain` belongs to a component or to a service of this server.
