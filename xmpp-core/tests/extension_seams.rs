@@ -1,5 +1,6 @@
-//! What extensions of a server get from core: flags of sessions, stream features, a stanza changed while it waits, order
-//! behind what waits, stanzas handed to one session, and the end of an account.
+//! What extensions get from core. On a server: flags of sessions, stream features, a stanza changed while it waits, order
+//! behind what waits, stanzas handed to one session, the end of an account. On a client: parts, the start of sessions,
+//! additions to presence, nodes of service discovery.
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
 
 use std::{
@@ -8,14 +9,18 @@ use std::{
 };
 use tokio::time::timeout;
 use xmpp_core::{
-    client::{Client, ConnectionError, Event, Events},
+    client::{Client, ClientRegistrar, ConnectionError, Event, Events, SessionStart},
+    extension::{DiscoNode, Registrar, Target},
     jid::{BareJid, Jid},
-    payload::ping::Ping,
+    payload::{
+        disco::{DiscoInfo, DiscoInfoQuery, Feature},
+        ping::Ping,
+    },
     server::{
         Decision, Envelope, Kinds, MemoryAccounts, Server, ServerBuilder, ServerRegistrar, SessionFlag, Stage, Station,
         Verdict,
     },
-    stanza::{Iq, Message},
+    stanza::{Iq, Message, Presence, StanzaError},
     stream::StreamCondition,
     xml::ns,
 };
@@ -149,4 +154,90 @@ async fn an_account_that_is_removed_is_forgotten_by_all_and_its_sessions_end() {
         other => panic!("{other:?}"),
     }
     romeo.request(Iq::get_own().payload(&Ping)).await.unwrap();
+}
+
+fn roster_versions(r: &mut ServerRegistrar) {
+    r.stream_feature(false, |out| {
+        out.open("ver", "urn:xmpp:features:rosterver");
+        out.close();
+    });
+}
+
+#[derive(Default)]
+struct Starts(Mutex<Vec<(bool, bool)>>);
+
+#[tokio::test]
+async fn a_client_s_extension_keeps_a_part_and_learns_of_sessions_and_their_features() {
+    let server = builder().with(roster_versions).build().unwrap();
+    let extension = |r: &mut ClientRegistrar| {
+        let starts = Arc::new(Starts::default());
+        r.provide(Arc::clone(&starts));
+        r.on_session(move |start: &SessionStart<'_>, client: &Client| {
+            assert!(client.part::<Starts>().is_some());
+            let versions = start.features.has("ver", "urn:xmpp:features:rosterver");
+            starts.0.lock().unwrap().push((start.resumed, versions));
+        });
+    };
+    let pipe = server.clone();
+    let builder = Client::builder(jid("juliet@localhost"), "secret").no_reconnect().with(extension);
+    let (client, mut events) = builder.pipe(move || pipe.connect_memory()).connect().unwrap();
+    assert!(matches!(events.next().await, Some(Event::Online { .. })));
+    assert_eq!(*client.part::<Starts>().unwrap().0.lock().unwrap(), [(false, true)]);
+    assert!(client.part::<String>().is_none());
+}
+
+#[tokio::test]
+async fn what_goes_along_with_presence_goes_along_with_that_of_the_available_alone() {
+    let server = builder().build().unwrap();
+    let extension = |r: &mut ClientRegistrar| {
+        r.with_presence(|out| out.text_element("nick", "http://jabber.org/protocol/nick", "Jule"));
+    };
+    let pipe = server.clone();
+    let builder = Client::builder(jid("juliet@localhost/balcony"), "secret").no_reconnect().with(extension);
+    let (juliet, _events) = builder.pipe(move || pipe.connect_memory()).connect().unwrap();
+    let (romeo, mut his) = login(&server, "romeo@localhost/orchard").await;
+    let to = Jid::from(romeo.jid().unwrap());
+    for presence in [Presence::available(), Presence::unavailable(), Presence::subscribe(to.clone())] {
+        juliet.send(presence.to(to.clone())).await.unwrap();
+    }
+    for expected in [true, false, false] {
+        match timeout(Duration::from_secs(20), his.next()).await.unwrap().unwrap() {
+            Event::Presence(presence) => {
+                let nick = presence.stanza().root().child("nick", "http://jabber.org/protocol/nick");
+                assert_eq!(nick.is_some(), expected, "{:?}", presence.type_());
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn xep0030_3_2_a_node_is_what_its_extension_says() {
+    let extension = |r: &mut Registrar| {
+        let own = r.disco();
+        r.disco_node(Target::Server, move |_, node| match node {
+            "self" => own.get(Target::Server).cloned(),
+            "empty" => Some(DiscoNode::default()),
+            _ => None,
+        });
+        r.feature(Target::Server, "urn:example:feature");
+    };
+    let server = builder().with(extension).build().unwrap();
+    let (client, _events) = login(&server, "juliet@localhost").await;
+    let ask = |node: Option<&str>| {
+        let query = DiscoInfoQuery { node: node.map(str::to_owned), ..DiscoInfoQuery::default() };
+        client.query::<DiscoInfo>(Iq::get(jid("localhost")).payload(&query))
+    };
+    let feature = Feature { var: "urn:example:feature".into() };
+    let whole = ask(None).await.unwrap();
+    assert!(whole.features.contains(&feature));
+    let named = ask(Some("self")).await.unwrap();
+    assert_eq!((named.features, named.node.as_deref()), (whole.features, Some("self")));
+    assert_eq!(ask(Some("empty")).await.unwrap().features, []);
+    match ask(Some("unknown")).await {
+        Err(xmpp_core::client::RequestError::Refused(error)) => {
+            assert_eq!(error.condition, StanzaError::item_not_found().condition);
+        }
+        other => panic!("{other:?}"),
+    }
 }

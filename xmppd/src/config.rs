@@ -135,6 +135,7 @@ pub(crate) struct StreamManagement {
     unacked_bytes: usize,
     hibernated: usize,
     hibernated_per_account: usize,
+    hibernated_bytes: usize,
 }
 
 impl Default for Config {
@@ -229,6 +230,7 @@ impl Default for StreamManagement {
             unacked_bytes: core.unacked_bytes,
             hibernated: core.hibernated,
             hibernated_per_account: core.hibernated_per_account,
+            hibernated_bytes: core.hibernated_bytes,
         }
     }
 }
@@ -240,6 +242,7 @@ impl StreamManagement {
         core.unacked_bytes = self.unacked_bytes;
         core.hibernated = self.hibernated;
         core.hibernated_per_account = self.hibernated_per_account;
+        core.hibernated_bytes = self.hibernated_bytes;
     }
 
     /// A client that acknowledges as it should must not be ended by a single stanza.
@@ -249,6 +252,9 @@ impl StreamManagement {
         }
         if self.unacked_bytes < 2 * limits.stanza_bytes as usize {
             return Err("stream_management.unacked_bytes must be at least twice limits.stanza_bytes".into());
+        }
+        if self.hibernated_bytes < self.unacked_bytes {
+            return Err("stream_management.hibernated_bytes must be at least stream_management.unacked_bytes".into());
         }
         Ok(())
     }
@@ -573,6 +579,7 @@ mod tests {
             ("carbons.enabled = 1", "line 1"),
             ("blocking.patterns = true", "unknown field `patterns`"),
             ("stream_management.unacked_stanzas = 99", "at least 100"),
+            ("stream_management.hibernated_bytes = 4000000", "at least stream_management.unacked_bytes"),
             ("limits.keepalive_answer_seconds = 0", "must be more than 0"),
             ("plaintext = 1", "line 1"),
             ("[listen", "line 1"),

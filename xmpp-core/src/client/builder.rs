@@ -4,6 +4,7 @@ use super::{
     Backoff, Client, Events, Keepalive, SavedSession, Shared,
     desk::{Command, Desk},
     events,
+    extend::{Parts, SessionHook},
     negotiate::{MakeCredentials, Settings},
     task::Task,
     unacknowledged,
@@ -70,6 +71,8 @@ pub(super) type Hook = Box<dyn Fn(&AnyStanza, &Client) -> Flow + Send + Sync>;
 pub struct ClientRegistrar {
     pub(super) registrar: Registrar,
     pub(super) hooks: Vec<Hook>,
+    pub(super) session_hooks: Vec<SessionHook>,
+    pub(super) parts: Parts,
     /// What is enabled while the session is bound, each with the name of its feature.
     pub(super) bind_features: Vec<(String, Vec<u8>)>,
 }
@@ -403,7 +406,8 @@ impl ClientBuilder {
     }
 
     /// Where no port of the server answers, as behind a firewall that lets only the web through, asks the domain by
-    /// HTTPS where it has a WebSocket (XEP-0156), and connects there.
+    /// HTTPS where it has a WebSocket (XEP-0156), and connects there. With the feature `bosh`, and no WebSocket that answers,
+    /// the place may be one of BOSH.
     #[cfg(feature = "websocket")]
     #[must_use]
     pub fn discover_web(mut self) -> Self {
@@ -574,15 +578,16 @@ impl ClientBuilder {
         let (commands, received) = mpsc::channel::<Command>(self.queue);
         let (online, watching) = watch::channel(None);
         let (sender, events) = events::channel(self.queue, self.manual_acks);
+        let mut registrar = self.registrar;
         let shared = Shared {
             account: self.account.clone(),
+            parts: std::mem::take(&mut registrar.parts),
             online: watching,
             request_timeout: self.request_timeout,
             max_bytes: self.max_stanza_bytes.into(),
         };
         let client = Client { commands, shared: Arc::new(shared) };
 
-        let mut registrar = self.registrar;
         extension::core_services(&mut registrar.registrar, self.software);
         extension::register_disco(&mut registrar.registrar);
         let settings = Settings {

@@ -344,6 +344,7 @@ impl ComponentBuilder {
         let (sender, events) = events::channel(self.queue, false);
         let shared = Shared {
             account: self.domain.clone(),
+            parts: super::extend::Parts::default(),
             online: watching,
             request_timeout: self.request_timeout,
             max_bytes: self.max_stanza_bytes.into(),

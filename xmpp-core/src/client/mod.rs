@@ -26,6 +26,7 @@ mod desk;
 mod entity;
 mod events;
 mod exchange;
+mod extend;
 mod handled;
 mod keepalive;
 mod ledger;
@@ -41,6 +42,7 @@ pub use component::{
     Component, ComponentBuilder, ComponentEvent, ComponentEvents, ComponentExtension, ComponentRegistrar, ForComponent,
 };
 pub use events::{ConnectionError, Event, Events};
+pub use extend::SessionStart;
 pub use keepalive::Keepalive;
 pub use unacknowledged::{SavedSession, SavedStanza, Unacknowledged};
 
@@ -65,6 +67,7 @@ pub struct Client {
 #[derive(Debug)]
 struct Shared {
     account: Jid,
+    parts: extend::Parts,
     online: watch::Receiver<Option<FullJid>>,
     request_timeout: Duration,
     /// Of a stanza, as both ends see it.
@@ -261,7 +264,7 @@ impl Client {
     fn serialise(&self, stanza: &impl WriteStanza) -> Result<Vec<u8>, SendError> {
         let mut out = Writer::new(ns::CLIENT);
         stanza.write_to(&mut out);
-        let bytes = out.finish();
+        let bytes = self.shared.parts.complete(out.finish());
         let most = self.shared.max_bytes.load(Ordering::Relaxed);
         if bytes.len() > most { Err(SendError::TooBig(bytes.len())) } else { Ok(bytes) }
     }

@@ -1,11 +1,12 @@
 //! The task that owns the connection: it connects, runs the session, and connects again.
 
 use super::{
-    Backoff, Client, ConnectionError, Event, Keepalive, SavedSession, Unacknowledged,
+    Backoff, Client, ConnectionError, Event, Keepalive, SavedSession, SessionStart, Unacknowledged,
     builder::{ClientRegistrar, Hook, Road},
     desk::{Command, Desk, Leave},
     events::EventSender,
     exchange::{End, Handlers},
+    extend::SessionHook,
     keepalive::Pulse,
     negotiate::{Memory, Ready, Settings, establish, farewell},
     output::{Reader, Session},
@@ -15,9 +16,12 @@ use crate::{
     jid::FullJid,
     net::Plan,
     sasl::Mechanism,
-    stream::{FastToken, NegotiationError, OtherHost, StreamCondition, StreamError, StreamLimits},
+    stream::{FastToken, Features, NegotiationError, OtherHost, StreamCondition, StreamError, StreamLimits},
 };
-use std::time::Duration;
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    time::Duration,
+};
 use tokio::{
     sync::{mpsc, watch},
     time::Instant,
@@ -45,6 +49,7 @@ pub(super) struct Task {
     pub(super) shared: std::sync::Arc<super::Shared>,
     pub(super) iqs: IqTable,
     pub(super) hooks: Vec<Hook>,
+    session_hooks: Vec<SessionHook>,
     backoff: Option<Backoff>,
     pub(super) pulse: Pulse,
     pub(super) handlers: Handlers,
@@ -88,6 +93,7 @@ impl Task {
             shared: std::sync::Arc::clone(&client.shared),
             iqs: registrar.registrar.iqs,
             hooks: registrar.hooks,
+            session_hooks: registrar.session_hooks,
             backoff: None,
             pulse: Pulse::new(Duration::from_secs(120).into()),
             handlers: Handlers::new(),
@@ -140,7 +146,7 @@ impl Task {
                 }
             };
             let Some(wait) = self.retry(error, lasted) else { return };
-            let waited = self.desk.meanwhile(tokio::time::sleep(wait)).await;
+            let waited = self.desk.meanwhile(&self.events, tokio::time::sleep(wait)).await;
             if let Err(leave) = waited {
                 return self.leave(leave, false);
             }
@@ -150,11 +156,12 @@ impl Task {
     async fn connect(&mut self) -> Result<Result<Ready, ConnectionError>, Leave> {
         let detour = self.retries.detour.take();
         let location = self.desk.ledger.location().map(plan);
+        self.desk.ledger.handled.done(self.events.handled());
         let resume = self.desk.ledger.resumption();
         let memory = self.desk.memory.clone();
         let there = detour.or(location);
         let connecting = establish(&self.settings, &mut self.road, there.clone(), &memory, resume.clone());
-        let ready = self.desk.meanwhile(connecting).await?;
+        let ready = self.desk.meanwhile(&self.events, connecting).await?;
         let Err(ConnectionError::Negotiation(error)) = &ready else { return Ok(ready) };
         if !memory.pipelines() || matches!(error, NegotiationError::Refused(_)) {
             return Ok(ready);
@@ -164,7 +171,7 @@ impl Task {
         self.desk.memory.offer = None;
         let memory = self.desk.memory.clone();
         let connecting = establish(&self.settings, &mut self.road, there, &memory, resume);
-        self.desk.meanwhile(connecting).await
+        self.desk.meanwhile(&self.events, connecting).await
     }
 
     /// No session came about; a resumption that always ends so is not tried for ever.
@@ -200,6 +207,7 @@ impl Task {
             }
             self.retries.untold = None;
             self.online.send_replace(Some(jid.clone()));
+            self.begun(&jid, true, &established.features);
             self.events.send(Event::Resumed { jid, tls });
         } else {
             self.settle(established.not_resumed.as_ref().and_then(|failed| failed.h));
@@ -212,10 +220,23 @@ impl Task {
                 self.events.send(Event::Offline { error, retry: Some(Duration::ZERO) });
             }
             self.online.send_replace(Some(jid.clone()));
+            self.begun(&jid, false, &established.features);
             self.events.send(Event::Online { jid, mechanism, floor, keys, token, tls });
             self.report();
         }
         self.run_session(ready).await
+    }
+
+    /// Extensions learn of a session before the application does.
+    fn begun(&self, jid: &FullJid, resumed: bool, features: &Features) {
+        let Some(commands) = self.commands_weak.upgrade() else { return };
+        let client = Client { commands, shared: std::sync::Arc::clone(&self.shared) };
+        let start = SessionStart { jid, resumed, features };
+        for hook in &self.session_hooks {
+            if catch_unwind(AssertUnwindSafe(|| hook(&start, &client))).is_err() {
+                tracing::error!("what an extension does at a session's start panicked");
+            }
+        }
     }
 
     /// What the server wants of a stream (XEP-0478).

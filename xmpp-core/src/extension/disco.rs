@@ -6,25 +6,53 @@ use crate::{
     payload::disco::{DiscoInfo, DiscoInfoQuery, DiscoItems, DiscoItemsQuery, Feature, INFO, ITEMS, Identity},
     stanza::StanzaError,
 };
-use std::sync::Arc;
+use std::{
+    borrow::Cow,
+    sync::{Arc, OnceLock},
+};
+
+/// Says what a node of service discovery is; `None` is left to the next.
+pub(super) type NodeSource = Box<dyn Fn(&IqContext, &str) -> Option<DiscoNode> + Send + Sync>;
 
 struct Nodes {
     server: DiscoNode,
     account: DiscoNode,
     client: DiscoNode,
+    named: Vec<(Target, NodeSource)>,
 }
 
 impl Nodes {
-    /// Nodes are names within an address; core knows none (XEP-0030 §3.2: `item-not-found`).
-    fn find(&self, cx: &IqContext, node: Option<&str>) -> Result<&DiscoNode, StanzaError> {
-        if node.is_some_and(|node| !node.is_empty()) {
-            return Err(StanzaError::item_not_found());
-        }
-        Ok(match cx.target {
+    fn of(&self, target: Target) -> &DiscoNode {
+        match target {
             Target::Server => &self.server,
             Target::Client => &self.client,
             _ => &self.account,
-        })
+        }
+    }
+
+    /// Nodes are names within an address; those that no extension knows are `item-not-found` (XEP-0030 §3.2).
+    fn find(&self, cx: &IqContext, node: Option<&str>) -> Result<Cow<'_, DiscoNode>, StanzaError> {
+        let Some(name) = node.filter(|node| !node.is_empty()) else { return Ok(Cow::Borrowed(self.of(cx.target))) };
+        let mut sources = self.named.iter().filter(|(target, _)| target.contains(cx.target));
+        sources.find_map(|(_, source)| source(cx, name)).map(Cow::Owned).ok_or_else(StanzaError::item_not_found)
+    }
+}
+
+/// What an entity says of itself, once everything is registered: for extensions that tell it elsewhere, as entity
+/// capabilities do (XEP-0115). Made by [`Registrar::disco`].
+#[derive(Clone, Default)]
+pub struct DiscoCell(Arc<OnceLock<Arc<Nodes>>>);
+
+impl std::fmt::Debug for DiscoCell {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("DiscoCell").finish_non_exhaustive()
+    }
+}
+
+impl DiscoCell {
+    /// What the target's address answers; `None` before the entity is built.
+    pub fn get(&self, target: Target) -> Option<&DiscoNode> {
+        self.0.get().map(|nodes| nodes.of(target))
     }
 }
 
@@ -37,7 +65,13 @@ pub(crate) fn register(r: &mut Registrar) {
     r.feature(targets, INFO);
     r.feature(targets, ITEMS);
     r.account.identities.insert(0, Identity::new("account", "registered", None));
-    let nodes = Arc::new(Nodes { server: r.server.clone(), account: r.account.clone(), client: r.client.clone() });
+    let nodes = Arc::new(Nodes {
+        server: r.server.clone(),
+        account: r.account.clone(),
+        client: r.client.clone(),
+        named: std::mem::take(&mut r.disco_nodes),
+    });
+    let _ = r.disco.0.set(Arc::clone(&nodes));
     let items = Arc::clone(&nodes);
     r.iq_get::<DiscoInfoQuery, _>(targets, move |cx, query| {
         let node = nodes.find(&cx, query.node.as_deref())?;

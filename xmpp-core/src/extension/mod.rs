@@ -40,6 +40,7 @@ mod registrar;
 
 pub(crate) use builtin::core_services;
 pub use builtin::{Software, entity_time, last_activity, ping, version};
+pub use disco::DiscoCell;
 pub use iq::{Answer, IqContext, IqOutcome, Reply, Target};
 pub use registrar::{DiscoNode, Registrar};
 

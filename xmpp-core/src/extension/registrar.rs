@@ -1,6 +1,9 @@
 //! What extensions register with.
 
-use super::iq::{IqContext, IqTable, Reply, Target, async_handler, sync_handler};
+use super::{
+    disco::{DiscoCell, NodeSource},
+    iq::{IqContext, IqTable, Reply, Target, async_handler, sync_handler},
+};
 use crate::{
     payload::{
         Payload,
@@ -34,6 +37,8 @@ pub struct Registrar {
     pub(crate) account: DiscoNode,
     /// A client.
     pub(crate) client: DiscoNode,
+    pub(super) disco_nodes: Vec<(Target, NodeSource)>,
+    pub(super) disco: DiscoCell,
 }
 
 impl std::fmt::Debug for Registrar {
@@ -126,6 +131,21 @@ impl Registrar {
         for node in self.nodes(target) {
             node.items.push(item.clone());
         }
+    }
+
+    /// Asks `source` what a named node at the targets' addresses is (XEP-0030 §3.2). What it does not know is left to
+    /// the next, at last refused with `item-not-found`.
+    pub fn disco_node(
+        &mut self,
+        target: Target,
+        source: impl Fn(&IqContext, &str) -> Option<DiscoNode> + Send + Sync + 'static,
+    ) {
+        self.disco_nodes.push((target, Box::new(source)));
+    }
+
+    /// What will have been registered for service discovery when the entity is built.
+    pub fn disco(&self) -> DiscoCell {
+        self.disco.clone()
     }
 
     fn nodes(&mut self, target: Target) -> impl Iterator<Item = &mut DiscoNode> {

@@ -1,0 +1,97 @@
+//! What extensions of a client get besides iq handlers: parts that handles are made of, the start of sessions, and what
+//! goes along with presence.
+
+use super::{Client, ClientRegistrar, unacknowledged};
+use crate::{
+    jid::FullJid,
+    stream::Features,
+    xml::{Writer, ns},
+};
+use std::{
+    any::{Any, TypeId},
+    collections::HashMap,
+    sync::Arc,
+};
+
+pub(super) type SessionHook = Box<dyn Fn(&SessionStart<'_>, &Client) + Send + Sync>;
+pub(super) type PresencePart = Box<dyn Fn(&mut Writer) + Send + Sync>;
+
+/// A session has begun, or goes on over a new connection.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct SessionStart<'a> {
+    /// Our address in it.
+    pub jid: &'a FullJid,
+    /// It goes on (XEP-0198 §5): all that was enabled in it still is.
+    pub resumed: bool,
+    /// What the server offered to the authenticated stream.
+    pub features: &'a Features,
+}
+
+/// What extensions have left with a client.
+#[derive(Default)]
+pub(super) struct Parts {
+    by_type: HashMap<TypeId, Arc<dyn Any + Send + Sync>>,
+    presence: Vec<PresencePart>,
+}
+
+impl std::fmt::Debug for Parts {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Parts").field("parts", &self.by_type.len()).finish_non_exhaustive()
+    }
+}
+
+impl Parts {
+    pub(super) fn add<T: Any + Send + Sync>(&mut self, part: Arc<T>) {
+        self.by_type.insert(TypeId::of::<T>(), part);
+    }
+
+    pub(super) fn add_to_presence(&mut self, part: PresencePart) {
+        self.presence.push(part);
+    }
+
+    fn get<T: Any + Send + Sync>(&self) -> Option<Arc<T>> {
+        Arc::clone(self.by_type.get(&TypeId::of::<T>())?).downcast().ok()
+    }
+
+    /// Presence as it is sent: what says that we are available tells more about us.
+    pub(super) fn complete(&self, stanza: Vec<u8>) -> Vec<u8> {
+        if self.presence.is_empty() || !stanza.starts_with(b"<presence") {
+            return stanza;
+        }
+        let Some(presence) = unacknowledged::parse(&stanza) else { return stanza };
+        if presence.root().attr("type").is_some() {
+            return stanza;
+        }
+        let parts = |out: &mut Writer| self.presence.iter().for_each(|part| part(out));
+        let mut out = Vec::with_capacity(stanza.len() + 256);
+        presence.rewrite(ns::CLIENT).append(&parts).write(&mut out);
+        out
+    }
+}
+
+impl ClientRegistrar {
+    /// Leaves something of the extension's with the client: the state that a handle of its type works with
+    /// ([`Client::part`]). There is one of each type.
+    pub fn provide<T: Any + Send + Sync>(&mut self, part: Arc<T>) {
+        self.parts.add(part);
+    }
+
+    /// Calls `hook` when a session begins or goes on, before the application learns of it. It must not block; what takes
+    /// time it spawns, with a clone of the client, which keeps the client alive as long.
+    pub fn on_session(&mut self, hook: impl Fn(&SessionStart<'_>, &Client) + Send + Sync + 'static) {
+        self.session_hooks.push(Box::new(hook));
+    }
+
+    /// Adds what `write` writes to all presence that says that we are available, whomever it is sent to.
+    pub fn with_presence(&mut self, write: impl Fn(&mut Writer) + Send + Sync + 'static) {
+        self.parts.add_to_presence(Box::new(write));
+    }
+}
+
+impl Client {
+    /// What an extension has left ([`ClientRegistrar::provide`]); `None` if the client was built without it.
+    pub fn part<T: Any + Send + Sync>(&self) -> Option<Arc<T>> {
+        self.shared.parts.get()
+    }
+}
