@@ -25,6 +25,7 @@ class Client(chat.Client):
         for plugin in ("xep_0191", "xep_0203", "xep_0280", "xep_0297", "xep_0334"):
             self.register_plugin(plugin)
         self.copies, self.pushes = asyncio.Queue(), asyncio.Queue()
+        self.add_event_handler("message_error", self.keep)
         for way in ("sent", "received"):
             self.add_event_handler(f"carbon_{way}", lambda m, w=way: self.copies.put_nowait((w, m[f"carbon_{w}"])))
         for kind in ("blocked", "unblocked"):
