@@ -75,6 +75,7 @@ pub(crate) struct Http {
     trusted_proxies: Vec<String>,
     origins: Vec<String>,
     bosh: bool,
+    posh: bool,
 }
 
 #[derive(Clone, Debug, Deserialize, PartialEq)]
@@ -172,14 +173,14 @@ impl Default for Tls {
 
 impl Default for Http {
     fn default() -> Http {
-        Http { public_url: None, trusted_proxies: Vec::new(), origins: vec!["*".into()], bosh: true }
+        Http { public_url: None, trusted_proxies: Vec::new(), origins: vec!["*".into()], bosh: true, posh: true }
     }
 }
 
 impl Http {
     /// As the server takes it.
     pub(crate) fn to_core(&self) -> Outcome<server::Http> {
-        let mut core = server::Http::new().bosh(self.bosh);
+        let mut core = server::Http::new().bosh(self.bosh).posh(self.posh);
         if let Some(url) = &self.public_url {
             if !url.starts_with("https://") && !url.starts_with("http://") {
                 return Err(format!("http.public_url is no address of the web: {url}").into());
