@@ -73,8 +73,8 @@ impl SqlAccounts {
         if deleted.rows_affected() == 0 {
             return Err(SqlError::Unknown(user.clone()));
         }
-        for delete in OF_ACCOUNTS {
-            sqlx::query(*delete).bind(user.as_str()).execute(&mut *writing).await?;
+        for sql in OWNED {
+            sqlx::query(*sql).bind(user.as_str()).execute(&mut *writing).await?;
         }
         Ok(writing.commit().await?)
     }
@@ -98,8 +98,8 @@ impl SqlAccounts {
     }
 }
 
-/// What removes the rows of an address from the tables that serve other accounts too, and do not refer to ours.
-const OF_ACCOUNTS: &[&str] = &["DELETE FROM offline WHERE address = $1", "DELETE FROM blocked WHERE address = $1"];
+/// What goes with an account, besides what refers to it.
+static OWNED: &[&str] = &["DELETE FROM offline WHERE address = $1", "DELETE FROM blocked WHERE address = $1"];
 
 /// Credentials for every hash, each with a salt of its own. PBKDF2 takes tens of milliseconds.
 async fn derive(password: &str) -> Result<Vec<ScramCredentials>, SqlError> {

@@ -7,7 +7,6 @@ use crate::{
     cli::Settings,
     config::{Config, Listener, Otherwise},
     handed::Handed,
-    messages::{self, Stores},
     print,
     signals::{Signal, Signals},
 };
@@ -20,8 +19,8 @@ use xmpp_core::{
 };
 use xmpp_sql::{Database, SqlAccounts};
 
-/// The server with all its extensions, but without certificates.
-fn compose(config: &Config, accounts: impl Accounts, stores: Stores) -> Outcome<ServerBuilder> {
+/// The server with all its extensions, but without certificates. Without a database it stores nothing.
+fn compose(config: &Config, accounts: impl Accounts, database: Option<&Database>) -> Outcome<ServerBuilder> {
     let mut domains = config.domains.iter();
     let first = domains.next().map(String::as_str).unwrap_or("localhost");
     let mut builder = Server::builder(first);
@@ -47,12 +46,13 @@ fn compose(config: &Config, accounts: impl Accounts, stores: Stores) -> Outcome<
         .software(Some(Software { name: "xmppd".to_owned(), version, os: None }))
         .with(xmpp_im::presence::server)
         .with(xmpp_im::delivery::server);
-    Ok(messages::compose(builder, (&config.offline, &config.carbons, &config.blocking), stores))
+    let builder = config.offline.compose(builder, database);
+    Ok(config.blocking.compose(config.carbons.compose(builder), database))
 }
 
 /// The stations of the route, one a line.
 pub(crate) async fn route(config: &Config) -> Outcome<String> {
-    let server = compose(config, MemoryAccounts::new(), Stores::in_memory())?.build()?;
+    let server = compose(config, MemoryAccounts::new(), None)?.build()?;
     Ok(server.route_names().join("\n") + "\n")
 }
 
@@ -84,10 +84,9 @@ pub(crate) async fn run(config: Config, settings: &Settings, mut handed: Handed)
 
     let mut limits = config.limits.to_core(crate::files::raise_limit());
     config.stream_management.apply(&mut limits);
-    let stores = Stores::in_database(&database);
     let builder = match &config.any_user_password {
-        Some(password) => compose(&config, Anybody::new(password), stores)?,
-        None => compose(&config, accounts, stores)?.tokens(database.tokens()),
+        Some(password) => compose(&config, Anybody::new(password), Some(&database))?,
+        None => compose(&config, accounts, Some(&database))?.tokens(database.tokens()),
     };
     let mut builder = builder.limits(limits).secret(database.secret("scram").await?);
     let mut serving = None;

@@ -36,6 +36,17 @@ impl Offline {
         Ok(())
     }
 
+    pub(crate) fn compose(&self, builder: ServerBuilder, database: Option<&Database>) -> ServerBuilder {
+        if !self.enabled {
+            return builder;
+        }
+        let store: Arc<dyn OfflineStore> = match database {
+            Some(database) => Arc::new(database.offline()),
+            None => Arc::new(MemoryOffline::new()),
+        };
+        builder.with(offline::server(store, self.to_core()))
+    }
+
     fn to_core(&self) -> OfflineLimits {
         let mut limits = OfflineLimits::default();
         (limits.messages, limits.messages_per_sender) = (self.messages, self.messages_per_sender);
@@ -56,6 +67,12 @@ impl Default for Carbons {
     }
 }
 
+impl Carbons {
+    pub(crate) fn compose(&self, builder: ServerBuilder) -> ServerBuilder {
+        if self.enabled { builder.with(carbons::server) } else { builder }
+    }
+}
+
 #[derive(Clone, Debug, Deserialize, PartialEq)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Blocking {
@@ -70,42 +87,21 @@ impl Default for Blocking {
     }
 }
 
-/// Where all that is kept.
-pub(crate) struct Stores {
-    offline: Arc<dyn OfflineStore>,
-    blocking: Arc<dyn BlockingStore>,
-}
-
-impl Stores {
-    pub(crate) fn in_database(database: &Database) -> Stores {
-        Stores { offline: Arc::new(database.offline()), blocking: Arc::new(database.blocking()) }
-    }
-
-    pub(crate) fn in_memory() -> Stores {
-        Stores { offline: Arc::new(MemoryOffline::new()), blocking: Arc::new(MemoryBlocking::new()) }
-    }
-}
-
-/// Adds what is enabled.
-pub(crate) fn compose(
-    mut builder: ServerBuilder,
-    (kept, copied, blocked): (&Offline, &Carbons, &Blocking),
-    stores: Stores,
-) -> ServerBuilder {
-    if kept.enabled {
-        builder = builder.with(offline::server(stores.offline, kept.to_core()));
-    }
-    if copied.enabled {
-        builder = builder.with(carbons::server);
-    }
-    if blocked.enabled {
-        let mut lists = Lists::new(stores.blocking).entries(blocked.entries);
-        if blocked.reports {
+impl Blocking {
+    pub(crate) fn compose(&self, builder: ServerBuilder, database: Option<&Database>) -> ServerBuilder {
+        if !self.enabled {
+            return builder;
+        }
+        let store: Arc<dyn BlockingStore> = match database {
+            Some(database) => Arc::new(database.blocking()),
+            None => Arc::new(MemoryBlocking::new()),
+        };
+        let mut lists = Lists::new(store).entries(self.entries);
+        if self.reports {
             lists = lists.on_report(log);
         }
-        builder = builder.with(lists.server());
+        builder.with(lists.server())
     }
-    builder
 }
 
 /// A report goes to the log, for whoever runs the server.
