@@ -3,7 +3,7 @@
 use super::{FEATURE, Keeping, OfflineLimits, OfflineMessage, OfflineStore, keeping};
 use crate::StorageError;
 use std::{
-    collections::HashMap,
+    collections::{HashMap, hash_map::Entry},
     sync::{Arc, Mutex, MutexGuard},
     time::{SystemTime, UNIX_EPOCH},
 };
@@ -173,11 +173,15 @@ impl Offline {
     /// Delivers all that is kept for an account, to this resource while it is there. Only one does so at a time.
     async fn deliver(self: Arc<Self>, server: Server, first: Jid) {
         let account = first.to_bare();
-        if let Some(more) = self.delivering().get_mut(&account) {
-            *more = true;
-            return;
+        match self.delivering().entry(account.clone()) {
+            Entry::Occupied(mut more) => {
+                more.insert(true);
+                return;
+            }
+            Entry::Vacant(vacant) => {
+                vacant.insert(false);
+            }
         }
-        self.delivering().insert(account.clone(), false);
         let mut target = Some(first);
         loop {
             if let Err(error) = self.deliver_kept(&server, &account, &mut target).await {
