@@ -9,7 +9,10 @@
 //! # }
 //! ```
 
+pub mod blocking;
+pub mod carbons;
 pub mod delivery;
+pub mod offline;
 pub mod presence;
 pub mod roster;
 mod storage;

@@ -77,6 +77,9 @@ impl SqlAccounts {
             return Err(SqlError::Unknown(user.clone()));
         }
         crate::roster::forget(&mut writing, user).await?;
+        for sql in OWNED {
+            sqlx::query(*sql).bind(user.as_str()).execute(&mut *writing).await?;
+        }
         Ok(writing.commit().await?)
     }
 
@@ -98,6 +101,9 @@ impl SqlAccounts {
         Ok(some.is_none())
     }
 }
+
+/// What goes with an account, besides what refers to it.
+static OWNED: &[&str] = &["DELETE FROM offline WHERE address = $1", "DELETE FROM blocked WHERE address = $1"];
 
 /// Credentials for every hash, each with a salt of its own. PBKDF2 takes tens of milliseconds.
 async fn derive(password: &str) -> Result<Vec<ScramCredentials>, SqlError> {

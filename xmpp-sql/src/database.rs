@@ -1,6 +1,6 @@
 //! The file: opened, brought up to date, shared.
 
-use crate::{EngineError, SqlAccounts, SqlError, SqlRosters, SqlTokens};
+use crate::{EngineError, SqlAccounts, SqlBlocking, SqlError, SqlOffline, SqlRosters, SqlTokens};
 use sqlx::{
     ConnectOptions as _, Sqlite, SqlitePool, Transaction,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions},
@@ -13,6 +13,8 @@ static MIGRATIONS: &[&str] = &[
     include_str!("../migrations/sqlite/0002_tokens.sql"),
     include_str!("../migrations/sqlite/0003_clients.sql"),
     include_str!("../migrations/sqlite/0004_roster.sql"),
+    include_str!("../migrations/sqlite/0005_offline.sql"),
+    include_str!("../migrations/sqlite/0007_account_data.sql"),
 ];
 
 /// How long a writer waits for another one, in this process or elsewhere.
@@ -63,6 +65,16 @@ impl Database {
     /// The rosters of its users, and of others.
     pub fn rosters(&self) -> SqlRosters {
         SqlRosters::new(self.clone())
+    }
+
+    /// Offline messages.
+    pub fn offline(&self) -> SqlOffline {
+        SqlOffline::new(self.clone())
+    }
+
+    /// Block lists.
+    pub fn blocking(&self) -> SqlBlocking {
+        SqlBlocking::new(self.clone())
     }
 
     /// 32 random bytes that are made when first asked for and stay the same under this name: what

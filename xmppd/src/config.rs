@@ -1,6 +1,12 @@
 //! The configuration: defaults, the file, the command line.
 
-use crate::{Outcome, cli::Settings, federation::Federation, roster::Roster};
+use crate::{
+    Outcome,
+    cli::Settings,
+    federation::Federation,
+    messages::{Blocking, Carbons, Offline},
+    roster::Roster,
+};
 use serde::Deserialize;
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
@@ -33,6 +39,9 @@ pub(crate) struct Config {
     pub(crate) component: Vec<Component>,
     pub(crate) stream_management: StreamManagement,
     pub(crate) roster: Roster,
+    pub(crate) offline: Offline,
+    pub(crate) carbons: Carbons,
+    pub(crate) blocking: Blocking,
 }
 
 /// An external component that may connect.
@@ -153,6 +162,9 @@ impl Default for Config {
             component: Vec::new(),
             stream_management: StreamManagement::default(),
             roster: Roster::default(),
+            offline: Offline::default(),
+            carbons: Carbons::default(),
+            blocking: Blocking::default(),
         }
     }
 }
@@ -416,6 +428,7 @@ impl Config {
         config.limits.check()?;
         config.stream_management.check(&config.limits)?;
         config.roster.check()?;
+        config.offline.check(config.limits.outbox_bytes)?;
         Ok(config)
     }
 
@@ -570,6 +583,9 @@ mod tests {
             ("limits.stanza_bytes = 9999", "at least 10000"),
             ("limits.outbox_bytes = 300000", "at least twice"),
             ("stream_management.unacked_bytes = 300000", "at least twice"),
+            ("offline.bytes = 3000000", "half of limits.outbox_bytes"),
+            ("carbons.enabled = 1", "line 1"),
+            ("blocking.patterns = true", "unknown field `patterns`"),
             ("stream_management.unacked_stanzas = 99", "at least 100"),
             ("stream_management.hibernated_bytes = 4000000", "at least stream_management.unacked_bytes"),
             ("limits.keepalive_answer_seconds = 0", "must be more than 0"),

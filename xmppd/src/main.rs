@@ -9,6 +9,7 @@ mod federation;
 mod files;
 mod handed;
 mod logging;
+mod messages;
 mod password;
 mod roster;
 mod signals;

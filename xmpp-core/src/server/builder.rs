@@ -94,6 +94,8 @@ pub struct ServerRegistrar {
     stations: Vec<Station>,
     session_end: Vec<super::SessionEnd>,
     account_removed: Vec<super::AccountRemoved>,
+    availability: Vec<super::AvailabilityChanged>,
+    rejected: Vec<super::Rejected>,
     features: (Vec<Stanza>, Vec<Stanza>),
     session_flags: u32,
     pub(super) bind_features: Vec<super::bind2::BindFeature>,
@@ -142,6 +144,18 @@ impl ServerRegistrar {
         f: impl Fn(Server, BareJid) -> BoxFuture<'static, ()> + Send + Sync + 'static,
     ) {
         self.account_removed.push(Box::new(f));
+    }
+
+    /// Calls `f` when a session has said something new of its availability ([`Server::set_availability`]), with the
+    /// session as it is now and the priority that it had before. It must not block.
+    pub fn on_availability(&mut self, f: impl Fn(&Server, &Resource, Option<i8>) + Send + Sync + 'static) {
+        self.availability.push(Box::new(f));
+    }
+
+    /// Calls `f` when a client has been told by the server itself that its message was not delivered, with the client's
+    /// address, the message as it came, and the error. Errors of others come along the route. It must not block.
+    pub fn on_rejected(&mut self, f: impl Fn(&Server, &Jid, &Stanza, &Stanza) + Send + Sync + 'static) {
+        self.rejected.push(Box::new(f));
     }
 
     /// Offers a stream feature (RFC 6120 §4.3.2) to clients: on their authenticated streams, or, if `before_login`, where
@@ -481,6 +495,8 @@ impl ServerBuilder {
             registrar: core,
             session_end: registrar.session_end,
             account_removed: registrar.account_removed,
+            availability_changed: registrar.availability,
+            rejected: registrar.rejected,
             features: (registrar.features.0.into(), registrar.features.1.into()),
             detached: Detached::default(),
             idle_rules: registrar.idle_rules,

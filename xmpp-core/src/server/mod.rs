@@ -117,6 +117,8 @@ impl WeakServer {
 }
 
 type SessionEnd = Box<dyn Fn(&Server, &Resource) + Send + Sync>;
+type AvailabilityChanged = Box<dyn Fn(&Server, &Resource, Option<i8>) + Send + Sync>;
+type Rejected = Box<dyn Fn(&Server, &Jid, &Stanza, &Stanza) + Send + Sync>;
 type AccountRemoved = Box<dyn Fn(Server, BareJid) -> BoxFuture<'static, ()> + Send + Sync>;
 
 pub(crate) struct Inner {
@@ -149,6 +151,8 @@ pub(crate) struct Inner {
     registrar: Registrar,
     session_end: Vec<SessionEnd>,
     account_removed: Vec<AccountRemoved>,
+    availability_changed: Vec<AvailabilityChanged>,
+    rejected: Vec<Rejected>,
     /// The stream features of extensions: before authentication and after it.
     features: (Arc<[Stanza]>, Arc<[Stanza]>),
     /// Routes that wait, of stanzas that no session waits for.
