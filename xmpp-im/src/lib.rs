@@ -9,6 +9,7 @@
 //! # }
 //! ```
 
+pub mod archive;
 pub mod delivery;
 pub mod presence;
 mod storage;

@@ -67,11 +67,16 @@ impl SqlAccounts {
     /// # Errors
     /// [`SqlError::Unknown`], [`SqlError::Engine`].
     pub async fn delete(&self, user: &BareJid) -> Result<(), SqlError> {
-        let deleted = sqlx::query("DELETE FROM account WHERE address = $1")
-            .bind(user.as_str())
-            .execute(self.database.pool())
-            .await?;
-        if deleted.rows_affected() == 0 { Err(SqlError::Unknown(user.clone())) } else { Ok(()) }
+        let mut writing = self.database.write().await?;
+        let deleted =
+            sqlx::query("DELETE FROM account WHERE address = $1").bind(user.as_str()).execute(&mut *writing).await?;
+        if deleted.rows_affected() == 0 {
+            return Err(SqlError::Unknown(user.clone()));
+        }
+        for sql in OWNED {
+            sqlx::query(*sql).bind(user.as_str()).execute(&mut *writing).await?;
+        }
+        Ok(writing.commit().await?)
     }
 
     /// All accounts of a domain, by name. `domain` is in the form that addresses have, lower case and without
@@ -92,6 +97,9 @@ impl SqlAccounts {
         Ok(some.is_none())
     }
 }
+
+/// What goes with an account, besides what refers to it.
+static OWNED: &[&str] = &["DELETE FROM archive WHERE owner = $1", "DELETE FROM archive_preferences WHERE owner = $1"];
 
 /// Credentials for every hash, each with a salt of its own. PBKDF2 takes tens of milliseconds.
 async fn derive(password: &str) -> Result<Vec<ScramCredentials>, SqlError> {

@@ -22,10 +22,13 @@
 //! only the migrations and the opening are of one engine.
 
 mod accounts;
+mod archive;
 mod database;
+mod group_commit;
 mod tokens;
 
 pub use accounts::SqlAccounts;
+pub use archive::SqlArchive;
 pub use database::Database;
 pub use tokens::SqlTokens;
 

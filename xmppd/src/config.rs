@@ -1,6 +1,6 @@
 //! The configuration: defaults, the file, the command line.
 
-use crate::{Outcome, cli::Settings, federation::Federation};
+use crate::{Outcome, archive::Archive, cli::Settings, federation::Federation};
 use serde::Deserialize;
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
@@ -32,6 +32,7 @@ pub(crate) struct Config {
     pub(crate) limits: Limits,
     pub(crate) component: Vec<Component>,
     pub(crate) stream_management: StreamManagement,
+    pub(crate) archive: Archive,
 }
 
 /// An external component that may connect.
@@ -148,6 +149,7 @@ impl Default for Config {
             limits: Limits::default(),
             component: Vec::new(),
             stream_management: StreamManagement::default(),
+            archive: Archive::default(),
         }
     }
 }
@@ -403,6 +405,7 @@ impl Config {
         }
         config.limits.check()?;
         config.stream_management.check(&config.limits)?;
+        config.archive.check()?;
         Ok(config)
     }
 

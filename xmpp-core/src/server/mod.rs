@@ -202,6 +202,12 @@ impl Server {
         self.0.domains.iter().any(|one| one.name == domain)
     }
 
+    /// Whether the users of `domain` are anonymous: their addresses end with their sessions.
+    pub fn is_anonymous(&self, domain: &str) -> bool {
+        let found = self.0.domains.iter().find(|one| one.name == domain);
+        found.is_some_and(|domain| domain.mechanisms == [Mechanism::Anonymous])
+    }
+
     /// The domains served here.
     pub fn domains(&self) -> impl Iterator<Item = &str> {
         self.0.domains.iter().map(|domain| domain.name.as_str())
