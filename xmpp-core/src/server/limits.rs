@@ -93,6 +93,9 @@ pub struct Limits {
     pub hibernated: usize,
     /// The same of one account; for one more, the one that has waited longest ends.
     pub hibernated_per_account: usize,
+    /// What all these sessions hold together, in bytes, with what it takes to hold it. When they come near it, those
+    /// that hold the most end early, and what they hold is handed on.
+    pub hibernated_bytes: usize,
     /// Stanzas held back from an inactive client (XEP-0352); with one more it gets them all.
     pub held_stanzas: usize,
     /// The bytes of these stanzas.
@@ -132,6 +135,7 @@ impl Default for Limits {
             resume_time: Duration::from_secs(300),
             hibernated: 10_000,
             hibernated_per_account: 8,
+            hibernated_bytes: 256 << 20,
             held_stanzas: 500,
             held_bytes: 256 << 10,
             closing: Duration::from_secs(5),

@@ -32,6 +32,7 @@ mod listener;
 mod management;
 mod negotiate;
 mod observe;
+mod places;
 mod route;
 mod router;
 mod service;
@@ -46,6 +47,8 @@ pub use bind2::Binding;
 pub use builder::{Extension, ForBoth, ForServer, ServerBuilder, ServerCell, ServerError, ServerRegistrar};
 pub use client_state::Idle;
 pub use directory::{Resource, SessionFlag};
+#[cfg(feature = "posh")]
+pub use federation::PoshLimits;
 pub use federation::{Federation, FederationLimits};
 #[cfg(feature = "http")]
 pub use http::{Http, IpRange, WebPeer};

@@ -16,6 +16,7 @@ use crate::{
 use std::{
     io,
     net::IpAddr,
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, atomic::Ordering},
 };
 use tokio::{
@@ -32,9 +33,31 @@ struct Negotiation<'a> {
     input: Input,
     /// Queued, to be sent with what follows.
     output: Vec<u8>,
+    session: Option<Entered>,
+}
+
+/// A session that was entered, or resumed, and is not handed over yet. If it never is, it does not stay: not even when
+/// the negotiation is dropped in the middle.
+struct Entered {
+    server: Server,
     session: Option<Arc<Session>>,
-    /// The session was there before.
+    /// The session was there before: it can be resumed again.
     resumed: bool,
+}
+
+impl Entered {
+    fn into_session(mut self) -> Option<Arc<Session>> {
+        self.session.take()
+    }
+}
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        if let Some(session) = self.session.take() {
+            // A panic may be unwinding already.
+            let _ = catch_unwind(AssertUnwindSafe(|| self.server.disconnected(&session, self.resumed, &[], 0)));
+        }
+    }
 }
 
 /// What came of one task.
@@ -78,7 +101,6 @@ impl Server {
             input: Input { buffer: buffers::take_read(), start: 0, end: 0 },
             output: Vec::new(),
             session: None,
-            resumed: false,
         };
         match negotiation.run(entry).await {
             Ok(Some((mut transport, session))) => {
@@ -142,7 +164,7 @@ impl Negotiation<'_> {
                     Done::More(_) => {}
                     Done::Accepted => {
                         let transport = self.transport.take();
-                        return Ok(transport.zip(self.session.take()));
+                        return Ok(transport.zip(self.session.take().and_then(Entered::into_session)));
                     }
                     Done::Closed => return Ok(None),
                 }
@@ -164,15 +186,12 @@ impl Negotiation<'_> {
 
     /// A session that was entered and then could not be handed over. One that was resumed can be resumed again.
     fn abandon(&mut self) {
-        if let Some(session) = self.session.take() {
-            self.server.disconnected(&session, self.resumed, &[], 0);
-        }
+        self.session = None;
     }
 
     fn take_over(&mut self, session: Arc<Session>, handled: u32) -> Result<Resumed, ResumeError> {
         let jid = session.jid().clone().into_full();
-        self.session = Some(session);
-        self.resumed = true;
+        self.session = Some(Entered { server: self.server.clone(), session: Some(session), resumed: true });
         let jid = jid.map_err(|_| ResumeError::Other(Condition::InternalServerError))?;
         Ok(Resumed { jid, handled })
     }
@@ -394,7 +413,8 @@ impl Negotiation<'_> {
         self.server
             .session_started(session)
             .map_err(|_| StanzaError::resource_constraint().with_text("the account has too many sessions"))?;
-        self.session = Some(Arc::clone(session));
+        let session = Some(Arc::clone(session));
+        self.session = Some(Entered { server: self.server.clone(), session, resumed: false });
         Ok(())
     }
 }

@@ -14,6 +14,9 @@ use xmpp_core::{
 /// How many addresses one resource can direct presence to; further ones are delivered and not remembered.
 pub const MAX_DIRECTED: usize = 500;
 
+/// Why presence goes nowhere whose session is gone: whoever was told of it has been told that it ended.
+const OF_THE_PAST: &str = "presence of a session that has ended";
+
 /// Whom each resource has directed available presence to (RFC 6121 §4.6.3).
 #[derive(Default)]
 struct Directed(Mutex<HashMap<Jid, HashSet<Jid>>>);
@@ -60,7 +63,7 @@ pub fn server(r: &mut ServerRegistrar) {
         "im:directed",
         Stage::Outgoing,
         Kinds::PRESENCE,
-        move |envelope: &mut Envelope, _: &Server| remember(envelope, &remembered),
+        move |envelope: &mut Envelope, server: &Server| remember(envelope, server, &remembered),
     ));
     r.station(Station::new("im:presence-delivery", Stage::Deliver, Kinds::PRESENCE, deliver).before("core:deliver"));
     r.on_session_end(move |server, resource| gone(server, resource, &forgotten));
@@ -80,7 +83,9 @@ fn broadcast(envelope: &mut Envelope, server: &Server, directed: &Directed) -> V
             let stamped = envelope.stanza().rewrite(ns::CLIENT).from(Some(from.as_str())).to_stanza();
             let was_available =
                 server.resources(from.bare_str()).iter().any(|one| one.jid == from && one.priority.is_some());
-            server.set_availability(&from, Some(presence.priority()), Some(stamped.clone()));
+            if !server.set_availability(envelope, Some(presence.priority()), Some(stamped.clone())) {
+                return Verdict::Drop(OF_THE_PAST);
+            }
             to_own_resources(server, &from, &stamped);
             if !was_available {
                 // §4.2.2: a new resource learns of the others.
@@ -93,9 +98,12 @@ fn broadcast(envelope: &mut Envelope, server: &Server, directed: &Directed) -> V
             Verdict::Handled
         }
         PresenceType::Unavailable => {
+            if !server.is_current(envelope) {
+                return Verdict::Drop(OF_THE_PAST);
+            }
             let stamped = envelope.stanza().rewrite(ns::CLIENT).from(Some(from.as_str())).to_stanza();
             to_own_resources(server, &from, &stamped);
-            server.set_availability(&from, None, None);
+            server.set_availability(envelope, None, None);
             for to in directed.take(&from) {
                 server.send(from.clone(), to, stamped.clone());
             }
@@ -117,8 +125,9 @@ fn to_own_resources(server: &Server, from: &Jid, presence: &Stanza) {
 }
 
 /// Directed presence goes where it is directed; that it was, is remembered (§4.6.3).
-fn remember(envelope: &mut Envelope, directed: &Directed) -> Verdict {
+fn remember(envelope: &mut Envelope, server: &Server, directed: &Directed) -> Verdict {
     if envelope.is_from_client()
+        && server.is_current(envelope)
         && let Some(to) = envelope.to()
     {
         match envelope.type_str().as_ref() {
