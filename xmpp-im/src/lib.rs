@@ -9,6 +9,7 @@
 //! # }
 //! ```
 
+pub mod archive;
 pub mod blocking;
 pub mod carbons;
 pub mod delivery;

@@ -103,7 +103,12 @@ impl SqlAccounts {
 }
 
 /// What goes with an account, besides what refers to it.
-static OWNED: &[&str] = &["DELETE FROM offline WHERE address = $1", "DELETE FROM blocked WHERE address = $1"];
+static OWNED: &[&str] = &[
+    "DELETE FROM offline WHERE address = $1",
+    "DELETE FROM archive WHERE owner = $1",
+    "DELETE FROM archive_preferences WHERE owner = $1",
+    "DELETE FROM blocked WHERE address = $1",
+];
 
 /// Credentials for every hash, each with a salt of its own. PBKDF2 takes tens of milliseconds.
 async fn derive(password: &str) -> Result<Vec<ScramCredentials>, SqlError> {

@@ -2,6 +2,7 @@
 
 use crate::{
     Outcome,
+    archive::Archive,
     cli::Settings,
     federation::Federation,
     messages::{Blocking, Carbons, Offline},
@@ -42,6 +43,7 @@ pub(crate) struct Config {
     pub(crate) offline: Offline,
     pub(crate) carbons: Carbons,
     pub(crate) blocking: Blocking,
+    pub(crate) archive: Archive,
 }
 
 /// An external component that may connect.
@@ -165,6 +167,7 @@ impl Default for Config {
             offline: Offline::default(),
             carbons: Carbons::default(),
             blocking: Blocking::default(),
+            archive: Archive::default(),
         }
     }
 }
@@ -429,6 +432,7 @@ impl Config {
         config.stream_management.check(&config.limits)?;
         config.roster.check()?;
         config.offline.check(config.limits.outbox_bytes)?;
+        config.archive.check()?;
         Ok(config)
     }
 

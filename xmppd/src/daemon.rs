@@ -52,6 +52,7 @@ fn compose(config: &Config, accounts: impl Accounts, database: Option<&Database>
         .with(roster::server_with(Arc::clone(&rosters), config.roster.to_limits()))
         .with(xmpp_im::delivery::server);
     let builder = config.offline.compose(builder, database);
+    let builder = config.archive.compose(builder, database, Arc::clone(&rosters))?;
     Ok(config.blocking.compose(config.carbons.compose(builder), database, rosters))
 }
 

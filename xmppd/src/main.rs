@@ -1,6 +1,7 @@
 //! An XMPP server, composed of the crates of this toolkit through their public interfaces.
 
 mod anybody;
+mod archive;
 mod certificate;
 mod cli;
 mod config;

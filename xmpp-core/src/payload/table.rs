@@ -19,6 +19,11 @@ fn round_trip<T: Payload>(el: ElementRef<'_>) -> Option<Result<Stanza, PayloadEr
 
 /// All shared payload types. Where one element has two, for request and answer, the answer comes first.
 pub const TYPES: &[(&str, RoundTrip)] = &[
+    ("ArchiveQuery", round_trip::<archive::ArchiveQuery>),
+    ("ArchiveResult", round_trip::<archive::ArchiveResult>),
+    ("ArchiveFin", round_trip::<archive::ArchiveFin>),
+    ("ArchiveMetadata", round_trip::<archive::ArchiveMetadata>),
+    ("ArchivePrefs", round_trip::<archive::ArchivePrefs>),
     ("Bound", round_trip::<bind::Bound>),
     ("Bind", round_trip::<bind::Bind>),
     ("Caps", round_trip::<caps::Caps>),
@@ -88,6 +93,39 @@ pub const SAMPLES: &[(&str, &str)] = &[
     ("PasswordResetRequired", "<password-reset-required xmlns='urn:xmpp:cam:0'/>"),
     ("Delay", "<delay xmlns='urn:xmpp:delay' from='a.example' stamp='2024-02-29T23:59:59.120Z'>Offline</delay>"),
     ("Delay", "<delay xmlns='urn:xmpp:delay' stamp='0001-01-01T00:00:00Z'/>"),
+    (
+        "ArchiveQuery",
+        "<query xmlns='urn:xmpp:mam:2' queryid='f27'><x xmlns='jabber:x:data' type='submit'><field var='FORM_TYPE' \
+         type='hidden'><value>urn:xmpp:mam:2</value></field><field var='with'><value>ann@a.example</value></field></x><set \
+         xmlns='http://jabber.org/protocol/rsm'><before/><max>10</max></set><flip-page/></query>",
+    ),
+    ("ArchiveQuery", "<query xmlns='urn:xmpp:mam:2'/>"),
+    (
+        "ArchiveResult",
+        "<result xmlns='urn:xmpp:mam:2' queryid='f27' id='28482-98726'><forwarded xmlns='urn:xmpp:forward:0'><delay \
+         xmlns='urn:xmpp:delay' stamp='2010-07-10T23:08:25Z'/><message xmlns='jabber:client' from='ann@a.example'><body>Hail \
+         to thee</body></message></forwarded></result>",
+    ),
+    (
+        "ArchiveFin",
+        "<fin xmlns='urn:xmpp:mam:2' complete='true'><set xmlns='http://jabber.org/protocol/rsm'><first \
+         index='0'>a</first><last>b</last></set></fin>",
+    ),
+    (
+        "ArchiveFin",
+        "<fin xmlns='urn:xmpp:mam:2' stable='false'><set xmlns='http://jabber.org/protocol/rsm'><count>0</count></set></fin>",
+    ),
+    (
+        "ArchiveMetadata",
+        "<metadata xmlns='urn:xmpp:mam:2'><start id='YWxwaGEg' timestamp='2008-08-22T21:09:04Z'/><end id='b21lZ2Eg' \
+         timestamp='2020-04-20T14:34:21Z'/></metadata>",
+    ),
+    ("ArchiveMetadata", "<metadata xmlns='urn:xmpp:mam:2'/>"),
+    (
+        "ArchivePrefs",
+        "<prefs xmlns='urn:xmpp:mam:2' default='roster'><always><jid>ann@a.example</jid></always><never/></prefs>",
+    ),
+    ("ArchivePrefs", "<prefs xmlns='urn:xmpp:mam:2'/>"),
     ("DiscoInfoQuery", "<query xmlns='http://jabber.org/protocol/disco#info' node='n#1'/>"),
     (
         "DiscoInfo",
