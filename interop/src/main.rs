@@ -34,7 +34,7 @@ async fn main() -> ExitCode {
 async fn checks() -> Checked<bool> {
     let peer = Peer::from_env()?;
     let mut report = Report::default();
-    for way in [Way::StartTls, Way::DirectTls] {
+    for way in [Way::StartTls, Way::DirectTls].into_iter().filter(|way| way.is_wanted()) {
         login::checks(&mut report, &peer, way).await;
         login::refusals(&mut report, &peer, way).await;
         tokens::checks(&mut report, &peer, way).await;
@@ -44,19 +44,17 @@ async fn checks() -> Checked<bool> {
         loss::checks(&mut report, &peer, way).await;
         resume::checks(&mut report, &peer, way).await;
     }
-    if peer.websocket.is_some() {
+    if peer.websocket.is_some() && Way::WebSocket.is_wanted() {
         let way = Way::WebSocket;
         talk::checks(&mut report, &peer, way).await;
         queries::checks(&mut report, &peer, way).await;
         loss::checks(&mut report, &peer, way).await;
     }
-    if peer::bosh_url().is_some() {
+    if peer::bosh_url().is_some() && Way::Bosh.is_wanted() {
         login::over_bosh(&mut report, &peer).await;
         talk::checks(&mut report, &peer, Way::Bosh).await;
         queries::checks(&mut report, &peer, Way::Bosh).await;
         loss::checks(&mut report, &peer, Way::Bosh).await;
-    } else {
-        report.skip("bosh", "see the README on this peer");
     }
     Ok(report.passed())
 }

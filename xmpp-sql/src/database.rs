@@ -11,6 +11,7 @@ use std::{io, path::Path, time::Duration};
 static MIGRATIONS: &[&str] = &[
     include_str!("../migrations/sqlite/0001_accounts.sql"),
     include_str!("../migrations/sqlite/0002_tokens.sql"),
+    include_str!("../migrations/sqlite/0003_clients.sql"),
     include_str!("../migrations/sqlite/0004_roster.sql"),
 ];
 

@@ -4,6 +4,7 @@ use super::{
     Accounts, Domain, Envelope, Federation, Idle, Inner, Limits, Observed, Resource, RouteError, Server,
     ServiceRegistrar, Stage, Station, Tokens, WeakServer,
     accounts::DynAccounts,
+    clients,
     detached::Detached,
     directory::{Directory, SessionFlag},
     domains::{self, Owner, Owners},
@@ -440,6 +441,10 @@ impl ServerBuilder {
         let services = std::mem::take(&mut registrar.services);
         let (owners, components) = owners(&domains, services, components, software.as_ref(), &mut registrar.registrar)?;
         extension::core_services(&mut registrar.registrar, software);
+        if tokens.is_some() {
+            let cell = registrar.server();
+            clients::client_access(&mut registrar.registrar, cell);
+        }
         let mut stations = Server::own_stations();
         if !owners.is_empty() {
             stations.push(domains::station());
@@ -459,6 +464,7 @@ impl ServerBuilder {
             domains,
             accounts,
             tokens,
+            revocations: 0.into(),
             bind_features: registrar.bind_features,
             bound_info: registrar.bound_info,
             tls,

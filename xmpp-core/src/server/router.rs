@@ -229,13 +229,28 @@ impl Server {
         clients.map(snapshot).collect()
     }
 
-    /// Remembers what a session says of its presence: `priority` is `None` once it is unavailable.
-    pub fn set_availability(&self, session: &Jid, priority: Option<i8>, presence: Option<Stanza>) {
-        if let Some(session) =
-            session.resource().and_then(|resource| self.inner().directory.find(session.bare_str(), resource))
-        {
-            *session.availability() = super::session::Availability { priority, presence };
+    /// Remembers what the sender of `envelope` says of its presence: `priority` is `None` once it is unavailable.
+    /// Whether that session [is still there](Self::is_current); one that took its address is another, and has said
+    /// nothing.
+    pub fn set_availability(&self, envelope: &Envelope, priority: Option<i8>, presence: Option<Stanza>) -> bool {
+        let Some(session) = &envelope.sender else { return false };
+        // Whoever takes the session out of the directory takes this after it.
+        let mut availability = session.availability();
+        let current = self.is_current(envelope);
+        if current {
+            *availability = super::session::Availability { priority, presence };
         }
+        current
+    }
+
+    /// Whether the session that sent `envelope` is the one that is reached by its address: it has not ended, nor has
+    /// another one taken its place (RFC 6120 §7.7.2.2) while the stanza was on its route.
+    pub fn is_current(&self, envelope: &Envelope) -> bool {
+        envelope.sender.as_ref().is_some_and(|sender| {
+            let jid = sender.jid();
+            let found = self.inner().directory.find(jid.bare_str(), jid.resource().unwrap_or_default());
+            found.is_some_and(|found| Arc::ptr_eq(&found, sender))
+        })
     }
 
     /// Puts the stanza of `envelope` into the session with the full address `to`; whether it is there to take it.
@@ -246,8 +261,8 @@ impl Server {
     }
 
     pub(super) fn push(&self, session: &Session, envelope: &Envelope) -> Pushed {
-        let idle = || self.idle(envelope).map(|kind| (kind, envelope.from.as_str()));
-        let pushed = session.push_idle(&self.inner().limits, idle, |out| {
+        let (from, idle) = (envelope.from.as_str(), || self.idle(envelope));
+        let pushed = session.push_idle(&self.inner().limits, from, idle, |out| {
             let mut rewrite = envelope.stanza.rewrite(session.content_ns()).from(Some(envelope.from.as_str()));
             // Prepared, as the recipient knows itself: it may answer under the name it was called by. Who has many names
             // has to be told which.
@@ -259,8 +274,13 @@ impl Server {
             }
             rewrite.write(out);
         });
-        if pushed == Pushed::Full {
-            self.inner().stats.dropped("slow reader");
+        match pushed {
+            Pushed::Full => self.inner().stats.dropped("slow reader"),
+            Pushed::Asleep => {
+                self.relieve();
+                return Pushed::Queued;
+            }
+            Pushed::Queued | Pushed::Gone => {}
         }
         pushed
     }
