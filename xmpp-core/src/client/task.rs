@@ -163,12 +163,20 @@ impl Task {
         let connecting = establish(&self.settings, &mut self.road, there.clone(), &memory, resume.clone());
         let ready = self.desk.meanwhile(&self.events, connecting).await?;
         let Err(ConnectionError::Negotiation(error)) = &ready else { return Ok(ready) };
-        if !memory.pipelines() || matches!(error, NegotiationError::Refused(_)) {
-            return Ok(ready);
+        match error {
+            // A server that has refused a token may take nothing else on that stream.
+            NegotiationError::Refused(_) if memory.token.is_some() => {
+                tracing::debug!(%error, "logging in without the token");
+                self.desk.memory.token = None;
+            }
+            NegotiationError::Refused(_) => return Ok(ready),
+            _ if !memory.pipelines() => return Ok(ready),
+            // The server may not be what it was: this time it is listened to first.
+            _ => {
+                tracing::debug!(%error, "what the server offered before does no longer hold");
+                self.desk.memory.offer = None;
+            }
         }
-        // The server may not be what it was: this time it is listened to first.
-        tracing::debug!(%error, "what the server offered before does no longer hold");
-        self.desk.memory.offer = None;
         let memory = self.desk.memory.clone();
         let connecting = establish(&self.settings, &mut self.road, there, &memory, resume);
         self.desk.meanwhile(&self.events, connecting).await
