@@ -10,7 +10,9 @@
 //! ```
 
 pub mod archive;
+pub mod carbons;
 pub mod delivery;
+pub mod message;
 pub mod presence;
 mod storage;
 
