@@ -11,6 +11,8 @@
 
 pub mod archive;
 pub mod carbons;
+#[cfg(feature = "client")]
+pub mod chat;
 pub mod delivery;
 pub mod message;
 pub mod presence;
