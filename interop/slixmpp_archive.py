@@ -141,10 +141,15 @@ async def check_pages(client, other, bodies, ids, extended):
             expect(len(page) <= 3, "a page is as large as asked for")
             seen, before = [body for body, _ in page] + seen, page[0][1]
         expect(seen[-COUNT:] == bodies, seen)
-    async with check("an unknown id is item-not-found"):
-        with contextlib.suppress(IqError):
-            await client.page([], "<max>3</max><after>no-such-id</after>")
-            raise RuntimeError("no error")
+    if ENV.get("PEER") == "ejabberd":
+        skip("an unknown id is item-not-found", "ejabberd 23.01 takes any")
+    else:
+        async with check("an unknown id is item-not-found"):
+            try:
+                await client.page([], "<max>3</max><after>no-such-id</after>")
+                raise RuntimeError("no error")
+            except IqError as error:
+                expect(refused(error) == "item-not-found", refused(error))
     async with check("nothing before yesterday"):
         yesterday = datetime.datetime.now(datetime.timezone.utc) - datetime.timedelta(days=1)
         page, fin = await client.page([("end", yesterday.strftime("%Y-%m-%dT%H:%M:%SZ"))])
@@ -174,12 +179,11 @@ async def check_slixmpp(client, other, bodies):
     mam = client.plugin["xep_0313"]
     async with check("slixmpp iterates"):
         seen = [m["mam_result"]["forwarded"]["stanza"]["body"]
-                async for m in mam.iterate(jid=slixmpp.JID(client.boundjid.bare), with_jid=slixmpp.JID(other), rsm={"max": 2})]
+                async for m in mam.iterate(with_jid=slixmpp.JID(other), rsm={"max": 2})]
         expect(seen[-COUNT:] == bodies, seen)
     async with check("slixmpp iterates backwards"):
         seen = [m["mam_result"]["forwarded"]["stanza"]["body"]
-                async for m in mam.iterate(jid=slixmpp.JID(client.boundjid.bare), with_jid=slixmpp.JID(other), reverse=True,
-                                           rsm={"max": 2}, total=COUNT)]
+                async for m in mam.iterate(with_jid=slixmpp.JID(other), reverse=True, rsm={"max": 2}, total=COUNT)]
         expect(seen == bodies[::-1], seen)
     async with check("the fields that can be asked by"):
         fields = await mam.get_fields(slixmpp.JID(client.boundjid.bare))
@@ -190,11 +194,10 @@ async def check_preferences(client, other, peer):
     prefs = client.plugin["xep_0441"]
     async with check("preferences: never"):
         try:
-            said = await prefs.get_preferences()
+            usual, _, _ = await prefs.get_preferences()
         except IqError as error:
             skip("preferences", refused(error))
             return
-        usual = said["mam_prefs"]["default"]
         await prefs.set_preferences(default=usual, always=[], never=[slixmpp.JID(other)])
         body = f"not to be kept {uuid.uuid4().hex}"
         peer.send_message(client.boundjid, body, mtype="chat")
@@ -203,8 +206,8 @@ async def check_preferences(client, other, peer):
         expect(page and page[0][0] != body, "it is in the archive")
     async with check("preferences: back again"):
         await prefs.set_preferences(default=usual, always=[], never=[])
-        said = (await prefs.get_preferences())["mam_prefs"]
-        expect(not said["never"] and said["default"] == usual, str(said))
+        default, _, never = await prefs.get_preferences()
+        expect(not never and default == usual, f"{default} {never}")
 
 
 async def main():
@@ -217,6 +220,11 @@ async def main():
         features = info["disco_info"]["features"]
         extended = f"{MAM}#extended" in features
         expect(MAM in features and "urn:xmpp:sid:0" in features, features)
+    for session in (client, peer):
+        # ejabberd archives for who asks for it.
+        with contextlib.suppress(IqError):
+            if (await session.plugin["xep_0441"].get_preferences())[0] != "always":
+                await session.plugin["xep_0441"].set_preferences(default="always", always=[], never=[])
     bodies, ids = [f"{n} of {uuid.uuid4().hex}" for n in range(COUNT)], []
     async with check("live messages tell their id in the archive"):
         for body in bodies:

@@ -5,17 +5,20 @@
 //! ```no_run
 //! # #[cfg(feature = "server")]
 //! # fn compose(builder: xmpp_core::server::ServerBuilder) -> xmpp_core::server::ServerBuilder {
-//! builder.with(xmpp_im::presence::server).with(xmpp_im::delivery::server)
+//! builder.with(xmpp_im::roster::server(xmpp_im::roster::MemoryRosters::new())).with(xmpp_im::delivery::server)
 //! # }
 //! ```
 
 pub mod archive;
+pub mod blocking;
 pub mod carbons;
 #[cfg(feature = "client")]
 pub mod chat;
 pub mod delivery;
 pub mod message;
+pub mod offline;
 pub mod presence;
+pub mod roster;
 mod storage;
 
 pub use storage::{StorageError, Stored};

@@ -14,6 +14,7 @@ use xmpp_core::{
 };
 use xmpp_im::{
     archive::{self, ArchiveSettings, MemoryArchive, Since},
+    carbons,
     chat::{self, Chat, ChatClient, ChatEvent, ChatEventKind, ChatEvents, ChatSettings, Progress, Source},
     delivery, presence,
 };
@@ -25,7 +26,7 @@ fn server() -> Server {
     }
     let archive = archive::server(Arc::new(MemoryArchive::default()), ArchiveSettings::default());
     let builder = Server::builder("localhost").accounts(accounts);
-    builder.with(presence::server).with(delivery::server).with(archive).build().unwrap()
+    builder.with(presence::server).with(delivery::server).with(carbons::server).with(archive).build().unwrap()
 }
 
 fn bare(text: &str) -> BareJid {
@@ -168,6 +169,25 @@ async fn abuse_a059_a_copy_counts_from_the_own_bare_address_alone() {
     hand("juliet@localhost", copy("received", "romeo@localhost/orchard", her_phone, "answer"));
     let event = told(&mut hers).await;
     assert_eq!((text(&event), event.is_mine), ("answer", false));
+}
+
+#[tokio::test]
+async fn xep0280_what_another_client_sends_and_receives_is_seen() {
+    let server = server();
+    let (juliet, mut hers) = login(&server, "juliet@localhost/balcony", ChatSettings::default()).await;
+    let (phone, mut there) = login(&server, "juliet@localhost/phone", ChatSettings::default()).await;
+    let (romeo, mut his) = login(&server, "romeo@localhost/orchard", ChatSettings::default()).await;
+    let sent = with(&phone, "romeo@localhost").send("from the phone").await.unwrap();
+    let event = told(&mut hers).await;
+    assert_eq!((text(&event), event.is_mine, event.source), ("from the phone", true, Source::Carbon));
+    assert_eq!(event.id.as_deref(), Some(sent.id()));
+    assert_eq!(text(&told(&mut his).await), "from the phone");
+    let to_phone = xmpp_core::stanza::Message::chat(phone.jid().unwrap()).body("to the phone");
+    romeo.send(to_phone).await.unwrap();
+    assert_eq!(text(&told(&mut there).await), "to the phone");
+    let event = told(&mut hers).await;
+    assert_eq!((text(&event), event.is_mine, event.source), ("to the phone", false, Source::Carbon));
+    assert_eq!(synced(&juliet, Since::Beginning).await, [""; 0], "copies are known by their identifiers");
 }
 
 async fn synced(client: &Client, since: Since) -> Vec<String> {

@@ -1,6 +1,6 @@
 //! The file: opened, brought up to date, shared.
 
-use crate::{EngineError, SqlAccounts, SqlArchive, SqlError, SqlTokens};
+use crate::{EngineError, SqlAccounts, SqlArchive, SqlBlocking, SqlError, SqlOffline, SqlRosters, SqlTokens};
 use sqlx::{
     ConnectOptions as _, Sqlite, SqlitePool, Transaction,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions},
@@ -12,7 +12,11 @@ use tokio::sync::Mutex;
 static MIGRATIONS: &[&str] = &[
     include_str!("../migrations/sqlite/0001_accounts.sql"),
     include_str!("../migrations/sqlite/0002_tokens.sql"),
+    include_str!("../migrations/sqlite/0003_clients.sql"),
+    include_str!("../migrations/sqlite/0004_roster.sql"),
+    include_str!("../migrations/sqlite/0005_offline.sql"),
     include_str!("../migrations/sqlite/0006_archive.sql"),
+    include_str!("../migrations/sqlite/0007_account_data.sql"),
 ];
 
 /// How long a writer waits for another one, in this process or elsewhere.
@@ -62,6 +66,16 @@ impl Database {
         SqlTokens::new(self.clone())
     }
 
+    /// The rosters of its users, and of others.
+    pub fn rosters(&self) -> SqlRosters {
+        SqlRosters::new(self.clone())
+    }
+
+    /// Offline messages.
+    pub fn offline(&self) -> SqlOffline {
+        SqlOffline::new(self.clone())
+    }
+
     /// The archives of its users. Must be called inside a tokio runtime: a task writes for all of them.
     pub fn archive(&self) -> SqlArchive {
         SqlArchive::new(self.clone())
@@ -71,6 +85,11 @@ impl Database {
     /// which is what the measurements compare with.
     pub fn archive_committing(&self, most: usize) -> SqlArchive {
         SqlArchive::committing(self.clone(), most)
+    }
+
+    /// Block lists.
+    pub fn blocking(&self) -> SqlBlocking {
+        SqlBlocking::new(self.clone())
     }
 
     /// 32 random bytes that are made when first asked for and stay the same under this name: what

@@ -12,6 +12,7 @@
 //!     .secret(database.secret("scram").await?)
 //!     .accounts(accounts)
 //!     .tokens(database.tokens())
+//!     .with(xmpp_im::roster::server(database.rosters()))
 //!     .tls(tls)
 //!     .build()?;
 //! # Ok(()) }
@@ -23,13 +24,19 @@
 
 mod accounts;
 mod archive;
+mod blocking;
 mod database;
 mod group_commit;
+mod offline;
+mod roster;
 mod tokens;
 
 pub use accounts::SqlAccounts;
 pub use archive::SqlArchive;
+pub use blocking::SqlBlocking;
 pub use database::Database;
+pub use offline::SqlOffline;
+pub use roster::SqlRosters;
 pub use tokens::SqlTokens;
 
 use xmpp_core::jid::BareJid;

@@ -7,7 +7,10 @@ use xmpp_core::{
     payload::{TextValue, archive::ArchiveDefault},
     server::ServerBuilder,
 };
-use xmpp_im::archive::{self, ArchiveSettings, ArchiveStore, MemoryArchive};
+use xmpp_im::{
+    archive::{self, ArchiveSettings, ArchiveStore, MemoryArchive},
+    roster::RosterStore,
+};
 use xmpp_sql::Database;
 
 #[derive(Clone, Debug, Deserialize, PartialEq)]
@@ -50,9 +53,8 @@ impl Archive {
     /// As the archive takes them.
     fn settings(&self) -> Outcome<ArchiveSettings> {
         let default = match ArchiveDefault::from_text(&self.default) {
-            Ok(ArchiveDefault::Roster) => return Err("archive.default: there are no rosters to look into".into()),
             Ok(default) => default,
-            Err(_) => return Err(format!("archive.default is always or never, not {:?}", self.default).into()),
+            Err(_) => return Err(format!("archive.default is always, never or roster, not {:?}", self.default).into()),
         };
         let day = Duration::from_secs(24 * 60 * 60);
         Ok(ArchiveSettings {
@@ -80,7 +82,12 @@ impl Archive {
     }
 
     /// The server with archives, if it is to have any; without a database they are in memory.
-    pub(crate) fn compose(&self, builder: ServerBuilder, database: Option<&Database>) -> Outcome<ServerBuilder> {
+    pub(crate) fn compose(
+        &self,
+        builder: ServerBuilder,
+        database: Option<&Database>,
+        rosters: Arc<dyn RosterStore>,
+    ) -> Outcome<ServerBuilder> {
         if !self.enabled {
             return Ok(builder);
         }
@@ -88,7 +95,8 @@ impl Archive {
             Some(database) => Arc::new(database.archive_committing(self.commit_together)),
             None => Arc::new(MemoryArchive::default()),
         };
-        Ok(builder.with(archive::server(store, self.settings()?)))
+        let settings = ArchiveSettings { contacts: Some(archive::in_roster(rosters)), ..self.settings()? };
+        Ok(builder.with(archive::server(store, settings)))
     }
 }
 

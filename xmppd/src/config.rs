@@ -1,6 +1,13 @@
 //! The configuration: defaults, the file, the command line.
 
-use crate::{Outcome, archive::Archive, cli::Settings, federation::Federation};
+use crate::{
+    Outcome,
+    archive::Archive,
+    cli::Settings,
+    federation::Federation,
+    messages::{Blocking, Carbons, Offline},
+    roster::Roster,
+};
 use serde::Deserialize;
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
@@ -32,6 +39,10 @@ pub(crate) struct Config {
     pub(crate) limits: Limits,
     pub(crate) component: Vec<Component>,
     pub(crate) stream_management: StreamManagement,
+    pub(crate) roster: Roster,
+    pub(crate) offline: Offline,
+    pub(crate) carbons: Carbons,
+    pub(crate) blocking: Blocking,
     pub(crate) archive: Archive,
 }
 
@@ -118,6 +129,7 @@ pub(crate) struct Limits {
     keepalive_seconds: u32,
     keepalive_answer_seconds: u32,
     token_days: u32,
+    client_days: u32,
 }
 
 /// XEP-0198.
@@ -151,6 +163,10 @@ impl Default for Config {
             limits: Limits::default(),
             component: Vec::new(),
             stream_management: StreamManagement::default(),
+            roster: Roster::default(),
+            offline: Offline::default(),
+            carbons: Carbons::default(),
+            blocking: Blocking::default(),
             archive: Archive::default(),
         }
     }
@@ -209,6 +225,7 @@ impl Default for Limits {
             keepalive_seconds: seconds(core.keepalive),
             keepalive_answer_seconds: seconds(core.keepalive_answer),
             token_days: seconds(core.token_life) / DAY,
+            client_days: seconds(core.client_memory) / DAY,
         }
     }
 }
@@ -274,6 +291,7 @@ impl Limits {
         core.keepalive = Duration::from_secs(self.keepalive_seconds.into());
         core.keepalive_answer = Duration::from_secs(self.keepalive_answer_seconds.into());
         core.token_life = Duration::from_secs(u64::from(self.token_days) * u64::from(DAY));
+        core.client_memory = Duration::from_secs(u64::from(self.client_days) * u64::from(DAY));
         core
     }
 
@@ -412,6 +430,8 @@ impl Config {
         }
         config.limits.check()?;
         config.stream_management.check(&config.limits)?;
+        config.roster.check()?;
+        config.offline.check(config.limits.outbox_bytes)?;
         config.archive.check()?;
         Ok(config)
     }
@@ -567,9 +587,13 @@ mod tests {
             ("limits.stanza_bytes = 9999", "at least 10000"),
             ("limits.outbox_bytes = 300000", "at least twice"),
             ("stream_management.unacked_bytes = 300000", "at least twice"),
+            ("offline.bytes = 3000000", "half of limits.outbox_bytes"),
+            ("carbons.enabled = 1", "line 1"),
+            ("blocking.patterns = true", "unknown field `patterns`"),
             ("stream_management.unacked_stanzas = 99", "at least 100"),
             ("stream_management.hibernated_bytes = 4000000", "at least stream_management.unacked_bytes"),
             ("limits.keepalive_answer_seconds = 0", "must be more than 0"),
+            ("roster.requests = 0", "must be more than 0"),
             ("plaintext = 1", "line 1"),
             ("[listen", "line 1"),
         ] {

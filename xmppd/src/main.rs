@@ -10,7 +10,9 @@ mod federation;
 mod files;
 mod handed;
 mod logging;
+mod messages;
 mod password;
+mod roster;
 mod signals;
 mod users;
 

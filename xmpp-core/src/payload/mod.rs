@@ -55,6 +55,7 @@ pub mod bind;
 pub mod caps;
 pub mod chat_state;
 pub mod client_state;
+pub mod clients;
 pub mod delay;
 pub mod disco;
 pub mod form;

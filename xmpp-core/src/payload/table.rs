@@ -28,6 +28,10 @@ pub const TYPES: &[(&str, RoundTrip)] = &[
     ("Bind", round_trip::<bind::Bind>),
     ("Caps", round_trip::<caps::Caps>),
     ("ChatState", round_trip::<chat_state::ChatState>),
+    ("Clients", round_trip::<clients::Clients>),
+    ("ClientsQuery", round_trip::<clients::ClientsQuery>),
+    ("Revoke", round_trip::<clients::Revoke>),
+    ("PasswordResetRequired", round_trip::<clients::PasswordResetRequired>),
     ("Delay", round_trip::<delay::Delay>),
     ("DiscoInfo", round_trip::<disco::DiscoInfo>),
     ("DiscoInfoQuery", round_trip::<disco::DiscoInfoQuery>),
@@ -75,6 +79,18 @@ pub const SAMPLES: &[(&str, &str)] = &[
     ("Caps", "<c xmlns='http://jabber.org/protocol/caps' node='https://c.example' ver='0.9' ext='a b'/>"),
     ("ChatState", "<composing xmlns='http://jabber.org/protocol/chatstates'/>"),
     ("ChatState", "<gone xmlns='http://jabber.org/protocol/chatstates'/>"),
+    ("ClientsQuery", "<list xmlns='urn:xmpp:cam:0'/>"),
+    (
+        "Clients",
+        "<clients xmlns='urn:xmpp:cam:0'><client connected='true' id='zeiP41HLglIu' type='session'>\
+         <first-seen>2023-04-06T14:26:08Z</first-seen><last-seen>2023-04-06T14:37:25Z</last-seen><auth><password/>\
+         <fast/></auth><permission status='unrestricted'/><user-agent><software>Gajim</software>\
+         <uri>https://gajim.org/</uri><device>Juliet&apos;s laptop</device></user-agent></client><client \
+         connected='false' id='HjEEr45_LQr' type='access'><auth><grant/></auth><permission status='normal'/>\
+         </client></clients>",
+    ),
+    ("Revoke", "<revoke xmlns='urn:xmpp:cam:0' id='HjEEr45_LQr'/>"),
+    ("PasswordResetRequired", "<password-reset-required xmlns='urn:xmpp:cam:0'/>"),
     ("Delay", "<delay xmlns='urn:xmpp:delay' from='a.example' stamp='2024-02-29T23:59:59.120Z'>Offline</delay>"),
     ("Delay", "<delay xmlns='urn:xmpp:delay' stamp='0001-01-01T00:00:00Z'/>"),
     (

@@ -221,12 +221,7 @@ impl Server {
     pub fn resources(&self, bare: &str) -> Vec<Resource> {
         let sessions = self.inner().directory.sessions(bare);
         let clients = sessions.into_iter().filter(|session| session.role() == Role::Client);
-        let snapshot = |session: Arc<Session>| {
-            let now = session.availability().clone();
-            let (priority, presence) = (now.priority, now.presence);
-            Resource { jid: session.jid().clone(), priority, presence, flags: session.flags() }
-        };
-        clients.map(snapshot).collect()
+        clients.map(|session| snapshot(&session)).collect()
     }
 
     /// Remembers what the sender of `envelope` says of its presence: `priority` is `None` once it is unavailable.
@@ -236,11 +231,16 @@ impl Server {
         let Some(session) = &envelope.sender else { return false };
         // Whoever takes the session out of the directory takes this after it.
         let mut availability = session.availability();
-        let current = self.is_current(envelope);
-        if current {
-            *availability = super::session::Availability { priority, presence };
+        if !self.is_current(envelope) {
+            return false;
         }
-        current
+        let before = std::mem::replace(&mut *availability, super::session::Availability { priority, presence });
+        drop(availability);
+        if !self.inner().availability_changed.is_empty() {
+            let now = snapshot(session);
+            self.inner().availability_changed.iter().for_each(|f| f(self, &now, before.priority));
+        }
+        true
     }
 
     /// Whether the session that sent `envelope` is the one that is reached by its address: it has not ended, nor has
@@ -347,7 +347,7 @@ impl Server {
         }
     }
 
-    fn reply(&self, envelope: &Envelope, reply: Reply) {
+    fn reply(&self, envelope: &Envelope, mut reply: Reply) {
         let is_request = envelope.kind == StanzaKind::Iq && matches!(envelope.type_str().as_ref(), "get" | "set");
         if !is_request {
             // Nothing else is answered (RFC 6120 §8.2.3): two that reply to each other's results would never end.
@@ -355,7 +355,11 @@ impl Server {
             return;
         }
         let answered = catch_unwind(AssertUnwindSafe(|| {
+            let then = reply.take_then();
             self.answer(envelope, |names, out| answer_result(&envelope.stanza, names, reply, out));
+            if let Some(then) = then {
+                then();
+            }
         }));
         if answered.is_err() {
             tracing::error!("what a handler answered could not be written");
@@ -379,6 +383,12 @@ impl Server {
         let mut writer = Writer::with_buffer(ns::CLIENT, buffers::take_write());
         write(Names { from: asked.as_deref(), to: Some(envelope.from.as_str()) }, &mut writer);
         if let Some(session) = &envelope.sender {
+            if envelope.kind == StanzaKind::Message && !self.inner().rejected.is_empty() {
+                let error = writer.into_stanza();
+                session.push(&self.inner().limits, |out| out.extend_from_slice(error.as_str().as_bytes()));
+                self.inner().rejected.iter().for_each(|f| f(self, session.jid(), &envelope.stanza, &error));
+                return;
+            }
             let bytes = writer.finish();
             session.push(&self.inner().limits, |out| out.extend_from_slice(&bytes));
             buffers::give_write(bytes);
@@ -403,6 +413,12 @@ impl Server {
             Station::new("core:deliver", Stage::Deliver, Kinds::ALL, deliver),
         ]
     }
+}
+
+fn snapshot(session: &Session) -> Resource {
+    let now = session.availability().clone();
+    let (priority, presence) = (now.priority, now.presence);
+    Resource { jid: session.jid().clone(), priority, presence, flags: session.flags() }
 }
 
 /// Requests from elsewhere meet the same handlers, but behind what stands on behalf of the recipient: whom he has blocked

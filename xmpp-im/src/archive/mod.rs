@@ -51,6 +51,6 @@ pub use self::{
     memory::MemoryArchive,
     preferences::Preferences,
     rules::{is_worth_archiving, strip_ids},
-    server::{ArchiveSettings, Contacts, server},
+    server::{ArchiveSettings, Contacts, in_roster, server},
     store::{ArchiveStore, Archived, NewEntry, Page, Selection},
 };

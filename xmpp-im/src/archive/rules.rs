@@ -87,7 +87,7 @@ mod tests {
         for (message, expected) in [
             (format!("<message>{body}</message>"), true),
             (format!("<message type='chat'>{body}</message>"), true),
-            (format!("<message type='normal'><body/></message>"), true),
+            ("<message type='normal'><body/></message>".into(), true),
             (format!("<message type='odd'>{body}</message>"), true),
             (format!("<message type='groupchat'>{body}</message>"), false),
             (format!("<message type='headline'>{body}</message>"), false),

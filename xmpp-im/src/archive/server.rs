@@ -6,7 +6,7 @@ use super::{
     rules::{claims, is_address},
     strip_ids,
 };
-use crate::StorageError;
+use crate::{StorageError, roster::RosterStore};
 use std::{
     collections::HashMap,
     fmt,
@@ -25,6 +25,14 @@ use xmpp_core::{
 
 /// Whether an address is in an account's roster: what the preference `roster` asks.
 pub type Contacts = Arc<dyn Fn(&BareJid, &BareJid) -> BoxFuture<'static, Result<bool, StorageError>> + Send + Sync>;
+
+/// The contacts of rosters that are kept here.
+pub fn in_roster(rosters: Arc<dyn RosterStore>) -> Contacts {
+    Arc::new(move |user, contact| {
+        let (rosters, user, contact) = (Arc::clone(&rosters), user.clone(), contact.clone());
+        Box::pin(async move { Ok(rosters.record(&user, &contact).await?.item.is_some()) })
+    })
+}
 
 /// What archives are like.
 #[derive(Clone)]
@@ -131,7 +139,7 @@ fn is_to_self(envelope: &Envelope) -> bool {
 /// by their carbons, or all of them if the message is for the account itself (XEP-0313 §3.4).
 fn archive_out(archives: &Arc<Archives>, envelope: &mut Envelope, server: &Server) -> Decision {
     let from = envelope.from();
-    if !envelope.is_from_client() || server.is_anonymous(from.domain()) {
+    if !envelope.is_from_client() || server.admits_anonymous(from.domain()) {
         return Verdict::Continue.into();
     }
     if let Some(honest) = strip_ids(envelope.stanza(), from.bare_str()) {
@@ -175,7 +183,7 @@ fn is_forged_delay(delay: ElementRef<'_>, account: &str, from: &Jid, server: &Se
 
 /// What an account receives, as all of its clients will see it, whether they are there or not.
 fn archive_in(archives: &Arc<Archives>, envelope: &mut Envelope, server: &Server) -> Decision {
-    let Some(to) = envelope.to().filter(|to| to.local().is_some() && !server.is_anonymous(to.domain())) else {
+    let Some(to) = envelope.to().filter(|to| to.local().is_some() && !server.admits_anonymous(to.domain())) else {
         return Verdict::Continue.into();
     };
     let root = envelope.stanza().root();

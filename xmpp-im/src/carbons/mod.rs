@@ -1,4 +1,28 @@
 //! Message carbons (XEP-0280): all devices of a user see both sides of a conversation.
+//!
+//! ```
+//! use xmpp_core::server::{MemoryAccounts, Server};
+//! use xmpp_im::{carbons, delivery, presence};
+//!
+//! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), xmpp_core::server::ServerError> {
+//! let server = Server::builder("example.org")
+//!     .accounts(MemoryAccounts::new())
+//!     .with(presence::server)
+//!     .with(delivery::server)
+//!     .with(carbons::server)
+//!     .build()?;
+//! # Ok(()) }
+//! ```
+
+#[cfg(feature = "server")]
+mod answered;
+mod rules;
+#[cfg(feature = "server")]
+mod server;
+
+pub use rules::{Direction, Eligibility, eligibility};
+#[cfg(feature = "server")]
+pub use server::server;
 
 use xmpp_core::payload::{Payload, forward::Forwarded};
 
