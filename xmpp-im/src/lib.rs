@@ -12,7 +12,10 @@
 pub mod archive;
 pub mod blocking;
 pub mod carbons;
+#[cfg(feature = "client")]
+pub mod chat;
 pub mod delivery;
+pub mod message;
 pub mod offline;
 pub mod presence;
 pub mod roster;

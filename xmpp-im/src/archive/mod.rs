@@ -19,6 +19,8 @@
 
 #[cfg(feature = "server")]
 mod answer;
+#[cfg(feature = "client")]
+mod client;
 #[cfg(feature = "server")]
 mod conformance;
 #[cfg(feature = "server")]
@@ -38,6 +40,8 @@ mod server;
 #[cfg(feature = "server")]
 mod store;
 
+#[cfg(feature = "client")]
+pub use self::client::{Archive, ArchiveSync, ArchivedMessage, Since, SyncError};
 #[cfg(feature = "server")]
 pub use self::{
     answer::{form, result},
