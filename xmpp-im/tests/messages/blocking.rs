@@ -142,6 +142,10 @@ async fn abuse_a071_xep0191_3_3_nothing_of_who_is_blocked_comes_through() {
             // Messages come back, and leave no copy; presence is met with silence.
             romeo.send(Message::chat(jid(to)).body("hi")).await;
             for kind in ["", " type='unavailable'", " type='subscribe'", " type='probe'", " type='unsubscribed'"] {
+                // Subscriptions are the account's, not one resource's (RFC 6121 §3.1.2).
+                if kind.contains("subscribe") && blocked.contains('/') {
+                    continue;
+                }
                 romeo.send(xml(&format!("<presence to='{to}'{kind}/>"))).await;
             }
             let error = "<error type='cancel'><gone xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error>";
