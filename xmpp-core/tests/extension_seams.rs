@@ -3,6 +3,8 @@
 //! additions to presence, nodes of service discovery.
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
 
+mod support;
+
 use std::{
     sync::{Arc, Mutex},
     time::Duration,
@@ -10,7 +12,7 @@ use std::{
 use tokio::time::timeout;
 use xmpp_core::{
     client::{Client, ClientRegistrar, ConnectionError, Event, Events, SessionStart},
-    extension::{DiscoNode, Registrar, Target},
+    extension::{DiscoNode, Registrar, Reply, Target},
     jid::{BareJid, Jid},
     payload::{
         disco::{DiscoInfo, DiscoInfoQuery, Feature},
@@ -156,6 +158,28 @@ async fn an_account_that_is_removed_is_forgotten_by_all_and_its_sessions_end() {
     romeo.request(Iq::get_own().payload(&Ping)).await.unwrap();
 }
 
+#[tokio::test]
+async fn xep0175_what_is_held_for_an_anonymous_user_goes_with_the_last_session() {
+    let (forgotten, mut list) = tokio::sync::mpsc::unbounded_channel();
+    let remember = move |r: &mut ServerRegistrar| {
+        r.on_account_removed(move |_, account| {
+            let _ = forgotten.send(account);
+            Box::pin(async {})
+        });
+    };
+    let server = builder().anonymous_domain("anon.localhost").with(remember).build().unwrap();
+    let (juliet, _events) = login(&server, "juliet@localhost/balcony").await;
+    let pipe = server.clone();
+    let guest = Client::builder(jid("anon.localhost"), "").anonymous().no_reconnect();
+    let (guest, mut events) = guest.pipe(move || pipe.connect_memory()).connect().unwrap();
+    assert!(matches!(events.next().await, Some(Event::Online { .. })));
+    let address = Jid::from(guest.jid().unwrap()).to_bare();
+    juliet.close().await;
+    guest.close().await;
+    let first = timeout(Duration::from_secs(20), list.recv()).await.unwrap();
+    assert_eq!(first, Some(address), "and nothing of one who has an account");
+}
+
 fn roster_versions(r: &mut ServerRegistrar) {
     r.stream_feature(false, |out| {
         out.open("ver", "urn:xmpp:features:rosterver");
@@ -240,4 +264,44 @@ async fn xep0030_3_2_a_node_is_what_its_extension_says() {
         }
         other => panic!("{other:?}"),
     }
+}
+
+#[tokio::test]
+async fn what_a_handler_does_then_comes_behind_its_answer() {
+    let news = |r: &mut ServerRegistrar| {
+        let cell = r.server();
+        r.iq_set::<Ping, _>(Target::OwnAccount, move |cx, _| {
+            let (server, asker) = (cell.get().unwrap(), cx.from.unwrap());
+            Ok(Reply::empty().then(move || {
+                let message = Message::normal(asker.clone()).body("news").build().into_stanza();
+                assert!(server.hand(jid("localhost"), &asker, message));
+            }))
+        });
+    };
+    let server = builder().accounts(support::Table).with(news).build().unwrap();
+    let mut juliet = support::Raw::session(&server, "juliet@localhost/balcony").await;
+    juliet.send("<iq type='set' id='1'><ping xmlns='urn:xmpp:ping'/></iq>").await;
+    let heard = juliet.until("</message>").await;
+    assert!(heard.starts_with("<iq") && heard.contains("type='result'"), "{heard}");
+}
+
+#[tokio::test]
+async fn work_of_extensions_is_waited_for_when_the_server_stops() {
+    let server = builder().anonymous_domain("anon.localhost").build().unwrap();
+    assert!(server.admits_anonymous("anon.localhost"));
+    assert!(!server.admits_anonymous("localhost") && !server.admits_anonymous("elsewhere.example"));
+    let (done, is_done) = tokio::sync::oneshot::channel();
+    let (go, may_go) = tokio::sync::oneshot::channel();
+    server.spawn(async move {
+        may_go.await.unwrap();
+        done.send(()).unwrap();
+    });
+    let stopping = tokio::spawn({
+        let server = server.clone();
+        async move { server.shutdown(Duration::from_secs(60)).await }
+    });
+    server.stopped().await;
+    go.send(()).unwrap();
+    stopping.await.unwrap();
+    is_done.await.unwrap();
 }

@@ -326,8 +326,10 @@ impl Task {
         let asked = request.root().attr("to").filter(|_| self.settings.entity() == Entity::Component);
         let names = Names { from: asked.as_deref(), to: to.as_deref() };
         let mut out = Writer::new(ns::CLIENT);
+        let mut then = None;
         let fault = match answer {
-            Ok(reply) => {
+            Ok(mut reply) => {
+                then = reply.take_then();
                 let written = catch_unwind(AssertUnwindSafe(|| answer_result(request, names, reply, &mut out)));
                 written.err().map(|_| StanzaError::internal_server_error())
             }
@@ -337,7 +339,11 @@ impl Task {
             out = Writer::new(ns::CLIENT);
             answer_error(request, names, &error, &mut out);
         }
-        self.queue_bytes(out.finish())
+        self.queue_bytes(out.finish())?;
+        if let Some(then) = then {
+            then();
+        }
+        Ok(())
     }
 
     /// Queues a stanza of our own: an error, a ping.

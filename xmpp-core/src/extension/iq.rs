@@ -65,28 +65,42 @@ impl IqContext {
 }
 
 /// What a handler answers on success: nothing, or a payload.
-pub struct Reply(Option<WritePayload>);
+pub struct Reply {
+    payload: Option<WritePayload>,
+    then: Option<Then>,
+}
 
 type WritePayload = Box<dyn FnOnce(&mut Writer) + Send>;
+type Then = Box<dyn FnOnce() + Send>;
 
 impl Reply {
     /// An empty result.
     pub fn empty() -> Reply {
-        Reply(None)
+        Reply { payload: None, then: None }
     }
     /// A result whose payload the closure writes.
     pub fn write(f: impl FnOnce(&mut Writer) + Send + 'static) -> Reply {
-        Reply(Some(Box::new(f)))
+        Reply { payload: Some(Box::new(f)), then: None }
     }
     /// A result with this payload.
     pub fn payload<P: Payload + Send + 'static>(payload: P) -> Reply {
         Reply::write(move |out| payload.write(out))
     }
+    /// Calls `f` when the answer is queued: for what has to come behind it. Where there is nobody left to answer, it is
+    /// dropped or called; it must not block.
+    #[must_use]
+    pub fn then(mut self, f: impl FnOnce() + Send + 'static) -> Reply {
+        self.then = Some(Box::new(f));
+        self
+    }
+    pub(crate) fn take_then(&mut self) -> Option<Then> {
+        self.then.take()
+    }
 }
 
 impl std::fmt::Debug for Reply {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(if self.0.is_some() { "Reply(payload)" } else { "Reply(empty)" })
+        f.write_str(if self.payload.is_some() { "Reply(payload)" } else { "Reply(empty)" })
     }
 }
 
@@ -200,7 +214,7 @@ where
 
 fn read<T: Payload>(cx: &IqContext) -> Result<T, StanzaError> {
     let payload = cx.payload().ok_or_else(StanzaError::bad_request)?;
-    T::read(payload).map_err(|error| StanzaError::bad_request().with_text(error.to_string()))
+    T::read(payload).map_err(StanzaError::from)
 }
 
 /// The addresses of an answer.
@@ -216,7 +230,7 @@ pub(crate) struct Names<'a> {
 /// Writes the result of `request` to `out`, for a stream with the given content namespace.
 pub(crate) fn answer_result(request: &Stanza, names: Names<'_>, reply: Reply, out: &mut Writer) {
     open_answer(request, names, "result", out);
-    if let Some(write) = reply.0 {
+    if let Some(write) = reply.payload {
         write(out);
     }
     out.close();

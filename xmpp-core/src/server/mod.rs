@@ -29,6 +29,7 @@ mod hibernation;
 mod http;
 mod limits;
 mod listener;
+mod manage;
 mod management;
 mod negotiate;
 mod observe;
@@ -54,6 +55,7 @@ pub use http::{Http, IpRange, WebPeer};
 pub use limits::HttpLimits;
 pub use limits::Limits;
 pub use listener::Audience;
+pub use manage::{AccountError, ManageAccounts, manage_conformance};
 pub use observe::{Observed, Stats};
 pub use route::{Decision, Envelope, Interceptor, Kinds, RouteError, Stage, Station, Verdict};
 pub use service::ServiceRegistrar;
@@ -203,6 +205,16 @@ impl Server {
         self.0.domains.iter().any(|one| one.name == domain)
     }
 
+    /// Whether the users of `domain` need no account, and are forgotten with their session (RFC 4505).
+    pub fn admits_anonymous(&self, domain: &str) -> bool {
+        self.0.domains.iter().any(|one| one.name == domain && one.mechanisms.contains(&Mechanism::Anonymous))
+    }
+
+    /// Runs what an extension has to do beside the stanza it was asked about. A server that stops waits for it.
+    pub fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
+        self.0.tasks.spawn(work);
+    }
+
     /// The domains served here.
     pub fn domains(&self) -> impl Iterator<Item = &str> {
         self.0.domains.iter().map(|domain| domain.name.as_str())
@@ -314,6 +326,7 @@ impl Server {
     fn session_ended(&self, session: &Arc<Session>) {
         if self.0.directory.remove(session) {
             self.farewell(session);
+            self.forget_anonymous(session);
         }
     }
 
@@ -322,6 +335,18 @@ impl Server {
             self.call_hooks(session);
         }
         self.0.stats.observe(|| Observed::SessionEnded(session.jid().clone()));
+    }
+
+    /// What is held for a user without an account goes with the last session: the address is never given out again.
+    fn forget_anonymous(&self, session: &Session) {
+        let jid = session.jid();
+        if session.role() == Role::Client
+            && self.admits_anonymous(jid.domain())
+            && self.0.directory.sessions(jid.bare_str()).is_empty()
+        {
+            let (server, user) = (self.clone(), jid.to_bare());
+            self.spawn(async move { server.account_removed(&user).await });
+        }
     }
 
     fn call_hooks(&self, session: &Session) {

@@ -347,7 +347,7 @@ impl Server {
         }
     }
 
-    fn reply(&self, envelope: &Envelope, reply: Reply) {
+    fn reply(&self, envelope: &Envelope, mut reply: Reply) {
         let is_request = envelope.kind == StanzaKind::Iq && matches!(envelope.type_str().as_ref(), "get" | "set");
         if !is_request {
             // Nothing else is answered (RFC 6120 §8.2.3): two that reply to each other's results would never end.
@@ -355,7 +355,11 @@ impl Server {
             return;
         }
         let answered = catch_unwind(AssertUnwindSafe(|| {
+            let then = reply.take_then();
             self.answer(envelope, |names, out| answer_result(&envelope.stanza, names, reply, out));
+            if let Some(then) = then {
+                then();
+            }
         }));
         if answered.is_err() {
             tracing::error!("what a handler answered could not be written");
