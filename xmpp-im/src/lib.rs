@@ -9,8 +9,20 @@
 //! # }
 //! ```
 
+#[cfg(feature = "server")]
+pub mod account_xml;
+#[cfg(feature = "server")]
+pub mod administration;
+pub mod command;
+pub mod contact;
 pub mod delivery;
+pub mod external_services;
+#[cfg(feature = "server")]
+pub mod last_activity;
 pub mod presence;
+pub mod private;
+pub mod registration;
 mod storage;
+pub mod vcard;
 
 pub use storage::{StorageError, Stored};
