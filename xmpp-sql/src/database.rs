@@ -1,6 +1,6 @@
 //! The file: opened, brought up to date, shared.
 
-use crate::{EngineError, SqlAccounts, SqlError, SqlTokens};
+use crate::{EngineError, SqlAccountXml, SqlAccounts, SqlError, SqlLastActivity, SqlTokens};
 use sqlx::{
     ConnectOptions as _, Sqlite, SqlitePool, Transaction,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions},
@@ -8,8 +8,11 @@ use sqlx::{
 use std::{io, path::Path, time::Duration};
 
 /// What makes the tables, in order. Version n of the tables is the first n of them; they only grow at the end.
-static MIGRATIONS: &[&str] =
-    &[include_str!("../migrations/sqlite/0001_accounts.sql"), include_str!("../migrations/sqlite/0002_tokens.sql")];
+static MIGRATIONS: &[&str] = &[
+    include_str!("../migrations/sqlite/0001_accounts.sql"),
+    include_str!("../migrations/sqlite/0002_tokens.sql"),
+    include_str!("../migrations/sqlite/0008_account_xml.sql"),
+];
 
 /// How long a writer waits for another one, in this process or elsewhere.
 const BUSY: Duration = Duration::from_secs(10);
@@ -54,6 +57,16 @@ impl Database {
     /// The tokens of its users' clients.
     pub fn tokens(&self) -> SqlTokens {
         SqlTokens::new(self.clone())
+    }
+
+    /// vCards and private XML.
+    pub fn account_xml(&self) -> SqlAccountXml {
+        SqlAccountXml::new(self.clone())
+    }
+
+    /// When users were last there.
+    pub fn last_activity(&self) -> SqlLastActivity {
+        SqlLastActivity::new(self.clone())
     }
 
     /// 32 random bytes that are made when first asked for and stay the same under this name: what

@@ -21,12 +21,16 @@
 //! has committed, the others see with their next question. The statements keep to what SQLite and PostgreSQL share;
 //! only the migrations and the opening are of one engine.
 
+mod account_xml;
 mod accounts;
 mod database;
+mod last_activity;
 mod tokens;
 
+pub use account_xml::SqlAccountXml;
 pub use accounts::SqlAccounts;
 pub use database::Database;
+pub use last_activity::SqlLastActivity;
 pub use tokens::SqlTokens;
 
 use xmpp_core::jid::BareJid;

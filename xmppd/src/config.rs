@@ -1,6 +1,11 @@
 //! The configuration: defaults, the file, the command line.
 
-use crate::{Outcome, cli::Settings, federation::Federation};
+use crate::{
+    Outcome,
+    account::{self, Account, Contact, Service},
+    cli::Settings,
+    federation::Federation,
+};
 use serde::Deserialize;
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
@@ -32,6 +37,10 @@ pub(crate) struct Config {
     pub(crate) limits: Limits,
     pub(crate) component: Vec<Component>,
     pub(crate) stream_management: StreamManagement,
+    pub(crate) admins: Vec<String>,
+    pub(crate) account: Account,
+    pub(crate) contact: Contact,
+    pub(crate) service: Vec<Service>,
 }
 
 /// An external component that may connect.
@@ -149,6 +158,10 @@ impl Default for Config {
             limits: Limits::default(),
             component: Vec::new(),
             stream_management: StreamManagement::default(),
+            admins: Vec::new(),
+            account: Account::default(),
+            contact: Contact::default(),
+            service: Vec::new(),
         }
     }
 }
@@ -363,7 +376,7 @@ impl Config {
         Ok(config)
     }
 
-    fn parse(text: &str) -> Outcome<Config> {
+    pub(crate) fn parse(text: &str) -> Outcome<Config> {
         let mut config: Config = toml::from_str(text)?;
         let mut seen = Vec::new();
         let components = config.component.iter_mut().map(|component| &mut component.domain);
@@ -378,6 +391,7 @@ impl Config {
             }
             seen.push(address);
         }
+        account::check(&config)?;
         if let Some(open) = config.component.iter().find(|component| component.secret.is_empty()) {
             return Err(format!("the component {} needs a secret", open.domain).into());
         }

@@ -1,7 +1,7 @@
 //! The server itself: composed, started, told what the signals say.
 
 use crate::{
-    Outcome,
+    Outcome, account,
     anybody::Anybody,
     certificate::Identity,
     cli::Settings,
@@ -19,8 +19,8 @@ use xmpp_core::{
 };
 use xmpp_sql::{Database, SqlAccounts};
 
-/// The server with all its extensions, but without certificates.
-fn compose(config: &Config, accounts: impl Accounts) -> Outcome<ServerBuilder> {
+/// The server with all its extensions, but without certificates. Without a database it stores nothing.
+fn compose(config: &Config, accounts: impl Accounts, database: Option<&Database>) -> Outcome<ServerBuilder> {
     let mut domains = config.domains.iter();
     let first = domains.next().map(String::as_str).unwrap_or("localhost");
     let mut builder = Server::builder(first);
@@ -40,17 +40,18 @@ fn compose(config: &Config, accounts: impl Accounts) -> Outcome<ServerBuilder> {
         builder = builder.allow_plaintext();
     }
     let version = env!("CARGO_PKG_VERSION").to_owned();
-    Ok(builder
+    let builder = builder
         .accounts(accounts)
         .http(config.http.to_core()?)
         .software(Some(Software { name: "xmppd".to_owned(), version, os: None }))
         .with(xmpp_im::presence::server)
-        .with(xmpp_im::delivery::server))
+        .with(xmpp_im::delivery::server);
+    Ok(account::compose(builder, config, database))
 }
 
 /// The stations of the route, one a line.
 pub(crate) async fn route(config: &Config) -> Outcome<String> {
-    let server = compose(config, MemoryAccounts::new())?.build()?;
+    let server = compose(config, MemoryAccounts::new(), None)?.build()?;
     Ok(server.route_names().join("\n") + "\n")
 }
 
@@ -83,8 +84,8 @@ pub(crate) async fn run(config: Config, settings: &Settings, mut handed: Handed)
     let mut limits = config.limits.to_core(crate::files::raise_limit());
     config.stream_management.apply(&mut limits);
     let builder = match &config.any_user_password {
-        Some(password) => compose(&config, Anybody::new(password))?,
-        None => compose(&config, accounts)?.tokens(database.tokens()),
+        Some(password) => compose(&config, Anybody::new(password), Some(&database))?,
+        None => compose(&config, accounts, Some(&database))?.tokens(database.tokens()),
     };
     let mut builder = builder.limits(limits).secret(database.secret("scram").await?);
     let mut serving = None;

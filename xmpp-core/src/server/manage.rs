@@ -135,7 +135,7 @@ pub async fn manage_conformance<A: ManageAccounts + Accounts>(accounts: &A) {
     assert!(create(&other, "x").await.is_ok() && create(&jid("c@example.com"), "x").await.is_ok(), "others");
     let list = async |after, limit| accounts.list("example.org", after, limit).await.expect("list");
     assert_eq!(list(None, 9).await, [one.clone(), other.clone()], "those of the domain");
-    assert_eq!(list(None, 1).await, [one.clone()], "the first");
+    assert_eq!(list(None, 1).await, std::slice::from_ref(&one), "the first");
     assert_eq!(list(Some(&one), 9).await, [other], "those behind it");
     assert!(ManageAccounts::delete(accounts, &one).await.is_ok(), "deleted");
     assert!(matches!(ManageAccounts::delete(accounts, &one).await, Err(AccountError::Unknown)), "once");

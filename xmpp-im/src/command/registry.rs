@@ -253,18 +253,16 @@ impl Offered {
             }
             None => return Err(bad_action()),
             Some(name) => {
-                let taken = self.executions.take(&name, &command.node, &asker, cx.to.as_ref())?;
+                let mut execution = self.executions.take(&name, &command.node, &asker, cx.to.as_ref())?;
                 if action == Action::Cancel {
                     return Ok(answer(&command.node, &name, Status::Canceled));
                 }
-                match proceed(taken, &action, request.form, bytes) {
-                    Ok(execution) => (name, execution),
-                    Err((error, execution)) => {
-                        // What was wrong with the request does not end the execution.
-                        self.executions.put(&name, execution)?;
-                        return Err(error);
-                    }
+                if let Err(error) = proceed(&mut execution, &action, request.form, bytes) {
+                    // What was wrong with the request does not end the execution.
+                    self.executions.put(&name, execution)?;
+                    return Err(error);
                 }
+                (name, execution)
             }
         };
         let call =
@@ -312,26 +310,24 @@ fn bad_action() -> StanzaError {
     StanzaError::bad_request().with_application_element("bad-action", NS)
 }
 
-/// An execution with what the request says, or as it was (§3.4).
+/// Takes in what the request says, or nothing of it (§3.4).
 fn proceed(
-    mut execution: Execution,
+    execution: &mut Execution,
     action: &Action,
     form: Option<DataForm>,
     bytes: usize,
-) -> Result<Execution, (StanzaError, Execution)> {
-    let last = execution.last;
-    match action {
-        Action::Prev if execution.submitted.pop().is_some() => Ok(execution),
-        Action::Execute | Action::Next | Action::Complete
-            if (*action == Action::Next) == !last || *action == Action::Execute =>
-        {
-            let Some(form) = form else {
-                return Err((bad_payload("the form is missing"), execution));
-            };
-            execution.submitted.push(form);
-            execution.bytes = execution.bytes.saturating_add(bytes);
-            Ok(execution)
-        }
-        _ => Err((bad_action(), execution)),
+) -> Result<(), StanzaError> {
+    let forth = match action {
+        Action::Execute => true,
+        Action::Next => !execution.last,
+        Action::Complete => execution.last,
+        Action::Prev if execution.submitted.pop().is_some() => return Ok(()),
+        _ => false,
+    };
+    if !forth {
+        return Err(bad_action());
     }
+    execution.submitted.push(form.ok_or_else(|| bad_payload("the form is missing"))?);
+    execution.bytes = execution.bytes.saturating_add(bytes);
+    Ok(())
 }
