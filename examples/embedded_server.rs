@@ -42,7 +42,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let server = Server::builder("localhost")
         .accounts(Users::new(&["ada", "grace"]))
         .tls(ServerTls::single(certificate.certificate_key)?)
-        .with(xmpp_im::presence::server)
+        .with(xmpp_im::roster::server(xmpp_im::roster::MemoryRosters::new()))
         .with(xmpp_im::delivery::server)
         .build()?;
     let address = server.listen("127.0.0.1:5222".parse()?).await?;

@@ -30,7 +30,7 @@ async fn main() -> Outcome<()> {
     let server = Server::builder("localhost")
         .accounts(accounts)
         .tls(ServerTls::single(certificate.certificate_key)?)
-        .with(xmpp_im::presence::server)
+        .with(xmpp_im::roster::server(xmpp_im::roster::MemoryRosters::new()))
         .with(xmpp_im::delivery::server)
         .build()?;
     let address = server.listen("127.0.0.1:0".parse()?).await?;

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Two slixmpp users of two servers that federate: messages, pings and presence both ways.
+"""Two slixmpp users of two servers that federate: messages, pings, presence and subscriptions both ways.
 
 The environment names them: OURS and THEIRS are domains, OURS_PORT and THEIRS_PORT where clients connect, USER1 and
 PASSWORD1 an account at both. NAME goes into the names of the checks. Certificates are not looked at: they are the
@@ -25,6 +25,8 @@ class User(slixmpp.ClientXMPP):
         self.ssl_context.check_hostname = False
         self.ssl_context.verify_mode = ssl.CERT_NONE
         self.enable_direct_tls = False
+        # The checks answer themselves.
+        self.auto_authorize = self.auto_subscribe = None
         for plugin in ("xep_0030", "xep_0199"):
             self.register_plugin(plugin)
         self.online = asyncio.get_running_loop().create_future()
@@ -32,11 +34,13 @@ class User(slixmpp.ClientXMPP):
         self.add_event_handler("session_start", self.started)
         for event in ("message", "message_error"):
             self.add_event_handler(event, self.messages.put_nowait)
-        for event in ("presence_available", "presence_subscribe"):
+        for event in ("presence_available", "presence_unavailable", "presence_subscribe", "presence_subscribed",
+                      "presence_unsubscribe", "presence_unsubscribed"):
             self.add_event_handler(event, self.presences.put_nowait)
         self.add_event_handler("failed_all_auth", lambda _: self.online.set_exception(RuntimeError("login refused")))
 
-    def started(self, _):
+    async def started(self, _):
+        await self.get_roster()
         self.send_presence()
         if not self.online.done():
             self.online.set_result(None)
@@ -81,6 +85,65 @@ async def directed(sender, recipient):
             return
 
 
+async def heard(user, kind, sender, status=None):
+    """Waits for a presence of this kind, `available` or as the wire has it, and forgets those before it."""
+    while True:
+        got = await user.presences.get()
+        if (got.xml.get("type", "available"), got["from"]) == (kind, sender) and status in (None, got["status"]):
+            return got
+
+
+async def shown(user, contact, *states):
+    """Waits until the roster says one of these of the contact."""
+    while user.client_roster[contact.boundjid.bare]["subscription"] not in states:
+        await asyncio.sleep(0.05)
+
+
+async def subscribe(asking, asked):
+    asking.send_presence_subscription(pto=asked.boundjid.bare)
+    await heard(asked, "subscribe", asking.boundjid.bare)
+    asked.send_presence(pto=asking.boundjid.bare, ptype="subscribed")
+    await heard(asking, "subscribed", asked.boundjid.bare)
+    await heard(asking, "available", asked.boundjid.full)
+    await shown(asking, asked, "to", "both")
+    await shown(asked, asking, "from", "both")
+
+
+async def see(seeing, seen, status):
+    seen.send_presence(pstatus=status)
+    await heard(seeing, "available", seen.boundjid.full, status)
+
+
+async def come_back(seeing, seen):
+    seen.send_presence(ptype="unavailable")
+    await heard(seeing, "unavailable", seen.boundjid.full)
+    seen.send_presence(pstatus="back")
+    await heard(seeing, "available", seen.boundjid.full, "back")
+    # The probe of a new presence session is answered by the other server.
+    await heard(seen, "available", seeing.boundjid.full)
+
+
+async def unsubscribe(leaving, left):
+    leaving.send_presence(pto=left.boundjid.bare, ptype="unsubscribe")
+    await heard(left, "unsubscribe", leaving.boundjid.bare)
+    # RFC 6121 3.3.3; Prosody leaves it out.
+    if left.boundjid.domain == ENV["OURS"]:
+        await heard(leaving, "unavailable", left.boundjid.full)
+    await shown(leaving, left, "from", "none")
+    await shown(left, leaving, "to", "none")
+
+
+async def subscriptions(ways):
+    for way, sender, recipient in ways:
+        await check(f"subscription {way}", subscribe(sender, recipient))
+    for way, sender, recipient in ways:
+        await check(f"presence to a subscriber {way}", see(recipient, sender, f"<news> é {way}"))
+    for way, sender, recipient in ways:
+        await check(f"going, coming back and a probe {way}", come_back(recipient, sender))
+    for way, sender, recipient in ways:
+        await check(f"unsubscribing {way}", unsubscribe(sender, recipient))
+
+
 async def nowhere(sender):
     sender.send_message(mto="nobody@nowhere.test", mbody="lost", mtype="chat")
     while True:
@@ -105,6 +168,7 @@ async def main():
             await check(f"ping the server {way}", sender.plugin["xep_0199"].ping(jid=recipient.boundjid.domain, timeout=TIMEOUT))
             await check(f"ping the user {way}", sender.plugin["xep_0199"].ping(jid=recipient.boundjid.full, timeout=TIMEOUT))
             await check(f"presence {way}", directed(sender, recipient))
+        await subscriptions(ways)
         await check("a domain that is not there", nowhere(ours))
     for user in (ours, theirs):
         await user.disconnect()

@@ -5,7 +5,7 @@
 //! ```no_run
 //! # #[cfg(feature = "server")]
 //! # fn compose(builder: xmpp_core::server::ServerBuilder) -> xmpp_core::server::ServerBuilder {
-//! builder.with(xmpp_im::presence::server).with(xmpp_im::delivery::server)
+//! builder.with(xmpp_im::roster::server(xmpp_im::roster::MemoryRosters::new())).with(xmpp_im::delivery::server)
 //! # }
 //! ```
 
@@ -13,15 +13,20 @@
 pub mod account_xml;
 #[cfg(feature = "server")]
 pub mod administration;
+pub mod archive;
+pub mod blocking;
+pub mod carbons;
 pub mod command;
 pub mod contact;
 pub mod delivery;
 pub mod external_services;
 #[cfg(feature = "server")]
 pub mod last_activity;
+pub mod offline;
 pub mod presence;
 pub mod private;
 pub mod registration;
+pub mod roster;
 mod storage;
 pub mod vcard;
 

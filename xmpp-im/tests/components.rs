@@ -59,7 +59,9 @@ async fn rfc6121_4_6_presence_goes_to_and_from_a_component() {
         let reply = reply.from(jid("hamlet@plays.localhost/castle")).to(jid("juliet@localhost"));
         let kind = reply.clone().build().type_();
         component.send(reply).await.unwrap();
-        assert_eq!(at_client(&mut hers, "hamlet@plays.localhost/castle").await.type_(), kind);
+        // §3.1.2: a subscription is between accounts.
+        let from = if kind.is_subscription() { "hamlet@plays.localhost" } else { "hamlet@plays.localhost/castle" };
+        assert_eq!(at_client(&mut hers, from).await.type_(), kind);
     }
     juliet.send(Presence::subscribe(jid("hamlet@plays.localhost"))).await.unwrap();
     assert_eq!(at_component(&mut its).await.type_(), PresenceType::Subscribe);

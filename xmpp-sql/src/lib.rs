@@ -12,6 +12,7 @@
 //!     .secret(database.secret("scram").await?)
 //!     .accounts(accounts)
 //!     .tokens(database.tokens())
+//!     .with(xmpp_im::roster::server(database.rosters()))
 //!     .tls(tls)
 //!     .build()?;
 //! # Ok(()) }
@@ -23,14 +24,23 @@
 
 mod account_xml;
 mod accounts;
+mod archive;
+mod blocking;
 mod database;
+mod group_commit;
 mod last_activity;
+mod offline;
+mod roster;
 mod tokens;
 
 pub use account_xml::SqlAccountXml;
 pub use accounts::SqlAccounts;
+pub use archive::SqlArchive;
+pub use blocking::SqlBlocking;
 pub use database::Database;
 pub use last_activity::SqlLastActivity;
+pub use offline::SqlOffline;
+pub use roster::SqlRosters;
 pub use tokens::SqlTokens;
 
 use xmpp_core::jid::BareJid;

@@ -16,7 +16,9 @@ use xmpp_im::{
     contact::{ContactAddresses, contact_addresses},
     external_services::{self, ExternalService},
     last_activity::{self, LastActivityStore, MemoryLastActivity},
-    private, registration, vcard,
+    private, registration,
+    roster::{RosterStore, Subscription},
+    vcard,
 };
 use xmpp_sql::Database;
 
@@ -120,10 +122,15 @@ pub(crate) fn check(config: &Config) -> Outcome<()> {
 }
 
 /// Adds it all. Without a database nothing is stored, and nobody administers.
-pub(crate) fn compose(mut builder: ServerBuilder, config: &Config, database: Option<&Database>) -> ServerBuilder {
+pub(crate) fn compose(
+    mut builder: ServerBuilder,
+    config: &Config,
+    database: Option<&Database>,
+    rosters: Arc<dyn RosterStore>,
+) -> ServerBuilder {
     builder = match database {
-        Some(database) => keep(builder, &config.account, database.account_xml(), database.last_activity()),
-        None => keep(builder, &config.account, MemoryAccountXml::new(), MemoryLastActivity::new()),
+        Some(database) => keep(builder, &config.account, database.account_xml(), database.last_activity(), rosters),
+        None => keep(builder, &config.account, MemoryAccountXml::new(), MemoryLastActivity::new(), rosters),
     };
     // The accounts of measurements are not in the database.
     let managed = database.filter(|_| config.any_user_password.is_none()).map(Database::accounts);
@@ -151,13 +158,20 @@ fn keep(
     account: &Account,
     xml: impl AccountXmlStore,
     last: impl LastActivityStore,
+    rosters: Arc<dyn RosterStore>,
 ) -> ServerBuilder {
     let xml = Arc::new(xml);
     let quota = Quota { elements: account.private_elements, bytes: account.private_bytes };
     builder = builder.with(vcard::server(Arc::clone(&xml), account.vcard_bytes)).with(private::server(xml, quota));
     if account.last_activity {
-        // Nobody is shown another's presence as long as there are no rosters: users learn of themselves.
-        let entitled = |_: BareJid, _: BareJid| -> Stored<'static, bool> { Box::pin(async { Ok(false) }) };
+        // To whom the user shows presence (RFC 6121 §2.1.2.5).
+        let entitled = move |user: BareJid, asker: BareJid| -> Stored<'static, bool> {
+            let rosters = Arc::clone(&rosters);
+            Box::pin(async move {
+                let subscription = rosters.record(&user, &asker).await?.state().subscription();
+                Ok(matches!(subscription, Subscription::From | Subscription::Both))
+            })
+        };
         builder = builder.with(last_activity::server(last, entitled));
     }
     builder
@@ -195,7 +209,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let database = Database::open(folder.path().join("x.sqlite")).await.unwrap();
         let builder = xmpp_core::server::Server::builder("localhost").accounts(database.accounts());
-        let server = compose(builder, &config, Some(&database)).build().unwrap();
+        let server = compose(builder, &config, Some(&database), Arc::new(database.rosters())).build().unwrap();
         assert!(server.route_names().iter().any(|name| name.contains("im:last-activity")));
     }
 }

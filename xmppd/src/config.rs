@@ -3,8 +3,11 @@
 use crate::{
     Outcome,
     account::{self, Account, Contact, Service},
+    archive::Archive,
     cli::Settings,
     federation::Federation,
+    messages::{Blocking, Carbons, Offline},
+    roster::Roster,
 };
 use serde::Deserialize;
 use std::{
@@ -41,6 +44,11 @@ pub(crate) struct Config {
     pub(crate) account: Account,
     pub(crate) contact: Contact,
     pub(crate) service: Vec<Service>,
+    pub(crate) roster: Roster,
+    pub(crate) offline: Offline,
+    pub(crate) carbons: Carbons,
+    pub(crate) blocking: Blocking,
+    pub(crate) archive: Archive,
 }
 
 /// An external component that may connect.
@@ -76,6 +84,7 @@ pub(crate) struct Http {
     trusted_proxies: Vec<String>,
     origins: Vec<String>,
     bosh: bool,
+    posh: bool,
 }
 
 #[derive(Clone, Debug, Deserialize, PartialEq)]
@@ -125,6 +134,7 @@ pub(crate) struct Limits {
     keepalive_seconds: u32,
     keepalive_answer_seconds: u32,
     token_days: u32,
+    client_days: u32,
 }
 
 /// XEP-0198.
@@ -162,6 +172,11 @@ impl Default for Config {
             account: Account::default(),
             contact: Contact::default(),
             service: Vec::new(),
+            roster: Roster::default(),
+            offline: Offline::default(),
+            carbons: Carbons::default(),
+            blocking: Blocking::default(),
+            archive: Archive::default(),
         }
     }
 }
@@ -174,14 +189,14 @@ impl Default for Tls {
 
 impl Default for Http {
     fn default() -> Http {
-        Http { public_url: None, trusted_proxies: Vec::new(), origins: vec!["*".into()], bosh: true }
+        Http { public_url: None, trusted_proxies: Vec::new(), origins: vec!["*".into()], bosh: true, posh: true }
     }
 }
 
 impl Http {
     /// As the server takes it.
     pub(crate) fn to_core(&self) -> Outcome<server::Http> {
-        let mut core = server::Http::new().bosh(self.bosh);
+        let mut core = server::Http::new().bosh(self.bosh).posh(self.posh);
         if let Some(url) = &self.public_url {
             if !url.starts_with("https://") && !url.starts_with("http://") {
                 return Err(format!("http.public_url is no address of the web: {url}").into());
@@ -219,6 +234,7 @@ impl Default for Limits {
             keepalive_seconds: seconds(core.keepalive),
             keepalive_answer_seconds: seconds(core.keepalive_answer),
             token_days: seconds(core.token_life) / DAY,
+            client_days: seconds(core.client_memory) / DAY,
         }
     }
 }
@@ -284,6 +300,7 @@ impl Limits {
         core.keepalive = Duration::from_secs(self.keepalive_seconds.into());
         core.keepalive_answer = Duration::from_secs(self.keepalive_answer_seconds.into());
         core.token_life = Duration::from_secs(u64::from(self.token_days) * u64::from(DAY));
+        core.client_memory = Duration::from_secs(u64::from(self.client_days) * u64::from(DAY));
         core
     }
 
@@ -423,6 +440,9 @@ impl Config {
         }
         config.limits.check()?;
         config.stream_management.check(&config.limits)?;
+        config.roster.check()?;
+        config.offline.check(config.limits.outbox_bytes)?;
+        config.archive.check()?;
         Ok(config)
     }
 
@@ -577,9 +597,13 @@ mod tests {
             ("limits.stanza_bytes = 9999", "at least 10000"),
             ("limits.outbox_bytes = 300000", "at least twice"),
             ("stream_management.unacked_bytes = 300000", "at least twice"),
+            ("offline.bytes = 3000000", "half of limits.outbox_bytes"),
+            ("carbons.enabled = 1", "line 1"),
+            ("blocking.patterns = true", "unknown field `patterns`"),
             ("stream_management.unacked_stanzas = 99", "at least 100"),
             ("stream_management.hibernated_bytes = 4000000", "at least stream_management.unacked_bytes"),
             ("limits.keepalive_answer_seconds = 0", "must be more than 0"),
+            ("roster.requests = 0", "must be more than 0"),
             ("plaintext = 1", "line 1"),
             ("[listen", "line 1"),
         ] {

@@ -10,17 +10,22 @@ use crate::{
     print,
     signals::{Signal, Signals},
 };
-use std::{fmt::Write as _, io, net::SocketAddr, path::Path};
+use std::{fmt::Write as _, io, net::SocketAddr, path::Path, sync::Arc};
 use xmpp_core::{
     extension::Software,
     jid::BareJid,
     net::ServerTls,
     server::{Accounts, Audience, MemoryAccounts, Server, ServerBuilder},
 };
+use xmpp_im::roster::{self, MemoryRosters, RosterStore};
 use xmpp_sql::{Database, SqlAccounts};
 
 /// The server with all its extensions, but without certificates. Without a database it stores nothing.
 fn compose(config: &Config, accounts: impl Accounts, database: Option<&Database>) -> Outcome<ServerBuilder> {
+    let rosters: Arc<dyn RosterStore> = match database {
+        Some(database) => Arc::new(database.rosters()),
+        None => Arc::new(MemoryRosters::new()),
+    };
     let mut domains = config.domains.iter();
     let first = domains.next().map(String::as_str).unwrap_or("localhost");
     let mut builder = Server::builder(first);
@@ -44,9 +49,12 @@ fn compose(config: &Config, accounts: impl Accounts, database: Option<&Database>
         .accounts(accounts)
         .http(config.http.to_core()?)
         .software(Some(Software { name: "xmppd".to_owned(), version, os: None }))
-        .with(xmpp_im::presence::server)
+        .with(roster::server_with(Arc::clone(&rosters), config.roster.to_limits()))
         .with(xmpp_im::delivery::server);
-    Ok(account::compose(builder, config, database))
+    let builder = config.offline.compose(builder, database);
+    let builder = config.archive.compose(builder, database, Arc::clone(&rosters))?;
+    let builder = account::compose(builder, config, database, Arc::clone(&rosters));
+    Ok(config.blocking.compose(config.carbons.compose(builder), database, rosters))
 }
 
 /// The stations of the route, one a line.

@@ -27,6 +27,10 @@ pub(crate) struct Federation {
     streams_per_ip: usize,
     authorities: Option<PathBuf>,
     name_servers: Vec<SocketAddr>,
+    posh: bool,
+    posh_port: u16,
+    dane: bool,
+    trust_anchors: Option<PathBuf>,
     domain: BTreeMap<String, Domain>,
 }
 
@@ -53,6 +57,10 @@ impl Default for Federation {
             streams_per_ip: limits.incoming_per_ip,
             authorities: None,
             name_servers: Vec::new(),
+            posh: false,
+            posh_port: 443,
+            dane: false,
+            trust_anchors: None,
             domain: BTreeMap::new(),
         }
     }
@@ -65,6 +73,9 @@ impl Federation {
             if !jid.is_ok_and(|jid| jid.local().is_none() && jid.resource().is_none()) {
                 return Err(format!("federation: {name:?} is not a domain").into());
             }
+        }
+        if self.trust_anchors.is_some() && !self.dane {
+            return Err("federation.trust_anchors is for federation.dane, which is false".into());
         }
         if self.streams_per_domain == 0 || self.streams_per_ip == 0 {
             return Err("federation: streams_per_domain and streams_per_ip must be at least 1".into());
@@ -80,7 +91,7 @@ impl Federation {
     }
 
     pub(crate) fn resolve(&mut self, folder: &Path) {
-        if let Some(path) = &mut self.authorities {
+        for path in [&mut self.authorities, &mut self.trust_anchors].into_iter().flatten() {
             *path = folder.join(&*path);
         }
     }
@@ -96,7 +107,9 @@ impl Federation {
     /// As the server takes it.
     pub(crate) fn to_core(&self) -> Outcome<server::Federation> {
         let default = self.policy();
-        let mut federation = server::Federation::new().policy(default).limits(self.limits());
+        let mut limits = self.limits();
+        limits.posh.port = self.posh_port;
+        let mut federation = server::Federation::new().policy(default).limits(limits).dane(self.dane).posh(self.posh);
         for (name, domain) in &self.domain {
             let policy = default
                 .require_tls(domain.require_tls.unwrap_or(default.require_tls))
@@ -115,7 +128,14 @@ impl Federation {
         if !self.both_ways {
             federation = federation.one_way_streams();
         }
-        if !self.name_servers.is_empty() {
+        if self.dane {
+            let anchors = self.trust_anchors.as_ref().map(|path| {
+                std::fs::read_to_string(path)
+                    .map_err(|error| format!("cannot read federation.trust_anchors {}: {error}", path.display()))
+            });
+            let resolver = SystemResolver::validating(&self.name_servers, anchors.transpose()?.as_deref())?;
+            federation = federation.resolver(resolver);
+        } else if !self.name_servers.is_empty() {
             federation = federation.resolver(SystemResolver::with_servers(&self.name_servers)?);
         }
         if let Some(path) = &self.authorities {
@@ -160,5 +180,24 @@ mod tests {
         }
         let good: Federation = toml::from_str("block = ['*.spam.example', 'Bücher.example']").unwrap();
         good.check().unwrap();
+    }
+
+    #[test]
+    fn what_proves_a_domain_beside_certificates_is_off_unless_asked_for() {
+        let federation = Federation::default();
+        assert!(!federation.posh && !federation.dane);
+        let folder = tempfile::tempdir().unwrap();
+        let text = "posh = true\ndane = true\nname_servers = ['127.0.0.1:53']\ntrust_anchors = 'anchors.zone'";
+        let mut federation: Federation = toml::from_str(text).unwrap();
+        federation.resolve(folder.path());
+        federation.check().unwrap();
+        let error = federation.to_core().unwrap_err().to_string();
+        assert!(error.contains("cannot read federation.trust_anchors"), "{error}");
+        let key = ". 3600 IN DNSKEY 257 3 15 l02Woi0iS8Aa25FQkUd9RMzZHJpBoRQwAQEX1SxZJA4=\n";
+        std::fs::write(folder.path().join("anchors.zone"), key).unwrap();
+        federation.to_core().unwrap();
+        let text = "trust_anchors = 'anchors.zone'";
+        let error = toml::from_str::<Federation>(text).unwrap().check().unwrap_err().to_string();
+        assert!(error.contains("federation.dane"), "{error}");
     }
 }

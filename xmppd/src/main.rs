@@ -2,6 +2,7 @@
 
 mod account;
 mod anybody;
+mod archive;
 mod certificate;
 mod cli;
 mod config;
@@ -10,7 +11,9 @@ mod federation;
 mod files;
 mod handed;
 mod logging;
+mod messages;
 mod password;
+mod roster;
 mod signals;
 mod users;
 

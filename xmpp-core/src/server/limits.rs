@@ -104,6 +104,9 @@ pub struct Limits {
     pub closing: Duration,
     /// How long a token of a client is good (XEP-0484). When half of it is over, a client that logs in gets another.
     pub token_life: Duration,
+    /// How long a client is remembered that has presented the password and has no token, after its last login (XEP-0494
+    /// §6). Zero keeps no names of clients either, only what belongs to tokens.
+    pub client_memory: Duration,
     /// Time one stage of the route, or one iq handler, may take.
     pub handler: Duration,
     /// Of the HTTP listener.
@@ -140,6 +143,7 @@ impl Default for Limits {
             held_bytes: 256 << 10,
             closing: Duration::from_secs(5),
             token_life: Duration::from_secs(28 * 24 * 3600),
+            client_memory: Duration::from_secs(365 * 24 * 3600),
             handler: Duration::from_secs(30),
             #[cfg(feature = "http")]
             http: HttpLimits::default(),

@@ -221,12 +221,7 @@ impl Server {
     pub fn resources(&self, bare: &str) -> Vec<Resource> {
         let sessions = self.inner().directory.sessions(bare);
         let clients = sessions.into_iter().filter(|session| session.role() == Role::Client);
-        let snapshot = |session: Arc<Session>| {
-            let now = session.availability().clone();
-            let (priority, presence) = (now.priority, now.presence);
-            Resource { jid: session.jid().clone(), priority, presence, flags: session.flags() }
-        };
-        clients.map(snapshot).collect()
+        clients.map(|session| snapshot(&session)).collect()
     }
 
     /// Remembers what the sender of `envelope` says of its presence: `priority` is `None` once it is unavailable.
@@ -236,11 +231,16 @@ impl Server {
         let Some(session) = &envelope.sender else { return false };
         // Whoever takes the session out of the directory takes this after it.
         let mut availability = session.availability();
-        let current = self.is_current(envelope);
-        if current {
-            *availability = super::session::Availability { priority, presence };
+        if !self.is_current(envelope) {
+            return false;
         }
-        current
+        let before = std::mem::replace(&mut *availability, super::session::Availability { priority, presence });
+        drop(availability);
+        if !self.inner().availability_changed.is_empty() {
+            let now = snapshot(session);
+            self.inner().availability_changed.iter().for_each(|f| f(self, &now, before.priority));
+        }
+        true
     }
 
     /// Whether the session that sent `envelope` is the one that is reached by its address: it has not ended, nor has
@@ -383,6 +383,12 @@ impl Server {
         let mut writer = Writer::with_buffer(ns::CLIENT, buffers::take_write());
         write(Names { from: asked.as_deref(), to: Some(envelope.from.as_str()) }, &mut writer);
         if let Some(session) = &envelope.sender {
+            if envelope.kind == StanzaKind::Message && !self.inner().rejected.is_empty() {
+                let error = writer.into_stanza();
+                session.push(&self.inner().limits, |out| out.extend_from_slice(error.as_str().as_bytes()));
+                self.inner().rejected.iter().for_each(|f| f(self, session.jid(), &envelope.stanza, &error));
+                return;
+            }
             let bytes = writer.finish();
             session.push(&self.inner().limits, |out| out.extend_from_slice(&bytes));
             buffers::give_write(bytes);
@@ -407,6 +413,12 @@ impl Server {
             Station::new("core:deliver", Stage::Deliver, Kinds::ALL, deliver),
         ]
     }
+}
+
+fn snapshot(session: &Session) -> Resource {
+    let now = session.availability().clone();
+    let (priority, presence) = (now.priority, now.presence);
+    Resource { jid: session.jid().clone(), priority, presence, flags: session.flags() }
 }
 
 /// Requests from elsewhere meet the same handlers, but behind what stands on behalf of the recipient: whom he has blocked

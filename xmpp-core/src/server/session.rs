@@ -11,6 +11,7 @@ pub(crate) use resumption::Vigil;
 use super::{
     Limits, SessionFlag, buffers,
     client_state::{self, Held, Idle},
+    clients::Origin,
     management, seconds,
 };
 use crate::{
@@ -21,7 +22,7 @@ use crate::{
 use outbox::{Outbox, State, close, finish_push, set_aside, wake};
 use std::{
     sync::{
-        Mutex, MutexGuard,
+        Arc, Mutex, MutexGuard,
         atomic::{AtomicU32, Ordering},
     },
     task::{Context, Poll},
@@ -59,6 +60,8 @@ pub(crate) struct Session {
     role: Role,
     outbox: Mutex<Outbox>,
     availability: Mutex<Availability>,
+    /// How its client has logged in.
+    origin: Mutex<Option<Arc<Origin>>>,
     /// The server's tick when something was last read.
     heard: AtomicU32,
     /// Stanzas of the client that were handled (XEP-0198 §4); only its driver counts.
@@ -83,6 +86,7 @@ impl Session {
             role,
             outbox: Mutex::default(),
             availability: Mutex::default(),
+            origin: Mutex::default(),
             heard: AtomicU32::new(tick),
             handled: AtomicU32::new(0),
             flags: AtomicU32::new(0),
@@ -117,6 +121,16 @@ impl Session {
             Role::Component => ns::COMPONENT,
             Role::Server => ns::SERVER,
         }
+    }
+
+    /// How its client has logged in, if that is known.
+    pub(crate) fn origin(&self) -> Option<Arc<Origin>> {
+        self.origin.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).clone()
+    }
+
+    /// Notes how its client has logged in.
+    pub(super) fn came_by(&self, origin: Origin) {
+        *self.origin.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = Some(Arc::new(origin));
     }
 
     /// Queues the stanza that `write` appends, as long as the outbox stays within its limits.

@@ -1,118 +1,88 @@
 //! The stations for presence.
 
-use std::{
-    collections::{HashMap, HashSet},
-    sync::{Arc, Mutex, MutexGuard},
-};
+use crate::roster::{self, MemoryRosters, Relation, server::Rosters};
+use std::{collections::HashSet, sync::Arc};
 use xmpp_core::{
-    jid::Jid,
-    server::{Envelope, Kinds, Resource, Server, ServerRegistrar, Stage, Station, Verdict},
-    stanza::{Presence, PresenceType, StanzaError},
+    jid::{BareJid, Jid},
+    server::{Decision, Envelope, Kinds, Resource, Server, ServerRegistrar, Stage, Station, Verdict},
+    stanza::{Presence, PresenceBuilder, PresenceType, StanzaError, generate_id},
     xml::{Stanza, ns},
 };
-
-/// How many addresses one resource can direct presence to; further ones are delivered and not remembered.
-pub const MAX_DIRECTED: usize = 500;
 
 /// Why presence goes nowhere whose session is gone: whoever was told of it has been told that it ended.
 const OF_THE_PAST: &str = "presence of a session that has ended";
 
-/// Whom each resource has directed available presence to (RFC 6121 §4.6.3).
-#[derive(Default)]
-struct Directed(Mutex<HashMap<Jid, HashSet<Jid>>>);
-
-impl Directed {
-    fn table(&self) -> MutexGuard<'_, HashMap<Jid, HashSet<Jid>>> {
-        self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
-    }
-
-    fn add(&self, from: &Jid, to: &Jid) {
-        let mut table = self.table();
-        let told = table.entry(from.clone()).or_default();
-        if told.len() < MAX_DIRECTED {
-            told.insert(to.clone());
-        }
-    }
-
-    fn remove(&self, from: &Jid, to: &Jid) {
-        let mut table = self.table();
-        if let Some(told) = table.get_mut(from) {
-            told.remove(to);
-            if told.is_empty() {
-                table.remove(from);
-            }
-        }
-    }
-
-    fn take(&self, from: &Jid) -> HashSet<Jid> {
-        self.table().remove(from).unwrap_or_default()
-    }
+/// Presence with rosters that are kept in memory: [`roster::server`] over [`MemoryRosters`], for servers that are to
+/// forget.
+pub fn server(r: &mut ServerRegistrar) {
+    roster::server(MemoryRosters::new())(r);
 }
 
 /// Handles presence of local users.
-pub fn server(r: &mut ServerRegistrar) {
-    let directed = Arc::new(Directed::default());
-    let (told, remembered, forgotten) = (Arc::clone(&directed), Arc::clone(&directed), directed);
-    r.station(Station::new(
-        "im:presence",
-        Stage::Services,
-        Kinds::PRESENCE,
-        move |envelope: &mut Envelope, server: &Server| broadcast(envelope, server, &told),
-    ));
-    r.station(Station::new(
-        "im:directed",
-        Stage::Outgoing,
-        Kinds::PRESENCE,
-        move |envelope: &mut Envelope, server: &Server| remember(envelope, server, &remembered),
-    ));
+pub(crate) fn register(r: &mut ServerRegistrar, rosters: &Arc<Rosters>) {
+    let [telling, remembering, delivering, ending] = std::array::from_fn(|_| Arc::clone(rosters));
+    let tell = move |envelope: &mut Envelope, server: &Server| broadcast(envelope, server, &telling);
+    r.station(Station::new("im:presence", Stage::Services, Kinds::PRESENCE, tell));
+    let remember = move |envelope: &mut Envelope, server: &Server| match server.is_current(envelope) {
+        true => remembering.directed.remember(envelope),
+        false => Verdict::Continue,
+    };
+    r.station(Station::new("im:directed", Stage::Outgoing, Kinds::PRESENCE, remember).after("im:blocking-out"));
+    let deliver = move |envelope: &mut Envelope, server: &Server| deliver(envelope, server, &delivering);
     r.station(Station::new("im:presence-delivery", Stage::Deliver, Kinds::PRESENCE, deliver).before("core:deliver"));
-    r.on_session_end(move |server, resource| gone(server, resource, &forgotten));
+    r.on_session_end(move |server, resource| gone(server, resource, &ending));
 }
 
 /// Presence without an address: to all who are entitled to it (§4.2.2, §4.4.2, §4.5.2).
-fn broadcast(envelope: &mut Envelope, server: &Server, directed: &Directed) -> Verdict {
+fn broadcast(envelope: &mut Envelope, server: &Server, rosters: &Arc<Rosters>) -> Decision {
     if envelope.to().is_some() {
-        return Verdict::Continue;
+        return Verdict::Continue.into();
     }
     let from = envelope.from().clone();
     let Ok(presence) = Presence::from_stanza(envelope.stanza().clone()) else {
-        return Verdict::Reject(StanzaError::bad_request());
+        return Verdict::Reject(StanzaError::bad_request()).into();
     };
+    let stamped = envelope.stanza().rewrite(ns::CLIENT).from(Some(from.as_str())).to_stanza();
+    let was_available = is_available(server, &from);
     match presence.type_() {
         PresenceType::Available => {
-            let stamped = envelope.stanza().rewrite(ns::CLIENT).from(Some(from.as_str())).to_stanza();
-            let was_available =
-                server.resources(from.bare_str()).iter().any(|one| one.jid == from && one.priority.is_some());
             if !server.set_availability(envelope, Some(presence.priority()), Some(stamped.clone())) {
-                return Verdict::Drop(OF_THE_PAST);
+                return Verdict::Drop(OF_THE_PAST).into();
             }
             to_own_resources(server, &from, &stamped);
             if !was_available {
-                // §4.2.2: a new resource learns of the others.
-                for other in server.resources(from.bare_str()) {
-                    if let (true, Some(presence)) = (other.jid != from, other.presence) {
-                        server.send(other.jid, from.clone(), presence);
-                    }
-                }
+                of_own_resources(server, &from);
             }
-            Verdict::Handled
+            let (server, rosters) = (server.clone(), Arc::clone(rosters));
+            Decision::Wait(Box::pin(async move {
+                let told = rosters.available(&server, &from, &stamped, !was_available).await;
+                told.map_or_else(Verdict::Reject, |()| Verdict::Handled)
+            }))
         }
         PresenceType::Unavailable => {
             if !server.is_current(envelope) {
-                return Verdict::Drop(OF_THE_PAST);
+                return Verdict::Drop(OF_THE_PAST).into();
             }
-            let stamped = envelope.stanza().rewrite(ns::CLIENT).from(Some(from.as_str())).to_stanza();
             to_own_resources(server, &from, &stamped);
             server.set_availability(envelope, None, None);
-            for to in directed.take(&from) {
-                server.send(from.clone(), to, stamped.clone());
+            let told = rosters.directed.take(&from);
+            if !was_available && told.is_empty() {
+                return Verdict::Handled.into();
             }
-            Verdict::Handled
+            let (server, rosters) = (server.clone(), Arc::clone(rosters));
+            Decision::Wait(Box::pin(async move {
+                let told = rosters.unavailable(&server, &from, &stamped, told, was_available).await;
+                told.map_or_else(Verdict::Reject, |()| Verdict::Handled)
+            }))
         }
-        PresenceType::Error => Verdict::Drop("a presence error to nobody"),
+        PresenceType::Error => Verdict::Drop("a presence error to nobody").into(),
         // §4.7.1: an unknown type; subscriptions and probes need an address.
-        _ => Verdict::Reject(StanzaError::bad_request()),
+        _ => Verdict::Reject(StanzaError::bad_request()).into(),
     }
+}
+
+fn is_available(server: &Server, resource: &Jid) -> bool {
+    server.resources(resource.bare_str()).iter().any(|one| &one.jid == resource && one.priority.is_some())
 }
 
 /// To every available resource of the account, the sender itself included (§4.2.2).
@@ -124,57 +94,204 @@ fn to_own_resources(server: &Server, from: &Jid, presence: &Stanza) {
     }
 }
 
-/// Directed presence goes where it is directed; that it was, is remembered (§4.6.3).
-fn remember(envelope: &mut Envelope, server: &Server, directed: &Directed) -> Verdict {
-    if envelope.is_from_client()
-        && server.is_current(envelope)
-        && let Some(to) = envelope.to()
-    {
-        match envelope.type_str().as_ref() {
-            "" if to.bare_str() != envelope.from().bare_str() => directed.add(envelope.from(), to),
-            "unavailable" => directed.remove(envelope.from(), to),
-            _ => {}
+/// A new resource learns of the others (§4.2.2).
+fn of_own_resources(server: &Server, new: &Jid) {
+    for other in server.resources(new.bare_str()) {
+        if let (true, Some(presence)) = (&other.jid != new, other.presence) {
+            server.send(other.jid, new.clone(), presence);
         }
     }
-    Verdict::Continue
 }
 
-/// Presence to an account: to all its available resources (§8.5.2.1.2). Subscriptions are not kept here yet: a
-/// request is shown to whoever is there, and a probe is not answered, so that nobody's presence leaks.
-fn deliver(envelope: &mut Envelope, server: &Server) -> Verdict {
-    let Some(to) = envelope.to().filter(|to| to.local().is_some()).cloned() else {
-        return Verdict::Drop("presence to the server itself");
-    };
-    match envelope.type_str().as_ref() {
-        // §8.5.3.1: to one resource, by core.
-        "" | "unavailable" | "error" if to.resource().is_some() => return Verdict::Continue,
-        "" | "unavailable" => {}
-        // §3.1.2: subscriptions are the account's business, whichever resource is named.
-        "subscribe" | "subscribed" | "unsubscribe" | "unsubscribed" => {}
-        // §4.3: a probe is for the server to answer, never for a client to see.
-        "probe" => return Verdict::Drop("a probe"),
-        "error" => return Verdict::Drop("a presence error to nobody"),
-        _ => return Verdict::Reject(StanzaError::bad_request()),
+/// A presence with its recipient's address.
+pub(super) fn addressed(presence: &Stanza, to: &Jid) -> Stanza {
+    presence.rewrite(ns::CLIENT).to(Some(to.as_str())).to_stanza()
+}
+
+/// To a contact, elsewhere or here; who is here and has nobody to show it to is passed over.
+fn tell(server: &Server, from: &Jid, contact: &BareJid, presence: &Stanza) {
+    let here = server.hosts(contact.domain());
+    if !here || server.resources(contact.as_str()).iter().any(|resource| resource.priority.is_some()) {
+        server.send(from.clone(), contact.into(), addressed(presence, contact));
     }
+}
+
+/// The presence of each of the user's available resources, to a contact who may see it now (§3.1.5).
+pub(crate) fn send_current(server: &Server, user: &BareJid, contact: &BareJid) {
+    for resource in server.resources(user.as_str()) {
+        if let Some(presence) = resource.presence.filter(|_| resource.priority.is_some()) {
+            server.send(resource.jid, contact.into(), addressed(&presence, contact));
+        }
+    }
+}
+
+/// That each of them has gone, to a contact who may not see them any more (§3.2.2, §3.3.3).
+pub(crate) fn send_unavailable(server: &Server, user: &BareJid, contact: &BareJid) {
+    for resource in server.resources(user.as_str()) {
+        if resource.priority.is_some() {
+            let gone = Presence::unavailable().from(resource.jid.clone()).to(contact.clone()).build().into_stanza();
+            server.send(resource.jid, contact.into(), gone);
+        }
+    }
+}
+
+impl Rosters {
+    /// A resource is available, to begin with or still.
+    async fn available(&self, server: &Server, from: &Jid, presence: &Stanza, new: bool) -> Result<(), StanzaError> {
+        let user = from.to_bare();
+        let _turn = self.turn(&user).await;
+        let relations = self.store.relations(&user).await?;
+        if !is_available(server, from) {
+            // It has ended meanwhile: whoever waits for the turn says so.
+            return Ok(());
+        }
+        for relation in relations.iter().filter(|relation| relation.subscription.is_from()) {
+            tell(server, from, &relation.contact, presence);
+        }
+        if new {
+            self.begin(server, &user, from, &relations).await?;
+        }
+        Ok(())
+    }
+
+    /// What a new resource has to learn: who is there (§4.3.1), and who asks (§3.1.3).
+    async fn begin(
+        &self,
+        server: &Server,
+        user: &BareJid,
+        new: &Jid,
+        relations: &[Relation],
+    ) -> Result<(), StanzaError> {
+        let (here, elsewhere): (Vec<_>, Vec<_>) =
+            relations.iter().partition(|relation| server.hosts(relation.contact.domain()));
+        for relation in elsewhere {
+            if relation.subscription.is_to() {
+                request(server, user, &relation.contact, PresenceType::Probe);
+            } else if relation.ask {
+                // §3.1.2: the first one may not have arrived.
+                request(server, user, &relation.contact, PresenceType::Subscribe);
+            }
+        }
+        let here = here.into_iter().filter(|relation| relation.subscription.is_to()).map(|relation| &relation.contact);
+        let present: Vec<(&BareJid, Vec<Resource>)> = here
+            .map(|contact| (contact, server.resources(contact.as_str())))
+            .filter(|(_, resources)| resources.iter().any(|resource| resource.priority.is_some()))
+            .collect();
+        if !present.is_empty() {
+            let grants: HashSet<BareJid> = self.store.grants(user).await?.into_iter().collect();
+            let granted = present.into_iter().filter(|(contact, _)| grants.contains(*contact));
+            for resource in granted.flat_map(|(_, resources)| resources) {
+                if let Some(presence) = resource.presence.filter(|_| resource.priority.is_some()) {
+                    server.send(resource.jid, new.clone(), addressed(&presence, new));
+                }
+            }
+        }
+        for request in self.store.requests(user).await? {
+            server.hand(request.contact.into(), new, request.stanza);
+        }
+        Ok(())
+    }
+
+    /// A resource is no longer available: to the subscribers, if it was, and to whom it has told otherwise.
+    async fn unavailable(
+        &self,
+        server: &Server,
+        from: &Jid,
+        presence: &Stanza,
+        told: HashSet<Jid>,
+        was_available: bool,
+    ) -> Result<(), StanzaError> {
+        let user = from.to_bare();
+        let _turn = self.turn(&user).await;
+        // One that has taken its address meanwhile has told the subscribers of itself.
+        let relations = match was_available && !is_available(server, from) {
+            true => self.store.relations(&user).await,
+            false => Ok(Vec::new()),
+        };
+        let related = relations.iter().flatten().filter(|relation| relation.subscription.is_from());
+        let subscribers: HashSet<&BareJid> = related.map(|relation| &relation.contact).collect();
+        for contact in &subscribers {
+            tell(server, from, contact, presence);
+        }
+        for to in told.into_iter().filter(|to| !subscribers.contains(&to.to_bare())) {
+            server.send(from.clone(), to.clone(), addressed(presence, &to));
+        }
+        drop(subscribers);
+        relations.map(|_| ()).map_err(StanzaError::from)
+    }
+}
+
+/// A probe, or a request once more, in the name of the user.
+fn request(server: &Server, user: &BareJid, contact: &BareJid, type_: PresenceType) {
+    let presence = PresenceBuilder::new(Some(contact.clone().into()), type_).from(user.clone()).id(generate_id());
+    server.send(user.into(), contact.into(), presence.build().into_stanza());
+}
+
+/// Presence to an account: to all its available resources (§8.5.2.1.2). Subscriptions and probes never come here.
+fn deliver(envelope: &mut Envelope, server: &Server, rosters: &Arc<Rosters>) -> Decision {
+    let Some(to) = envelope.to().filter(|to| to.local().is_some()).cloned() else {
+        return Verdict::Drop("presence to the server itself").into();
+    };
+    let kind = envelope.type_str();
+    if kind == "unavailable" {
+        rosters.directed.gone(server, envelope.from(), &to);
+    }
+    match kind.as_ref() {
+        // §8.5.3.1: to one resource, by core.
+        "" | "unavailable" | "error" if to.resource().is_some() => return Verdict::Continue.into(),
+        "" | "unavailable" => {}
+        "error" => return refused(envelope, server, rosters),
+        _ => return Verdict::Reject(StanzaError::bad_request()).into(),
+    }
+    to_available(envelope, server, &to);
+    Verdict::Handled.into()
+}
+
+fn to_available(envelope: &Envelope, server: &Server, to: &Jid) {
     for resource in server.resources(to.bare_str()) {
         if resource.priority.is_some() {
             server.deliver(envelope, &resource.jid);
         }
     }
-    Verdict::Handled
+}
+
+/// A request or a probe that came back: shown, if the user's roster knows of it (§3.1.2).
+fn refused(envelope: &Envelope, server: &Server, rosters: &Arc<Rosters>) -> Decision {
+    let (envelope, server, rosters) = (envelope.clone(), server.clone(), Arc::clone(rosters));
+    Decision::Wait(Box::pin(async move {
+        let Some(to) = envelope.to() else { return Verdict::Drop("a presence error to nobody") };
+        match rosters.store.record(&to.to_bare(), &envelope.from().to_bare()).await {
+            Ok(record) if record.item.is_some() => {
+                to_available(&envelope, &server, to);
+                Verdict::Handled
+            }
+            Ok(_) => Verdict::Drop("a presence error to nobody"),
+            Err(error) => Verdict::Reject(error.into()),
+        }
+    }))
 }
 
 /// A session has ended without saying so (§4.5.2): the server says it for the client.
-fn gone(server: &Server, resource: &Resource, directed: &Directed) {
-    let told = directed.take(&resource.jid);
-    if resource.priority.is_none() && told.is_empty() {
+fn gone(server: &Server, resource: &Resource, rosters: &Arc<Rosters>) {
+    let from = resource.jid.clone();
+    let told = rosters.directed.take(&from);
+    let was_available = resource.priority.is_some();
+    // The account of an anonymous user ends with the session.
+    let forgotten = server.admits_anonymous(from.domain()) && server.resources(from.bare_str()).is_empty();
+    if !was_available && told.is_empty() && !forgotten {
         return;
     }
-    let unavailable = Presence::unavailable().from(resource.jid.clone()).build().into_stanza();
-    if resource.priority.is_some() {
-        to_own_resources(server, &resource.jid, &unavailable);
+    let unavailable = Presence::unavailable().from(from.clone()).build().into_stanza();
+    if was_available {
+        to_own_resources(server, &from, &unavailable);
     }
-    for to in told {
-        server.send(resource.jid.clone(), to, unavailable.clone());
-    }
+    let (rosters, beside) = (Arc::clone(rosters), server.clone());
+    server.spawn(async move {
+        if let Err(error) = rosters.unavailable(&beside, &from, &unavailable, told, was_available).await {
+            tracing::error!(%from, "contacts were not told that a session has ended: {error}");
+        }
+        if forgotten {
+            rosters.forget(&beside, &from.to_bare()).await;
+        }
+    });
 }

@@ -1,20 +1,17 @@
 //! Where a domain has a WebSocket, or BOSH (XEP-0156 §4): its host-meta documents, over HTTPS alone.
 
-use super::connect::{Line, WebSocketError, WebUrl};
+use super::connect::{WebSocketError, WebUrl};
+use super::https::{self, Bounds};
 use crate::net::{Connector, ascii_domain};
 use crate::xml::{Stanza, XmlLimits};
-use http_body_util::{BodyExt, Empty, Limited};
-use hyper::{StatusCode, header};
 use tokio::time::timeout;
 
 /// The relation that a WebSocket has to the domain.
 const WEBSOCKET: &str = "urn:xmpp:alt-connections:websocket";
 /// The namespace of XRD documents.
 const XRD: &str = "http://docs.oasis-open.org/ns/xri/xrd-1.0";
-/// Octets of a document.
-const MAX_DOCUMENT: usize = 64 * 1024;
-/// Redirections followed from one document.
-const MAX_REDIRECTS: usize = 3;
+/// Octets of a document, and redirections followed from one.
+const BOUNDS: Bounds = Bounds { document: 64 * 1024, redirects: 3 };
 /// WebSockets of a domain that are tried, and as many places of BOSH.
 const MAX_LINKS: usize = 8;
 /// The relation that BOSH has to the domain.
@@ -60,7 +57,7 @@ pub(crate) async fn discover(connector: &Connector, domain: &str) -> Result<Plac
     };
     let looking = async {
         for (name, read) in [("host-meta.json", json as fn(&[u8]) -> Vec<(String, String)>), ("host-meta", xrd)] {
-            match fetch(connector, &format!("https://{authority}/.well-known/{name}")).await {
+            match https::get(connector, &format!("https://{authority}/.well-known/{name}"), BOUNDS).await {
                 Ok(document) => {
                     let places = Places::of(&read(&document));
                     if !places.are_none() {
@@ -74,27 +71,6 @@ pub(crate) async fn discover(connector: &Connector, domain: &str) -> Result<Plac
         Err(WebSocketError::NotOffered(domain.to_owned()))
     };
     timeout(connector.options().deadline, looking).await.map_err(|_| WebSocketError::TimedOut)?
-}
-
-async fn fetch(connector: &Connector, url: &str) -> Result<Vec<u8>, WebSocketError> {
-    let mut at = url.to_owned();
-    for _ in 0..=MAX_REDIRECTS {
-        let Some(url) = WebUrl::parse(&at, ["https", "https"]) else { return Err(WebSocketError::Url(at)) };
-        let mut line = Line::open(connector, &url).await?;
-        let request = url.request().header(header::CONNECTION, "close").body(Empty::new());
-        let response = line.sender.send_request(request.map_err(|_| WebSocketError::Url(at.clone()))?).await?;
-        let location = response.headers().get(header::LOCATION).and_then(|location| location.to_str().ok());
-        match (response.status(), location) {
-            (StatusCode::OK, _) => {
-                let body = Limited::new(response.into_body(), MAX_DOCUMENT).collect().await;
-                let body = body.map_err(|_| WebSocketError::NotXmpp("the document is too large, or breaks off"))?;
-                return Ok(body.to_bytes().to_vec());
-            }
-            (status, Some(location)) if status.is_redirection() => at = url.join(location),
-            (status, _) => return Err(WebSocketError::Refused(status.as_u16())),
-        }
-    }
-    Err(WebSocketError::NotXmpp("redirected too often"))
 }
 
 /// The links of a JSON document.

@@ -5,6 +5,8 @@
 mod connect;
 #[cfg(feature = "client")]
 mod discover;
+#[cfg(feature = "client")]
+pub(crate) mod https;
 mod meter;
 #[cfg(all(test, feature = "http", feature = "client", feature = "self-signed"))]
 mod tests;

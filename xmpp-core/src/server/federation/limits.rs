@@ -71,6 +71,48 @@ pub struct FederationLimits {
     pub retry_max: Duration,
     /// Time a closing stream waits for the peer. 5 seconds.
     pub closing: Duration,
+    /// Documents of POSH.
+    #[cfg(feature = "posh")]
+    pub posh: PoshLimits,
+}
+
+/// What fetching documents of POSH may cost (RFC 7711), which any server that connects can bring about.
+#[cfg(feature = "posh")]
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct PoshLimits {
+    /// Time for a domain's document, with all that it refers to, during which the stream that needs it waits. 10 seconds.
+    pub deadline: Duration,
+    /// Documents that are being fetched at once for streams that others open, and as many for those opened here. 16.
+    pub fetches: usize,
+    /// Bytes of one. 16 KiB.
+    pub document_bytes: usize,
+    /// Redirections on the way to one. 3.
+    pub redirects: usize,
+    /// For how long one counts at most, whatever it says itself. One day.
+    pub lifetime: Duration,
+    /// For how long a domain that has none is not asked again. One minute.
+    pub failure: Duration,
+    /// Domains of which it is remembered what they have, or that they have none. 1,000.
+    pub domains: usize,
+    /// The port of the web servers that domains have: 443, unless a closed network has them elsewhere.
+    pub port: u16,
+}
+
+#[cfg(feature = "posh")]
+impl Default for PoshLimits {
+    fn default() -> Self {
+        PoshLimits {
+            deadline: Duration::from_secs(10),
+            fetches: 16,
+            document_bytes: 16 << 10,
+            redirects: 3,
+            lifetime: Duration::from_secs(86_400),
+            failure: Duration::from_secs(60),
+            domains: 1000,
+            port: 443,
+        }
+    }
 }
 
 impl Default for FederationLimits {
@@ -109,6 +151,8 @@ impl Default for FederationLimits {
             retry_min: Duration::from_secs(5),
             retry_max: Duration::from_secs(600),
             closing: Duration::from_secs(5),
+            #[cfg(feature = "posh")]
+            posh: PoshLimits::default(),
         }
     }
 }

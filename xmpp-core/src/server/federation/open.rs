@@ -58,6 +58,10 @@ async fn open(server: &Server, federator: &Federator, pair: &Pair) -> Result<(),
 
 /// A stream that leads where this domain is served too, and takes further domains (XEP-0220 §2.6.2).
 fn target_stream(federator: &Federator, plan: &Plan) -> Option<Arc<Stream>> {
+    // What the DNS says of a target is asked for the domain that leads there, on a stream of its own.
+    if federator.dane {
+        return None;
+    }
     let Plan::Targets(targets) = plan else { return None };
     let best = targets.first()?.priority;
     let best: Vec<_> = targets.iter().filter(|target| target.priority == best).cloned().collect();

@@ -7,6 +7,7 @@ mod perform;
 
 use super::{
     super::{Server, StreamCondition, StreamError, listener::Place, places, router::Pending, throttle::Bucket},
+    evidence::Evidence,
     io::{Io, Progress},
     machine::Machine,
     outlet::Outlet,
@@ -17,7 +18,7 @@ use crate::{
     net::Transport,
     stanza::StanzaError,
     stream::s2s::{Answer, Incoming, Outgoing, Pair, S2sTask, Verification},
-    xml::Scanner,
+    xml::{Event, Scanner, StreamHeader},
 };
 use std::{future::poll_fn, io, net::IpAddr, sync::Arc, task::Poll};
 use tokio::{
@@ -38,6 +39,8 @@ pub(super) struct Link {
     scanner: Scanner,
     io: Io,
     outlet: Arc<Outlet>,
+    /// What is known of the peer's certificate.
+    evidence: Evidence,
     /// Ours, if we opened it.
     stream: Option<Arc<Stream>>,
     commands: mpsc::Receiver<Command>,
@@ -83,6 +86,7 @@ impl Link {
                 limits.outbox_bytes.saturating_add(ANSWERS),
             ),
             outlet: Arc::new(Outlet::new(limits.outbox_bytes, total)),
+            evidence: Evidence::default(),
             stream: None,
             commands,
             held: Vec::new(),
@@ -110,7 +114,10 @@ impl Link {
     /// A connection from another server.
     pub(super) async fn incoming(server: Server, transport: Transport, direct: bool, place: Option<Place>) {
         let Some(federator) = server.federator() else { return };
-        let (limits, machine) = (&federator.limits, Incoming::new(federator.s2s.clone(), crate::random::token));
+        let mut config = federator.s2s.clone();
+        // Nothing goes to a domain over a stream that the DNS was not asked about.
+        config.bidi &= !federator.dane;
+        let (limits, machine) = (&federator.limits, Incoming::new(config, crate::random::token));
         // Nobody sends commands to what others opened.
         let (_, commands) = mpsc::channel(1);
         let deadline = Instant::now() + limits.phase.saturating_mul(4);
@@ -134,7 +141,7 @@ impl Link {
         let deadline = Instant::now() + federator.limits.phase;
         let direct = transport.is_secure();
         let first = match direct {
-            true => machine.secured(perform::judge(&server, &transport)),
+            true => vec![S2sTask::StartTls],
             false => machine.start(),
         };
         let Some(mut link) = Link::new(server.clone(), Machine::Outgoing(machine), transport, commands) else { return };
@@ -212,7 +219,12 @@ impl Link {
             self.io.consume(left);
             let tasks = match scanned {
                 Ok(None) => return Ok(()),
-                Ok(Some(event)) => self.machine.event(event),
+                Ok(Some(event)) => {
+                    if let Event::Open(header) = &event {
+                        self.weigh(header).await;
+                    }
+                    self.machine.event(event)
+                }
                 Err(error) => self.machine.end(Some(&error.into())),
             };
             self.perform(tasks, false).await?;
@@ -221,6 +233,20 @@ impl Link {
             self.io.consume(0);
         }
         Ok(())
+    }
+
+    /// Looks for what proves that a peer is who it says it is, before that is judged.
+    async fn weigh(&mut self, header: &StreamHeader) {
+        let (Machine::Incoming(_), Some(claimed), Some(transport)) = (&self.machine, &header.from, self.io.transport())
+        else {
+            return;
+        };
+        if let Some(federator) = self.server.federator()
+            && transport.is_secure()
+        {
+            let gathering = federator.gather_incoming(&self.evidence, transport, claimed);
+            federator.stop.run_until_cancelled(gathering).await;
+        }
     }
 
     async fn command(&mut self, command: Command) -> io::Result<()> {

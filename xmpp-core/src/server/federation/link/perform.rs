@@ -3,7 +3,9 @@
 use super::{
     super::{
         super::{Observed, Server, StreamCondition, StreamError, router::Pending},
-        bounce, verify,
+        bounce,
+        evidence::Evidence,
+        verify,
     },
     Link, Machine,
 };
@@ -89,6 +91,10 @@ impl Link {
         let Some(federator) = self.server.federator() else { return Err(io::ErrorKind::NotConnected.into()) };
         let phase = federator.limits.phase;
         let transport = timeout(phase, self.io.surrender()).await.map_err(|_| io::ErrorKind::TimedOut)??;
+        if transport.is_secure() {
+            // Direct TLS of our own making: the handshake is part of connecting.
+            return self.secured(transport).await;
+        }
         let own = self.server.inner().tls.as_ref();
         let to = match &self.machine {
             Machine::Incoming(_) => None,
@@ -106,7 +112,22 @@ impl Link {
             }
         });
         let transport = secured.await.map_err(|_| io::ErrorKind::TimedOut)?.map_err(io::Error::other)?;
-        let tasks = self.machine.secured(judge(&self.server, &transport));
+        self.secured(transport).await
+    }
+
+    /// What follows from the certificate that the peer showed.
+    async fn secured(&mut self, transport: Transport) -> io::Result<Vec<S2sTask>> {
+        self.evidence = Evidence::default();
+        if let (Some(federator), Some(stream)) = (self.server.federator(), &self.stream) {
+            let gathering = federator.gather_outgoing(&self.evidence, &transport, &stream.pair, stream.target.get());
+            let gathered = federator.stop.run_until_cancelled(gathering).await;
+            if let Some(Err(error)) = gathered {
+                let reason = error.to_string();
+                let _ = stream.failure.set(error);
+                return Err(io::Error::new(io::ErrorKind::PermissionDenied, reason));
+            }
+        }
+        let tasks = self.machine.secured(judge(&self.server, &transport, self.evidence.clone()));
         self.io.resume(transport);
         Ok(tasks)
     }
@@ -213,12 +234,13 @@ async fn aside(server: Server, pending: Box<Pending>, permit: OwnedSemaphorePerm
     drop(permit);
 }
 
-/// Says what the peer's certificate proves.
-pub(super) fn judge(server: &Server, transport: &Transport) -> impl Fn(&str) -> bool + Send + 'static {
+/// Says what the peer's certificate proves, with what was found of it.
+fn judge(server: &Server, transport: &Transport, evidence: Evidence) -> impl Fn(&str) -> bool + Send + 'static {
     let chain = transport.peer_certificates().to_vec();
     let tls = server.federator().map(|federator| federator.tls.clone());
     move |domain| match tls.as_ref().map(|tls| tls.verify(&chain, domain)) {
         Some(Ok(())) => true,
+        _ if evidence.of(domain) => true,
         Some(Err(reason)) => {
             tracing::debug!(domain, %reason, "the certificate of a server");
             false
