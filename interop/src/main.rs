@@ -4,6 +4,7 @@
 //! `FAIL NAME why` or `skip NAME reason`; the exit status says whether any failed.
 
 mod check;
+mod client_state;
 mod login;
 mod loss;
 mod peer;
@@ -42,6 +43,7 @@ async fn checks() -> Checked<bool> {
         queries::checks(&mut report, &peer, way).await;
         pings::checks(&mut report, &peer, way).await;
         loss::checks(&mut report, &peer, way).await;
+        client_state::checks(&mut report, &peer, way).await;
         resume::checks(&mut report, &peer, way).await;
     }
     if peer.websocket.is_some() && Way::WebSocket.is_wanted() {

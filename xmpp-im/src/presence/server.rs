@@ -23,10 +23,7 @@ pub(crate) fn register(r: &mut ServerRegistrar, rosters: &Arc<Rosters>) {
     let [telling, remembering, delivering, ending] = std::array::from_fn(|_| Arc::clone(rosters));
     let tell = move |envelope: &mut Envelope, server: &Server| broadcast(envelope, server, &telling);
     r.station(Station::new("im:presence", Stage::Services, Kinds::PRESENCE, tell));
-    let remember = move |envelope: &mut Envelope, server: &Server| match server.is_current(envelope) {
-        true => remembering.directed.remember(envelope),
-        false => Verdict::Continue,
-    };
+    let remember = move |envelope: &mut Envelope, server: &Server| remembering.directed.remember(envelope, server);
     r.station(Station::new("im:directed", Stage::Outgoing, Kinds::PRESENCE, remember).after("im:blocking-out"));
     let deliver = move |envelope: &mut Envelope, server: &Server| deliver(envelope, server, &delivering);
     r.station(Station::new("im:presence-delivery", Stage::Deliver, Kinds::PRESENCE, deliver).before("core:deliver"));
@@ -53,9 +50,9 @@ fn broadcast(envelope: &mut Envelope, server: &Server, rosters: &Arc<Rosters>) -
             if !was_available {
                 of_own_resources(server, &from);
             }
-            let (server, rosters) = (server.clone(), Arc::clone(rosters));
+            let (server, rosters, envelope) = (server.clone(), Arc::clone(rosters), envelope.clone());
             Decision::Wait(Box::pin(async move {
-                let told = rosters.available(&server, &from, &stamped, !was_available).await;
+                let told = rosters.available(&server, &envelope, &stamped, !was_available).await;
                 told.map_or_else(Verdict::Reject, |()| Verdict::Handled)
             }))
         }
@@ -137,11 +134,18 @@ pub(crate) fn send_unavailable(server: &Server, user: &BareJid, contact: &BareJi
 
 impl Rosters {
     /// A resource is available, to begin with or still.
-    async fn available(&self, server: &Server, from: &Jid, presence: &Stanza, new: bool) -> Result<(), StanzaError> {
+    async fn available(
+        &self,
+        server: &Server,
+        envelope: &Envelope,
+        presence: &Stanza,
+        new: bool,
+    ) -> Result<(), StanzaError> {
+        let from = envelope.from();
         let user = from.to_bare();
         let _turn = self.turn(&user).await;
         let relations = self.store.relations(&user).await?;
-        if !is_available(server, from) {
+        if !server.is_current(envelope) {
             // It has ended meanwhile: whoever waits for the turn says so.
             return Ok(());
         }

@@ -24,8 +24,6 @@ use crate::{
 };
 use std::collections::VecDeque;
 
-/// What a client asks of a session that is bound while it logs in (XEP-0386 §3.2).
-
 /// One authentication.
 #[derive(Debug)]
 pub(super) struct Run {
