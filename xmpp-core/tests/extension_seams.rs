@@ -158,6 +158,28 @@ async fn an_account_that_is_removed_is_forgotten_by_all_and_its_sessions_end() {
     romeo.request(Iq::get_own().payload(&Ping)).await.unwrap();
 }
 
+#[tokio::test]
+async fn xep0175_what_is_held_for_an_anonymous_user_goes_with_the_last_session() {
+    let (forgotten, mut list) = tokio::sync::mpsc::unbounded_channel();
+    let remember = move |r: &mut ServerRegistrar| {
+        r.on_account_removed(move |_, account| {
+            let _ = forgotten.send(account);
+            Box::pin(async {})
+        });
+    };
+    let server = builder().anonymous_domain("anon.localhost").with(remember).build().unwrap();
+    let (juliet, _events) = login(&server, "juliet@localhost/balcony").await;
+    let pipe = server.clone();
+    let guest = Client::builder(jid("anon.localhost"), "").anonymous().no_reconnect();
+    let (guest, mut events) = guest.pipe(move || pipe.connect_memory()).connect().unwrap();
+    assert!(matches!(events.next().await, Some(Event::Online { .. })));
+    let address = Jid::from(guest.jid().unwrap()).to_bare();
+    juliet.close().await;
+    guest.close().await;
+    let first = timeout(Duration::from_secs(20), list.recv()).await.unwrap();
+    assert_eq!(first, Some(address), "and nothing of one who has an account");
+}
+
 fn roster_versions(r: &mut ServerRegistrar) {
     r.stream_feature(false, |out| {
         out.open("ver", "urn:xmpp:features:rosterver");

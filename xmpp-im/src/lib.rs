@@ -9,16 +9,28 @@
 //! # }
 //! ```
 
+#[cfg(feature = "server")]
+pub mod account_xml;
+#[cfg(feature = "server")]
+pub mod administration;
 pub mod archive;
 pub mod blocking;
 pub mod carbons;
 #[cfg(feature = "client")]
 pub mod chat;
+pub mod command;
+pub mod contact;
 pub mod delivery;
+pub mod external_services;
+#[cfg(feature = "server")]
+pub mod last_activity;
 pub mod message;
 pub mod offline;
 pub mod presence;
+pub mod private;
+pub mod registration;
 pub mod roster;
 mod storage;
+pub mod vcard;
 
 pub use storage::{StorageError, Stored};

@@ -3,9 +3,10 @@
 use crate::{Database, SqlError};
 use sqlx::{Sqlite, Transaction};
 use xmpp_core::{
+    BoxFuture,
     jid::BareJid,
     sasl::{Hash, ScramCredentials},
-    server::{Accounts, AccountsError, hash_password},
+    server::{AccountError, Accounts, AccountsError, ManageAccounts, hash_password},
 };
 
 /// Accounts in a [`Database`]. A server sees at once what was changed, by whatever process.
@@ -108,7 +109,56 @@ static OWNED: &[&str] = &[
     "DELETE FROM archive WHERE owner = $1",
     "DELETE FROM archive_preferences WHERE owner = $1",
     "DELETE FROM blocked WHERE address = $1",
+    "DELETE FROM account_xml WHERE address = $1",
+    "DELETE FROM last_activity WHERE address = $1",
 ];
+
+impl From<SqlError> for AccountError {
+    fn from(error: SqlError) -> AccountError {
+        match error {
+            SqlError::Exists(_) => AccountError::Exists,
+            SqlError::Unknown(_) => AccountError::Unknown,
+            SqlError::NoName(_) | SqlError::EmptyPassword => AccountError::Incomplete,
+            other => AccountError::Failed(Box::new(other)),
+        }
+    }
+}
+
+impl ManageAccounts for SqlAccounts {
+    fn create<'a>(&'a self, user: &'a BareJid, password: &'a str) -> BoxFuture<'a, Result<(), AccountError>> {
+        Box::pin(async move { Ok(SqlAccounts::create(self, user, password).await?) })
+    }
+
+    fn set_password<'a>(&'a self, user: &'a BareJid, password: &'a str) -> BoxFuture<'a, Result<(), AccountError>> {
+        Box::pin(async move { Ok(SqlAccounts::set_password(self, user, password).await?) })
+    }
+
+    fn delete<'a>(&'a self, user: &'a BareJid) -> BoxFuture<'a, Result<(), AccountError>> {
+        Box::pin(async move { Ok(SqlAccounts::delete(self, user).await?) })
+    }
+
+    fn list<'a>(
+        &'a self,
+        domain: &'a str,
+        after: Option<&'a BareJid>,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<Vec<BareJid>, AccountError>> {
+        Box::pin(async move {
+            let rows: Vec<String> = sqlx::query_scalar(
+                "SELECT address FROM account WHERE domain = $1 AND ($2 IS NULL OR address > $2) \
+                 ORDER BY address LIMIT $3",
+            )
+            .bind(domain)
+            .bind(after.map(|after| after.as_str()))
+            .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+            .fetch_all(self.database.pool())
+            .await
+            .map_err(SqlError::from)?;
+            let addresses = rows.iter().map(|address| BareJid::new(address));
+            addresses.collect::<Result<_, _>>().map_err(|error| AccountError::Failed(Box::new(error)))
+        })
+    }
+}
 
 /// Credentials for every hash, each with a salt of its own. PBKDF2 takes tens of milliseconds.
 async fn derive(password: &str) -> Result<Vec<ScramCredentials>, SqlError> {
@@ -228,6 +278,30 @@ mod tests {
         conformance(&accounts, &jid("juliet@example.org"), "r0m30", &jid("nurse@example.org")).await;
         accounts.set_password(&jid("juliet@example.org"), "t1b4lt").await.unwrap();
         conformance(&accounts, &jid("juliet@example.org"), "t1b4lt", &jid("juliet@example.com")).await;
+    }
+
+    #[tokio::test]
+    async fn it_does_what_every_user_table_that_can_be_changed_must() {
+        let (_folder, _, accounts) = fresh().await;
+        xmpp_core::server::manage_conformance(&accounts).await;
+    }
+
+    #[tokio::test]
+    async fn abuse_a094_a_deleted_account_leaves_nothing_of_what_was_kept_for_it() {
+        use xmpp_im::{
+            account_xml::{AccountXmlStore as _, Quota, Shelf, XmlName},
+            last_activity::LastActivityStore as _,
+        };
+        let (_folder, database, accounts) = fresh().await;
+        let user = jid("juliet@example.org");
+        accounts.create(&user, "x").await.unwrap();
+        let name = XmlName { shelf: Shelf::VCard, ns: "vcard-temp".into(), name: "vCard".into() };
+        let quota = Quota { elements: 1, bytes: 1000 };
+        database.account_xml().set(&user, &name, "<vCard xmlns='vcard-temp'/>", quota).await.unwrap();
+        database.last_activity().set(&user, Default::default()).await.unwrap();
+        accounts.delete(&user).await.unwrap();
+        assert_eq!(database.account_xml().get(&user, &name).await.unwrap(), None);
+        assert_eq!(database.last_activity().get(&user).await.unwrap(), None);
     }
 
     #[tokio::test]

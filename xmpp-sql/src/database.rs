@@ -1,6 +1,9 @@
 //! The file: opened, brought up to date, shared.
 
-use crate::{EngineError, SqlAccounts, SqlArchive, SqlBlocking, SqlError, SqlOffline, SqlRosters, SqlTokens};
+use crate::{
+    EngineError, SqlAccountXml, SqlAccounts, SqlArchive, SqlBlocking, SqlError, SqlLastActivity, SqlOffline,
+    SqlRosters, SqlTokens,
+};
 use sqlx::{
     ConnectOptions as _, Sqlite, SqlitePool, Transaction,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions},
@@ -17,6 +20,7 @@ static MIGRATIONS: &[&str] = &[
     include_str!("../migrations/sqlite/0005_offline.sql"),
     include_str!("../migrations/sqlite/0006_archive.sql"),
     include_str!("../migrations/sqlite/0007_account_data.sql"),
+    include_str!("../migrations/sqlite/0008_account_xml.sql"),
 ];
 
 /// How long a writer waits for another one, in this process or elsewhere.
@@ -64,6 +68,16 @@ impl Database {
     /// The tokens of its users' clients.
     pub fn tokens(&self) -> SqlTokens {
         SqlTokens::new(self.clone())
+    }
+
+    /// vCards and private XML.
+    pub fn account_xml(&self) -> SqlAccountXml {
+        SqlAccountXml::new(self.clone())
+    }
+
+    /// When users were last there.
+    pub fn last_activity(&self) -> SqlLastActivity {
+        SqlLastActivity::new(self.clone())
     }
 
     /// The rosters of its users, and of others.

@@ -22,19 +22,23 @@
 //! has committed, the others see with their next question. The statements keep to what SQLite and PostgreSQL share;
 //! only the migrations and the opening are of one engine.
 
+mod account_xml;
 mod accounts;
 mod archive;
 mod blocking;
 mod database;
 mod group_commit;
+mod last_activity;
 mod offline;
 mod roster;
 mod tokens;
 
+pub use account_xml::SqlAccountXml;
 pub use accounts::SqlAccounts;
 pub use archive::SqlArchive;
 pub use blocking::SqlBlocking;
 pub use database::Database;
+pub use last_activity::SqlLastActivity;
 pub use offline::SqlOffline;
 pub use roster::SqlRosters;
 pub use tokens::SqlTokens;

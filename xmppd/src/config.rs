@@ -2,6 +2,7 @@
 
 use crate::{
     Outcome,
+    account::{self, Account, Contact, Service},
     archive::Archive,
     cli::Settings,
     federation::Federation,
@@ -39,6 +40,10 @@ pub(crate) struct Config {
     pub(crate) limits: Limits,
     pub(crate) component: Vec<Component>,
     pub(crate) stream_management: StreamManagement,
+    pub(crate) admins: Vec<String>,
+    pub(crate) account: Account,
+    pub(crate) contact: Contact,
+    pub(crate) service: Vec<Service>,
     pub(crate) roster: Roster,
     pub(crate) offline: Offline,
     pub(crate) carbons: Carbons,
@@ -163,6 +168,10 @@ impl Default for Config {
             limits: Limits::default(),
             component: Vec::new(),
             stream_management: StreamManagement::default(),
+            admins: Vec::new(),
+            account: Account::default(),
+            contact: Contact::default(),
+            service: Vec::new(),
             roster: Roster::default(),
             offline: Offline::default(),
             carbons: Carbons::default(),
@@ -384,7 +393,7 @@ impl Config {
         Ok(config)
     }
 
-    fn parse(text: &str) -> Outcome<Config> {
+    pub(crate) fn parse(text: &str) -> Outcome<Config> {
         let mut config: Config = toml::from_str(text)?;
         let mut seen = Vec::new();
         let components = config.component.iter_mut().map(|component| &mut component.domain);
@@ -399,6 +408,7 @@ impl Config {
             }
             seen.push(address);
         }
+        account::check(&config)?;
         if let Some(open) = config.component.iter().find(|component| component.secret.is_empty()) {
             return Err(format!("the component {} needs a secret", open.domain).into());
         }

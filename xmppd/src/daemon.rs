@@ -1,7 +1,7 @@
 //! The server itself: composed, started, told what the signals say.
 
 use crate::{
-    Outcome,
+    Outcome, account,
     anybody::Anybody,
     certificate::Identity,
     cli::Settings,
@@ -53,6 +53,7 @@ fn compose(config: &Config, accounts: impl Accounts, database: Option<&Database>
         .with(xmpp_im::delivery::server);
     let builder = config.offline.compose(builder, database);
     let builder = config.archive.compose(builder, database, Arc::clone(&rosters))?;
+    let builder = account::compose(builder, config, database, Arc::clone(&rosters));
     Ok(config.blocking.compose(config.carbons.compose(builder), database, rosters))
 }
 

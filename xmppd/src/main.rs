@@ -1,5 +1,6 @@
 //! An XMPP server, composed of the crates of this toolkit through their public interfaces.
 
+mod account;
 mod anybody;
 mod archive;
 mod certificate;

@@ -2,8 +2,7 @@
 
 use super::{DiscoNode, IqContext, Registrar, Target};
 use crate::{
-    jid::Jid,
-    payload::disco::{DiscoInfo, DiscoInfoQuery, DiscoItems, DiscoItemsQuery, Feature, INFO, ITEMS, Identity},
+    payload::disco::{DiscoInfo, DiscoInfoQuery, DiscoItems, DiscoItemsQuery, Feature, INFO, ITEMS, Identity, Item},
     stanza::StanzaError,
 };
 use std::{
@@ -85,8 +84,9 @@ pub(crate) fn register(r: &mut Registrar) {
     });
     r.iq_get::<DiscoItemsQuery, _>(targets, move |cx, query| {
         let node = items.find(&cx, query.node.as_deref())?;
-        let own = |jid: &Jid| cx.to.as_ref() != Some(jid);
-        let items = node.items.iter().filter(|item| own(&item.jid)).cloned().collect();
+        // The address asked is no item of its own; nodes of it are.
+        let itself = |item: &Item| item.node.is_none() && cx.to.as_ref() == Some(&item.jid);
+        let items = node.items.iter().filter(|item| !itself(item)).cloned().collect();
         Ok(DiscoItems { node: query.node.clone(), items, ..DiscoItems::default() })
     });
 }

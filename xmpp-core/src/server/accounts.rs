@@ -218,6 +218,22 @@ impl MemoryAccounts {
         self.users.write().unwrap_or_else(|poisoned| poisoned.into_inner()).insert(user, credentials);
     }
 
+    /// Replaces what is stored for a user by what `decide` says, who is told whether there is one; whether it did.
+    pub(super) fn change(&self, user: &BareJid, decide: impl FnOnce(bool) -> Option<Vec<ScramCredentials>>) -> bool {
+        let mut users = self.users.write().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let decided = decide(users.contains_key(user));
+        let changed = decided.is_some();
+        if let Some(credentials) = decided {
+            users.insert(user.clone(), credentials);
+        }
+        changed
+    }
+
+    pub(super) fn of_domain(&self, domain: &str) -> Vec<BareJid> {
+        let users = self.users.read().unwrap_or_else(|poisoned| poisoned.into_inner());
+        users.keys().filter(|user| user.domain() == domain).cloned().collect()
+    }
+
     /// Removes a user; whether there was one.
     pub fn remove(&self, user: &BareJid) -> bool {
         self.users.write().unwrap_or_else(|poisoned| poisoned.into_inner()).remove(user).is_some()

@@ -30,6 +30,7 @@ mod hibernation;
 mod http;
 mod limits;
 mod listener;
+mod manage;
 mod management;
 mod negotiate;
 mod observe;
@@ -58,6 +59,7 @@ pub use http::{Http, IpRange, WebPeer};
 pub use limits::HttpLimits;
 pub use limits::Limits;
 pub use listener::Audience;
+pub use manage::{AccountError, ManageAccounts, manage_conformance};
 pub use observe::{Observed, Stats};
 pub use route::{Decision, Envelope, Interceptor, Kinds, RouteError, Stage, Station, Verdict};
 pub use service::ServiceRegistrar;
@@ -334,6 +336,7 @@ impl Server {
     fn session_ended(&self, session: &Arc<Session>) {
         if self.0.directory.remove(session) {
             self.farewell(session);
+            self.forget_anonymous(session);
         }
     }
 
@@ -342,6 +345,18 @@ impl Server {
             self.call_hooks(session);
         }
         self.0.stats.observe(|| Observed::SessionEnded(session.jid().clone()));
+    }
+
+    /// What is held for a user without an account goes with the last session: the address is never given out again.
+    fn forget_anonymous(&self, session: &Session) {
+        let jid = session.jid();
+        if session.role() == Role::Client
+            && self.admits_anonymous(jid.domain())
+            && self.0.directory.sessions(jid.bare_str()).is_empty()
+        {
+            let (server, user) = (self.clone(), jid.to_bare());
+            self.spawn(async move { server.account_removed(&user).await });
+        }
     }
 
     fn call_hooks(&self, session: &Session) {
