@@ -9,9 +9,14 @@
 //! # }
 //! ```
 
+pub mod caps;
 pub mod delivery;
+#[cfg(feature = "client")]
+mod ext;
 pub mod presence;
 pub mod roster;
 mod storage;
 
+#[cfg(feature = "client")]
+pub use ext::ClientExt;
 pub use storage::{StorageError, Stored};

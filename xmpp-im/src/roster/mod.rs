@@ -29,7 +29,11 @@
 //! assert_eq!(push.items[0].groups, ["Friends"]);
 //! ```
 
+#[cfg(feature = "client")]
+mod cache;
 pub mod chart;
+#[cfg(feature = "client")]
+pub(crate) mod client;
 mod item;
 #[cfg(feature = "server")]
 mod limits;
@@ -42,6 +46,10 @@ mod store;
 #[cfg(feature = "server")]
 mod subscriptions;
 
+#[cfg(feature = "client")]
+pub use cache::{RosterChange, SavedRoster};
+#[cfg(feature = "client")]
+pub use client::{ClientRoster, RosterChanges, RosterError, client, restored};
 pub use item::{Item, Subscription};
 #[cfg(feature = "server")]
 pub use limits::RosterLimits;
