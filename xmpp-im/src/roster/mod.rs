@@ -15,6 +15,8 @@
 //! without the others, so they are one extension. [`chart`](chart::step) is the table of Appendix A, without I/O, for
 //! either end.
 //!
+//! A client keeps its roster with [`client`](client()), and has a [`ClientRoster`] as handle.
+//!
 //! The payload types serve both ends too:
 //!
 //! ```
