@@ -15,6 +15,7 @@ pub mod delivery;
 mod ext;
 pub mod presence;
 pub mod roster;
+pub mod search;
 mod storage;
 
 #[cfg(feature = "client")]

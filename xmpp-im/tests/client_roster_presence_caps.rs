@@ -211,7 +211,7 @@ async fn xep0115_6_what_others_can_do_is_proven_by_the_hash_in_their_presence() 
     // The element of XEP-0115 beside it stands for the same.
     let told = loop {
         match soon(others.next()).await.unwrap() {
-            Event::Presence(presence) if presence.from().is_some_and(|from| *from != Jid::from(&balcony)) => {
+            Event::Presence(presence) if presence.from().is_some_and(|from| from.as_str() != balcony.as_str()) => {
                 let caps = presence.stanza().root().child("c", caps::NS).unwrap();
                 break <Caps as xmpp_core::payload::Payload>::read(caps).unwrap();
             }
