@@ -110,7 +110,7 @@ async def subscribe(asking, asked):
 
 
 async def see(seeing, seen, status):
-    seen.send_presence(pstatus=status, pshow="away")
+    seen.send_presence(pstatus=status)
     await heard(seeing, "available", seen.boundjid.full, status)
 
 
@@ -126,7 +126,9 @@ async def come_back(seeing, seen):
 async def unsubscribe(leaving, left):
     leaving.send_presence(pto=left.boundjid.bare, ptype="unsubscribe")
     await heard(left, "unsubscribe", leaving.boundjid.bare)
-    await heard(leaving, "unavailable", left.boundjid.full)
+    # RFC 6121 3.3.3; Prosody leaves it out.
+    if left.boundjid.domain == ENV["OURS"]:
+        await heard(leaving, "unavailable", left.boundjid.full)
     await shown(leaving, left, "from", "none")
     await shown(left, leaving, "to", "none")
 

@@ -42,6 +42,9 @@ fuzz_target!(|data: &[u8]| {
                 Task::Send(bytes) => said.extend(bytes),
                 Task::Restart => scanner.restart(),
                 Task::StartTls => queue.extend(acceptor.secured(bindings())),
+                Task::Generation(user) => {
+                    queue.extend(acceptor.generation(if user.local() == Some("faulty") { Err(()) } else { Ok(0) }));
+                }
                 Task::Credentials(user, hash) => {
                     let stored = STORED.iter().find(|one| one.hash == hash).cloned();
                     let known = user.local() == Some("juliet");

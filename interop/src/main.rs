@@ -4,6 +4,7 @@
 //! `FAIL NAME why` or `skip NAME reason`; the exit status says whether any failed.
 
 mod check;
+mod client_state;
 mod login;
 mod loss;
 mod peer;
@@ -34,7 +35,7 @@ async fn main() -> ExitCode {
 async fn checks() -> Checked<bool> {
     let peer = Peer::from_env()?;
     let mut report = Report::default();
-    for way in [Way::StartTls, Way::DirectTls] {
+    for way in [Way::StartTls, Way::DirectTls].into_iter().filter(|way| way.is_wanted()) {
         login::checks(&mut report, &peer, way).await;
         login::refusals(&mut report, &peer, way).await;
         tokens::checks(&mut report, &peer, way).await;
@@ -42,21 +43,20 @@ async fn checks() -> Checked<bool> {
         queries::checks(&mut report, &peer, way).await;
         pings::checks(&mut report, &peer, way).await;
         loss::checks(&mut report, &peer, way).await;
+        client_state::checks(&mut report, &peer, way).await;
         resume::checks(&mut report, &peer, way).await;
     }
-    if peer.websocket.is_some() {
+    if peer.websocket.is_some() && Way::WebSocket.is_wanted() {
         let way = Way::WebSocket;
         talk::checks(&mut report, &peer, way).await;
         queries::checks(&mut report, &peer, way).await;
         loss::checks(&mut report, &peer, way).await;
     }
-    if peer::bosh_url().is_some() {
+    if peer::bosh_url().is_some() && Way::Bosh.is_wanted() {
         login::over_bosh(&mut report, &peer).await;
         talk::checks(&mut report, &peer, Way::Bosh).await;
         queries::checks(&mut report, &peer, Way::Bosh).await;
         loss::checks(&mut report, &peer, Way::Bosh).await;
-    } else {
-        report.skip("bosh", "see the README on this peer");
     }
     Ok(report.passed())
 }

@@ -34,6 +34,13 @@ impl Display for Way {
     }
 }
 
+impl Way {
+    /// Whether it is among `WAYS`, if that is set: names with blanks between them.
+    pub(crate) fn is_wanted(self) -> bool {
+        optional("WAYS").is_none_or(|ways| ways.split(' ').any(|way| way == self.to_string()))
+    }
+}
+
 /// An account's name and password.
 pub(crate) struct User {
     pub(crate) name: String,
@@ -85,8 +92,8 @@ impl Peer {
             }
             Way::Bosh => {
                 let url = bosh_url().ok_or("the server has no BOSH")?;
-                let bare = optional("BOSH_EXTRAS").as_deref() == Some("0");
-                let builder = if bare { builder.without_sasl2().no_stream_management() } else { builder };
+                let bare = optional("BOSH_SASL2").as_deref() == Some("0");
+                let builder = if bare { builder.without_sasl2() } else { builder };
                 if url.starts_with("http:") { builder.bosh(url).allow_plaintext() } else { builder.bosh(url) }
             }
         };

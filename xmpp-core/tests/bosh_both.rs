@@ -270,6 +270,7 @@ fn xep0206_5_the_client_restarts_its_stream_in_a_request_of_its_own() {
     network.downstream.scanner.restart();
     network.upstream.scanner.restart();
     network.write(OPEN);
+    network.pass(Duration::from_millis(100));
     let restart =
         network.exchanges.iter().find(|exchange| exchange.request.windows(12).any(|at| at == b"xmpp:restart"));
     let restart = String::from_utf8(restart.unwrap().request.to_vec()).unwrap();
@@ -348,4 +349,99 @@ fn xep0124_13_a_session_that_was_to_end_has_ended_whatever_the_other_request_is_
     network.errands(errands);
     assert_eq!(network.over, Some(Ok(())));
     assert_eq!((network.downstream.ids.len(), network.downstream.closed), (1, true));
+}
+
+#[test]
+fn no_request_follows_another_before_that_has_had_a_start() {
+    let mut network = Network::open(1);
+    // The answer wants a reaction: no empty request goes before it.
+    assert!(network.exchanges.is_empty());
+    network.write("<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='PLAIN'>AA==</auth>");
+    assert_eq!(network.exchanges.len(), 1);
+    network.arrive(0);
+    network.say("<failure xmlns='urn:ietf:params:xml:ns:xmpp-sasl'><not-authorized/></failure>");
+    network.come_back(0);
+    // There is none: somebody has to be there for what the server may say.
+    assert!(network.exchanges.is_empty());
+    network.pass(Duration::from_millis(250));
+    assert_eq!(network.exchanges.len(), 1);
+    network.write("<message id='1'/>");
+    network.pass(Duration::from_millis(99));
+    assert_eq!(network.exchanges.len(), 1);
+    network.write("<message id='2'/>");
+    network.pass(Duration::from_millis(1));
+    assert_eq!(network.exchanges.len(), 2);
+    network.arrive(0);
+    network.arrive(1);
+    assert_eq!(network.upstream.ids, ["auth", "1", "2"]);
+    // The first was let go for the second, which therefore has arrived: the next need not wait.
+    network.write("<message id='3'/>");
+    assert_eq!(network.exchanges.len(), 2);
+    network.come_back(0);
+    assert_eq!(network.exchanges.len(), 2);
+    network.arrive(1);
+    assert_eq!(network.upstream.ids, ["auth", "1", "2", "3"]);
+}
+
+#[test]
+fn nothing_follows_a_request_that_is_to_be_sent_again() {
+    let mut network = Network::open(1);
+    network.write("<message id='1'/>");
+    network.break_off(0, false);
+    // The first attempt to repeat it is made at once, the second one later.
+    network.break_off(0, false);
+    assert!(network.exchanges.is_empty());
+    network.write("<message id='2'/>");
+    assert!(network.exchanges.is_empty());
+    network.calm(|network| network.upstream.ids == ["1", "2"]);
+}
+
+#[test]
+fn xep0124_13_who_was_available_says_that_it_is_not_any_more() {
+    for (presence, says) in [
+        ("<presence/>", true),
+        ("<presence to='juliet@example.com'/>", true),
+        ("<presence/><presence type='unavailable'/>", false),
+        ("<presence type='subscribe' to='juliet@example.com'/>", false),
+    ] {
+        let mut network = Network::open(1);
+        network.write(presence);
+        network.calm(|network| !network.upstream.ids.is_empty());
+        network.write("</stream:stream>");
+        network.pass(Duration::from_millis(100));
+        let last = String::from_utf8(network.exchanges.last().unwrap().request.to_vec()).unwrap();
+        let goodbye = last.contains(" type='terminate'") && last.ends_with(" type='unavailable'/></body>");
+        assert_eq!(goodbye, says, "{last}");
+    }
+}
+
+#[test]
+fn xep0198_5_a_stream_that_can_be_resumed_is_left_without_a_word() {
+    for (enabled, left) in [("<enabled xmlns='urn:xmpp:sm:3' id='x' resume='true'/>", true), ("<message/>", false)] {
+        let mut network = Network::open(1);
+        network.say(enabled);
+        network.calm(|network| network.downstream.ids.len() == 2);
+        let errands = network.client.hung_up(network.now);
+        network.errands(errands);
+        network.pass(Duration::from_millis(100));
+        assert_eq!(network.over, left.then_some(Ok(())), "{enabled}");
+        let ends = |exchange: &Exchange| String::from_utf8_lossy(&exchange.request).contains("terminate");
+        assert_ne!(network.exchanges.iter().any(ends), left, "{enabled}");
+    }
+}
+
+#[test]
+fn abuse_a023_a_service_that_holds_nothing_is_not_asked_without_end() {
+    let mut network = Network::open(1);
+    let mut requests = 0;
+    for _ in 0..1000 {
+        network.pass(Duration::from_millis(10));
+        while let Some(exchange) = network.exchanges.pop() {
+            requests += 1;
+            let empty = b"<body xmlns='http://jabber.org/protocol/httpbind'/>";
+            let errands = network.client.answered(exchange.client, 200, empty, network.now);
+            network.errands(errands);
+        }
+    }
+    assert!((5..=11).contains(&requests), "{requests}");
 }

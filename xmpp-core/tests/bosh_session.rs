@@ -565,3 +565,50 @@ fn stream_management_that_began_in_sasl2_counts_as_well() {
     });
     assert_eq!(left, [0, 0, 1], "what is accounted for elsewhere comes back once alone");
 }
+
+/// The message in the answer to ticket 1 gets lost, which the session hears before the answer leaves the window, or after.
+/// What the client gets afterwards.
+fn moved_on(peer: &mut Peer, first: u64, late: bool) -> String {
+    let unread = |peer: &mut Peer| {
+        let content = wrapped("x").replacen("<body>", &format!("<body {NS}>"), 1).into();
+        show(peer.session.unread(1, &content, peer.now))
+    };
+    peer.post(&format!("rid='{first}' sid='SomeSID'"), "");
+    assert_eq!(peer.said(&message("x")), [format!("1: {}", wrapped("x"))]);
+    let mut told = if late { Vec::new() } else { unread(peer) };
+    for rid in first + 1..first + 5 {
+        told.extend(peer.post(&format!("rid='{rid}' sid='SomeSID'"), &message("y")));
+        told.extend(peer.said(&message("z")));
+    }
+    if late {
+        told.extend(unread(peer));
+    }
+    told.extend(peer.post(&format!("rid='{}' sid='SomeSID'", first + 5), &message("y")));
+    told.concat()
+}
+
+#[test]
+fn what_the_client_does_not_ask_for_again_goes_back() {
+    for late in [false, true] {
+        let mut peer = Peer::new(CREATE);
+        assert!(!moved_on(&mut peer, 101, late).contains("<body>x</body>"));
+        let strays: Vec<_> = peer.session.strays().iter().map(|stanza| stanza.as_str().to_owned()).collect();
+        assert_eq!(strays, [message("x").replace("<message ", "<message xmlns='jabber:client' ")]);
+        assert!(peer.session.strays().is_empty() && peer.session.leftovers().is_empty());
+    }
+}
+
+#[test]
+fn xep0198_5_what_is_counted_and_got_lost_comes_once_more() {
+    for late in [false, true] {
+        let mut peer = Peer::new(CREATE);
+        let jid = "<authorization-identifier>a@b/c</authorization-identifier>";
+        let resumed = "<resumed xmlns='urn:xmpp:sm:3' previd='x' h='0'/>";
+        peer.said(&format!("<success xmlns='urn:xmpp:sasl:2'>{jid}{resumed}</success>"));
+        peer.tickets = 50;
+        peer.post("rid='101' sid='SomeSID'", "");
+        peer.tickets = 1;
+        assert!(moved_on(&mut peer, 102, late).contains("<body>x</body>"));
+        assert!(peer.session.strays().is_empty());
+    }
+}

@@ -283,3 +283,63 @@ async fn work_of_extensions_is_waited_for_when_the_server_stops() {
     stopping.await.unwrap();
     is_done.await.unwrap();
 }
+
+/// As the extension of presence does it.
+fn availability(r: &mut ServerRegistrar) {
+    r.station(Station::new(
+        "test:presence",
+        Stage::Services,
+        Kinds::PRESENCE,
+        |envelope: &mut Envelope, server: &Server| {
+            let priority = (envelope.type_str() != "unavailable").then_some(5);
+            server.set_availability(envelope, priority, Some(envelope.stanza().clone()));
+            Verdict::Handled
+        },
+    ));
+}
+
+#[tokio::test]
+async fn extensions_hear_what_sessions_say_of_their_availability() {
+    let heard = Arc::new(Mutex::new(Vec::new()));
+    let log = Arc::clone(&heard);
+    let listen = move |r: &mut ServerRegistrar| {
+        r.on_availability(move |server, now, before| {
+            // It is in force already.
+            let found = server.resources(now.jid.bare_str()).into_iter().find(|one| one.jid == now.jid).unwrap();
+            assert_eq!(found.priority, now.priority);
+            log.lock().unwrap().push((now.jid.to_string(), before, now.priority));
+        });
+    };
+    let server = builder().with(availability).with(listen).build().unwrap();
+    let (juliet, _events) = login(&server, "juliet@localhost/balcony").await;
+    for presence in [Presence::available(), Presence::available(), Presence::unavailable()] {
+        juliet.send(presence).await.unwrap();
+    }
+    juliet.request(Iq::get(jid("localhost")).payload(&Ping)).await.unwrap();
+    let said = |before, now| ("juliet@localhost/balcony".to_owned(), before, now);
+    let expected = [said(None, Some(5)), said(Some(5), Some(5)), said(Some(5), None)];
+    assert_eq!(*heard.lock().unwrap(), expected);
+}
+
+#[tokio::test]
+async fn extensions_hear_what_the_server_has_not_delivered_for_clients() {
+    let heard = Arc::new(Mutex::new(Vec::new()));
+    let log = Arc::clone(&heard);
+    let listen = move |r: &mut ServerRegistrar| {
+        r.on_rejected(move |_, client, message, error| {
+            let id = |stanza: &xmpp_core::xml::Stanza| stanza.root().attr("id").map(|id| id.into_owned());
+            assert_eq!((id(message), error.root().attr("type").as_deref()), (id(error), Some("error")));
+            log.lock().unwrap().push((client.to_string(), id(message)));
+        });
+    };
+    let server = builder().with(listen).build().unwrap();
+    let (juliet, mut events) = login(&server, "juliet@localhost/balcony").await;
+    juliet.send(Message::chat(jid("nobody@localhost")).id("a").body("?")).await.unwrap();
+    match timeout(Duration::from_secs(20), events.next()).await.unwrap() {
+        Some(Event::Message(message)) => assert!(message.error().is_some()),
+        other => panic!("{other:?}"),
+    }
+    // Of requests the answer is enough.
+    assert!(juliet.request(Iq::get(jid("nobody@localhost/x")).payload(&Ping)).await.is_err());
+    assert_eq!(*heard.lock().unwrap(), [("juliet@localhost/balcony".to_owned(), Some("a".to_owned()))]);
+}

@@ -17,7 +17,7 @@ use xmpp_core::{
     net::{ClientTls, ResolveError, ResolveFuture, Resolver, ServerTls, SrvRecord, tls::CertificateKey},
     server::{Envelope, Federation, FederationLimits, Kinds, Observed, Server, ServerRegistrar, Verdict},
     stream::s2s::{DialbackSecret, Pair, Policy, Proof},
-    xml::{XmlLimits, ns},
+    xml::{Stanza, XmlLimits, ns},
 };
 
 type Ca = CertifiedIssuer<'static, KeyPair>;
@@ -37,7 +37,13 @@ impl Zone {
 impl Resolver for Zone {
     fn srv<'a>(&'a self, name: &'a str) -> ResolveFuture<'a, Vec<SrvRecord>> {
         let found = self.0.lock().unwrap().get(name).cloned();
-        Box::pin(async move { found.ok_or_else(|| ResolveError::NotFound(name.to_owned())) })
+        let hangs = name.ends_with(".hanging.example");
+        Box::pin(async move {
+            if hangs {
+                std::future::pending::<()>().await;
+            }
+            found.ok_or_else(|| ResolveError::NotFound(name.to_owned()))
+        })
     }
 
     fn addresses<'a>(&'a self, host: &'a str) -> ResolveFuture<'a, Vec<IpAddr>> {
@@ -376,11 +382,15 @@ impl Fake {
 
     /// The next connection, up to the features.
     async fn accept(&self) -> Raw {
+        self.accept_as("capulet.example").await
+    }
+
+    async fn accept_as(&self, domain: &str) -> Raw {
         let (socket, _) = timeout(PATIENCE, self.listener.accept()).await.unwrap().unwrap();
         let mut peer = Raw::over(socket);
         let header = peer.until("<stream:stream").await + &peer.until(">").await;
         assert!(header.contains("xmlns='jabber:server'") && header.contains("from='montague.example'"), "{header}");
-        peer.send(&format!("{S2S} from='capulet.example' to='montague.example' id='s1'>{FEATURES}")).await;
+        peer.send(&format!("{S2S} from='{domain}' to='montague.example' id='s1'>{FEATURES}")).await;
         peer
     }
 
@@ -394,15 +404,26 @@ impl Fake {
     }
 
     /// Judges the key that it is asked about.
-    async fn verify(&self, verdict: &str) {
-        let mut peer = self.accept().await;
-        let question = peer.until("</db:verify>").await;
-        let id = question.split("id='").nth(1).unwrap().split('\'').next().unwrap();
-        let answer = format!("<db:verify from='capulet.example' to='montague.example' id='{id}' type='{verdict}'/>");
-        peer.send(&answer).await;
-        // It stays open for what else there may be.
-        tokio::spawn(async move { peer.rest().await });
+    async fn verify(&self, verdict: &'static str) {
+        self.verify_for("capulet.example", verdict).await;
     }
+
+    /// The same for another domain, and for whatever else it is asked on that connection.
+    async fn verify_for(&self, domain: &'static str, verdict: &'static str) {
+        let mut peer = self.accept_as(domain).await;
+        judge(&mut peer, domain, verdict).await;
+        tokio::spawn(async move {
+            loop {
+                judge(&mut peer, domain, verdict).await;
+            }
+        });
+    }
+}
+
+async fn judge(peer: &mut Raw, domain: &str, verdict: &str) {
+    let question = peer.until("</db:verify>").await;
+    let id = question.split("id='").nth(1).unwrap().split('\'').next().unwrap();
+    peer.send(&format!("<db:verify from='{domain}' to='montague.example' id='{id}' type='{verdict}'/>")).await;
 }
 
 /// A connection to the Montagues that says it is the Capulets, with the id of its stream.
@@ -617,6 +638,136 @@ async fn abuse_a100_newcomers_of_one_address_are_bounded() {
     assert_eq!(Raw::tcp(address).await.rest().await, "");
 }
 
+/// Another connection to the same port, that says it is from `domain`, whose authoritative server is `fake`.
+async fn verified(montague: &House, fake: &Fake, domain: &'static str) -> Raw {
+    let (mut peer, _) = call(montague).await;
+    peer.send(&format!("<db:result from='{domain}' to='montague.example'>k</db:result>")).await;
+    fake.verify_for(domain, "valid").await;
+    assert!(peer.until("/>").await.contains("type='valid'"));
+    peer
+}
+
+#[tokio::test]
+async fn rfc6120_4_9_3_14_a_domain_has_no_more_streams_than_it_may() {
+    let world = World::new();
+    let mut limits = FederationLimits::default();
+    limits.incoming_per_domain = 1;
+    let montague = world.house(&["montague.example"], Certificate::None, open_federation(&world).limits(limits)).await;
+    let fake = Fake::new(&world, "capulet.example").await;
+    let mut first = verified(&montague, &fake, "capulet.example").await;
+    let (mut second, _) = call(&montague).await;
+    second.send("<db:result from='capulet.example' to='montague.example'>k</db:result>").await;
+    second.ends_with("policy-violation").await;
+    let mut romeo = montague.user(ROMEO).await;
+    first.send(&format!("<message from='{JULIET}' to='{ROMEO}'><body>hi</body></message>")).await;
+    assert!(romeo.until("</message>").await.contains("<body>hi</body>"), "the first is left alone");
+    // The end of one makes room for another, and other domains have theirs.
+    first.send(END).await;
+    first.rest().await;
+    let _again = verified_on_a_stream(&montague, "capulet.example").await;
+    let verona = Fake::new(&world, "verona.example").await;
+    let _other = verified(&montague, &verona, "verona.example").await;
+    assert_eq!(montague.server.stats().admitted, 3);
+}
+
+/// As [`verified`], where the stream to the authoritative server is there already.
+async fn verified_on_a_stream(montague: &House, domain: &str) -> Raw {
+    let (mut peer, _) = call(montague).await;
+    peer.send(&format!("<db:result from='{domain}' to='montague.example'>k</db:result>")).await;
+    assert!(peer.until("/>").await.contains("type='valid'"));
+    peer
+}
+
+#[tokio::test]
+async fn rfc6120_4_9_3_14_an_address_has_no_more_streams_than_it_may() {
+    let world = World::new();
+    let mut limits = FederationLimits::default();
+    limits.incoming_per_ip = 1;
+    let montague = world.house(&["montague.example"], Certificate::None, open_federation(&world).limits(limits)).await;
+    let fake = Fake::new(&world, "capulet.example").await;
+    let _first = verified(&montague, &fake, "capulet.example").await;
+    let verona = Fake::new(&world, "verona.example").await;
+    let (mut second, _) = call(&montague).await;
+    second.send("<db:result from='verona.example' to='montague.example'>k</db:result>").await;
+    verona.verify_for("verona.example", "valid").await;
+    second.ends_with("policy-violation").await;
+    assert_eq!(montague.server.stats().admitted, 1);
+}
+
+#[tokio::test]
+async fn abuse_a100_keys_that_strangers_have_verified_hold_nobody_up_who_has_something_to_say() {
+    let world = World::new();
+    let mut limits = FederationLimits::default();
+    limits.connecting = 1;
+    (limits.verification, limits.queue_time) = (FOREVER, FOREVER);
+    let montague = world.house(&["montague.example"], Certificate::None, open_federation(&world).limits(limits)).await;
+    let (mut peer, _) = call(&montague).await;
+    for number in 0..4 {
+        peer.send(&format!("<db:result from='d{number}.hanging.example' to='montague.example'>k</db:result>")).await;
+    }
+    // All of it has been taken when this is answered.
+    peer.send("<db:verify from='capulet.example' to='montague.example' id='x'>k</db:verify>").await;
+    peer.until("type='invalid'").await;
+    let fake = Fake::new(&world, "capulet.example").await;
+    let mut romeo = montague.user(ROMEO).await;
+    romeo.send(&message(JULIET, "one")).await;
+    let mut peer = fake.authorize().await;
+    assert!(peer.until("</message>").await.contains("<body>one</body>"));
+}
+
+#[tokio::test]
+async fn abuse_a100_verifications_for_one_address_are_bounded() {
+    let world = World::new();
+    let mut limits = FederationLimits::default();
+    limits.verifying_per_ip = 1;
+    limits.verification = FOREVER;
+    let montague = world.house(&["montague.example"], Certificate::None, open_federation(&world).limits(limits)).await;
+    let (mut first, _) = call(&montague).await;
+    first.send("<db:result from='d1.hanging.example' to='montague.example'>k</db:result>").await;
+    first.send("<db:verify from='capulet.example' to='montague.example' id='x'>k</db:verify>").await;
+    first.until("type='invalid'").await;
+    let (mut second, _) = call(&montague).await;
+    second.send("<db:result from='d2.hanging.example' to='montague.example'>k</db:result>").await;
+    let answer = second.until("</db:result>").await;
+    assert!(answer.contains("type='error'") && answer.contains("<resource-constraint"), "{answer}");
+}
+
+#[tokio::test]
+async fn a_request_that_is_never_answered_is_made_again() {
+    let world = World::new();
+    let mut limits = quick();
+    limits.retry_min = Duration::ZERO;
+    let montague = world.house(&["montague.example"], Certificate::None, open_federation(&world).limits(limits)).await;
+    let fake = Fake::new(&world, "capulet.example").await;
+    let mut romeo = montague.user(ROMEO).await;
+    let (error, mut peer) = tokio::join!(bounced(&mut romeo, JULIET), async {
+        let mut peer = fake.accept().await;
+        peer.until("</db:result>").await;
+        peer
+    });
+    assert!(error.contains("in time"), "{error}");
+    let (error, ()) = tokio::join!(bounced(&mut romeo, JULIET), async {
+        peer.until("</db:result>").await;
+    });
+    assert!(error.contains("in time"), "{error}");
+    assert_eq!(montague.server.streams_to_servers(), 1);
+}
+
+#[tokio::test]
+async fn a_stream_that_only_verified_a_key_does_not_stay() {
+    let world = World::new();
+    let mut limits = FederationLimits::default();
+    limits.verification = Duration::from_secs(2);
+    let montague = world.house(&["montague.example"], Certificate::None, open_federation(&world).limits(limits)).await;
+    let fake = Fake::new(&world, "capulet.example").await;
+    let (mut asker, _) = call(&montague).await;
+    asker.send("<db:result from='capulet.example' to='montague.example'>k</db:result>").await;
+    let mut peer = fake.accept().await;
+    judge(&mut peer, "capulet.example", "valid").await;
+    assert!(asker.until("/>").await.contains("type='valid'"));
+    peer.until(END).await;
+}
+
 #[tokio::test]
 async fn rfc6120_4_9_3_20_a_server_that_stops_says_so_on_both_kinds_of_streams() {
     let world = World::new();
@@ -627,12 +778,81 @@ async fn rfc6120_4_9_3_20_a_server_that_stops_says_so_on_both_kinds_of_streams()
     let mut outgoing = fake.authorize().await;
     outgoing.until("</message>").await;
     let (mut incoming, _) = call(&montague).await;
-    let server = montague.server.clone();
-    let stopped = tokio::spawn(async move { server.shutdown(Duration::from_secs(10)).await });
+    let stopped = stop(&montague.server);
+    drop(romeo);
     outgoing.ends_with("system-shutdown").await;
     incoming.ends_with("system-shutdown").await;
     drop((outgoing, incoming));
     timeout(PATIENCE, stopped).await.unwrap().unwrap();
+}
+
+fn stop(server: &Server) -> tokio::task::JoinHandle<()> {
+    let server = server.clone();
+    tokio::spawn(async move { server.shutdown(Duration::from_secs(30)).await })
+}
+
+/// A server whose sessions say goodbye to `to` when they end.
+async fn polite_house(world: &World, to: &'static str) -> House {
+    let mut events = None;
+    let builder = Server::builder("montague.example").accounts(Table).federation(open_federation(world));
+    let builder = builder.with(|r: &mut ServerRegistrar| {
+        events = Some(r.observe(256));
+        r.on_session_end(move |server, ended| {
+            let goodbye = format!("<presence type='unavailable' from='{}' to='{to}'/>", ended.jid);
+            let goodbye = Stanza::parse(&goodbye, ns::CLIENT, &XmlLimits::authenticated()).unwrap();
+            server.send(ended.jid.clone(), to.parse().unwrap(), goodbye);
+        });
+    });
+    let house = House { server: builder.build().unwrap(), events: events.unwrap() };
+    let address = house.server.listen_servers("127.0.0.1:0".parse().unwrap()).await.unwrap();
+    world.zone.enter("montague.example", address, false);
+    house
+}
+
+#[tokio::test]
+async fn rfc6121_4_5_what_sessions_leave_at_a_shutdown_still_goes_to_other_servers() {
+    let world = World::new();
+    let montague = polite_house(&world, JULIET).await;
+    let fake = Fake::new(&world, "capulet.example").await;
+    let mut romeo = montague.user(ROMEO).await;
+    romeo.send(&message(JULIET, "one")).await;
+    let mut peer = fake.authorize().await;
+    peer.until("</message>").await;
+    let stopped = stop(&montague.server);
+    romeo.until(END).await;
+    drop(romeo);
+    let goodbye = peer.until("/>").await;
+    assert!(goodbye.contains("type='unavailable'") && goodbye.contains(ROMEO), "{goodbye}");
+    peer.ends_with("system-shutdown").await;
+    drop(peer);
+    timeout(PATIENCE, stopped).await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn rfc6121_4_5_at_a_shutdown_a_stream_that_is_being_opened_is_waited_for() {
+    let world = World::new();
+    let montague = polite_house(&world, JULIET).await;
+    let fake = Fake::new(&world, "capulet.example").await;
+    let romeo = montague.user(ROMEO).await;
+    let stopped = stop(&montague.server);
+    drop(romeo);
+    let mut peer = fake.authorize().await;
+    let goodbye = peer.until("/>").await;
+    assert!(goodbye.contains("type='unavailable'") && goodbye.contains(ROMEO), "{goodbye}");
+    peer.ends_with("system-shutdown").await;
+    drop(peer);
+    timeout(PATIENCE, stopped).await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_shutdown_waits_for_no_stream_beyond_its_time() {
+    let world = World::new();
+    let montague = polite_house(&world, JULIET).await;
+    // It takes connections and says nothing.
+    let _fake = Fake::new(&world, "capulet.example").await;
+    drop(montague.user(ROMEO).await);
+    timeout(PATIENCE, montague.server.shutdown(Duration::from_millis(400))).await.unwrap();
+    assert_eq!(montague.server.streams_to_servers(), 0);
 }
 
 #[tokio::test]

@@ -507,6 +507,20 @@ async fn xep0198_5_what_was_handled_last_is_saved_as_handled() {
 }
 
 #[tokio::test]
+async fn xep0198_5_what_is_handled_while_offline_is_saved_as_handled() {
+    let (client, mut events, mut pipes) = self::client(|builder| builder);
+    let mut raw = managed(&mut pipes, &mut events, "her-id").await;
+    raw.send("<message><body>a</body></message><message><body>b</body></message>").await;
+    assert_eq!(message(&mut events).await, "a");
+    drop(raw);
+    // The next connection says nothing.
+    let _pipe = timeout(PATIENCE, pipes.recv()).await.unwrap().unwrap();
+    assert_eq!(client.session().await.unwrap().handled, 1);
+    assert_eq!(message(&mut events).await, "b");
+    assert_eq!(client.session().await.unwrap().handled, 2);
+}
+
+#[tokio::test]
 async fn xep0198_3_the_preferred_place_comes_first_and_then_the_usual_way() {
     let (usual, preferred) = (TcpListener::bind("127.0.0.1:0"), TcpListener::bind("127.0.0.1:0"));
     let (usual, preferred) = (usual.await.unwrap(), preferred.await.unwrap());

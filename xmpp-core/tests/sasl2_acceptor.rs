@@ -448,7 +448,7 @@ fn abuse_a041_a_replayed_count_ends_the_token() {
         let answer = server.hear(&by_token(&secret, &format!("count='{count}'")));
         assert!(answer.starts_with(expected), "{count}: {answer}");
     }
-    assert!(server.tokens.values().all(|tokens| tokens.is_empty()));
+    assert!(server.tokens.values().all(|tokens| !tokens.has_tokens()));
 }
 
 #[test]
@@ -613,4 +613,28 @@ fn xep0478_3_1_limits_are_announced_and_may_change() {
     let answer = server.hear(&plain(""));
     let expected = limits("<max-bytes>262144</max-bytes><idle-seconds>300</idle-seconds>");
     assert!(answer.contains(&expected), "{answer}");
+}
+
+#[test]
+fn xep0484_5_a_password_that_is_changed_during_a_login_gives_no_token() {
+    let (mut server, _) = opened_with(|_| {}, "juliet@localhost");
+    // After the generation was asked for, and before the password is checked.
+    server.changing = true;
+    let answer = server.hear(&plain(&format!("<request-token {FAST} mechanism='HT-SHA-256-EXPR'/>")));
+    assert!(answer.contains("<success") && !answer.contains("<token"), "{answer}");
+    assert!(server.tokens.is_empty(), "{:?}", server.tokens);
+}
+
+#[test]
+fn xep0494_3_1_a_login_is_noted_with_the_clients_tokens() {
+    let (mut server, _) = opened_with(|_| {}, "juliet@localhost");
+    assert!(server.hear(&plain("")).contains("<success"));
+    let noted = server.tokens.values().next().unwrap();
+    let record = noted.record.as_ref().unwrap();
+    assert!(!noted.has_tokens() && record.password && !record.certificate);
+    assert_eq!((record.first_seen, record.software.as_deref()), (1_000_000, Some("AwesomeXMPP")));
+    // A failure notes nothing.
+    let (mut server, _) = opened_with(|_| {}, "juliet@localhost");
+    assert!(server.hear(&authenticate("PLAIN", b"\0juliet\0wrong", "")).contains("<failure"));
+    assert!(server.tokens.is_empty());
 }

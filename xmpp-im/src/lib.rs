@@ -9,10 +9,14 @@
 //! # }
 //! ```
 
+pub mod archive;
+pub mod blocking;
 pub mod caps;
+pub mod carbons;
 pub mod delivery;
 #[cfg(feature = "client")]
 mod ext;
+pub mod offline;
 pub mod presence;
 pub mod roster;
 pub mod search;

@@ -29,15 +29,18 @@ impl SqlAccounts {
         }
         let credentials = derive(password).await?;
         let mut writing = self.database.write().await?;
-        sqlx::query("INSERT INTO account (address, domain) VALUES ($1, $2)")
-            .bind(user.as_str())
-            .bind(user.domain())
-            .execute(&mut *writing)
-            .await
-            .map_err(|error| match &error {
-                sqlx::Error::Database(cause) if cause.is_unique_violation() => SqlError::Exists(user.clone()),
-                _ => error.into(),
-            })?;
+        // A generation that no account of this name ever had.
+        sqlx::query(
+            "INSERT INTO account (address, domain, generation) VALUES ($1, $2, random() & 9223372036854775807)",
+        )
+        .bind(user.as_str())
+        .bind(user.domain())
+        .execute(&mut *writing)
+        .await
+        .map_err(|error| match &error {
+            sqlx::Error::Database(cause) if cause.is_unique_violation() => SqlError::Exists(user.clone()),
+            _ => error.into(),
+        })?;
         insert(&mut writing, user, &credentials).await?;
         Ok(writing.commit().await?)
     }
@@ -57,7 +60,7 @@ impl SqlAccounts {
             return Err(SqlError::Unknown(user.clone()));
         }
         sqlx::query("DELETE FROM credential WHERE address = $1").bind(user.as_str()).execute(&mut *writing).await?;
-        sqlx::query("DELETE FROM token WHERE address = $1").bind(user.as_str()).execute(&mut *writing).await?;
+        crate::tokens::forget_all(&mut writing, user).await?;
         insert(&mut writing, user, &credentials).await?;
         Ok(writing.commit().await?)
     }
@@ -74,6 +77,9 @@ impl SqlAccounts {
             return Err(SqlError::Unknown(user.clone()));
         }
         crate::roster::forget(&mut writing, user).await?;
+        for sql in OWNED {
+            sqlx::query(*sql).bind(user.as_str()).execute(&mut *writing).await?;
+        }
         Ok(writing.commit().await?)
     }
 
@@ -95,6 +101,14 @@ impl SqlAccounts {
         Ok(some.is_none())
     }
 }
+
+/// What goes with an account, besides what refers to it.
+static OWNED: &[&str] = &[
+    "DELETE FROM offline WHERE address = $1",
+    "DELETE FROM archive WHERE owner = $1",
+    "DELETE FROM archive_preferences WHERE owner = $1",
+    "DELETE FROM blocked WHERE address = $1",
+];
 
 /// Credentials for every hash, each with a salt of its own. PBKDF2 takes tens of milliseconds.
 async fn derive(password: &str) -> Result<Vec<ScramCredentials>, SqlError> {

@@ -1,17 +1,22 @@
 //! The file: opened, brought up to date, shared.
 
-use crate::{EngineError, SqlAccounts, SqlError, SqlRosters, SqlTokens};
+use crate::{EngineError, SqlAccounts, SqlArchive, SqlBlocking, SqlError, SqlOffline, SqlRosters, SqlTokens};
 use sqlx::{
     ConnectOptions as _, Sqlite, SqlitePool, Transaction,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions},
 };
-use std::{io, path::Path, time::Duration};
+use std::{io, path::Path, sync::Arc, time::Duration};
+use tokio::sync::Mutex;
 
 /// What makes the tables, in order. Version n of the tables is the first n of them; they only grow at the end.
 static MIGRATIONS: &[&str] = &[
     include_str!("../migrations/sqlite/0001_accounts.sql"),
     include_str!("../migrations/sqlite/0002_tokens.sql"),
+    include_str!("../migrations/sqlite/0003_clients.sql"),
     include_str!("../migrations/sqlite/0004_roster.sql"),
+    include_str!("../migrations/sqlite/0005_offline.sql"),
+    include_str!("../migrations/sqlite/0006_archive.sql"),
+    include_str!("../migrations/sqlite/0007_account_data.sql"),
 ];
 
 /// How long a writer waits for another one, in this process or elsewhere.
@@ -24,6 +29,8 @@ const CONNECTIONS: u32 = 4;
 #[derive(Clone, Debug)]
 pub struct Database {
     pool: SqlitePool,
+    /// Whose turn it is to commit a group of writes.
+    turn: Arc<Mutex<()>>,
 }
 
 impl Database {
@@ -41,7 +48,7 @@ impl Database {
             .disable_statement_logging();
         let pool = SqlitePoolOptions::new().max_connections(CONNECTIONS).test_before_acquire(false);
         let pool = pool.connect_with(options).await.map_err(|error| failed(Box::new(error)))?;
-        let database = Database { pool };
+        let database = Database { pool, turn: Arc::default() };
         match database.migrate().await {
             // The first statement is also the first to find that the file is something else.
             Err(SqlError::Engine(error)) => Err(failed(error)),
@@ -64,6 +71,27 @@ impl Database {
         SqlRosters::new(self.clone())
     }
 
+    /// Offline messages.
+    pub fn offline(&self) -> SqlOffline {
+        SqlOffline::new(self.clone())
+    }
+
+    /// The archives of its users. Must be called inside a tokio runtime: a task writes for all of them.
+    pub fn archive(&self) -> SqlArchive {
+        SqlArchive::new(self.clone())
+    }
+
+    /// As [`archive`](Self::archive), with at most so many messages committed together. With 1 each is committed alone,
+    /// which is what the measurements compare with.
+    pub fn archive_committing(&self, most: usize) -> SqlArchive {
+        SqlArchive::committing(self.clone(), most)
+    }
+
+    /// Block lists.
+    pub fn blocking(&self) -> SqlBlocking {
+        SqlBlocking::new(self.clone())
+    }
+
     /// 32 random bytes that are made when first asked for and stay the same under this name: what
     /// [`ServerBuilder::secret`](xmpp_core::server::ServerBuilder::secret) wants.
     pub async fn secret(&self, name: &str) -> Result<[u8; 32], SqlError> {
@@ -84,6 +112,10 @@ impl Database {
     /// Closes the connections and folds the write-ahead log into the file. Also without it nothing is lost.
     pub async fn close(&self) {
         self.pool.close().await;
+    }
+
+    pub(crate) fn turn(&self) -> &Mutex<()> {
+        &self.turn
     }
 
     pub(crate) fn pool(&self) -> &SqlitePool {

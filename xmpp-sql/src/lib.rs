@@ -23,12 +23,19 @@
 //! only the migrations and the opening are of one engine.
 
 mod accounts;
+mod archive;
+mod blocking;
 mod database;
+mod group_commit;
+mod offline;
 mod roster;
 mod tokens;
 
 pub use accounts::SqlAccounts;
+pub use archive::SqlArchive;
+pub use blocking::SqlBlocking;
 pub use database::Database;
+pub use offline::SqlOffline;
 pub use roster::SqlRosters;
 pub use tokens::SqlTokens;
 

@@ -1,12 +1,12 @@
 //! The tokens of clients (XEP-0484). They are stored as they are: each is the key of an HMAC.
 
 use crate::{Database, SqlError};
-use sqlx::{FromRow as _, Row as _, sqlite::SqliteRow};
+use sqlx::{FromRow as _, Row as _, Sqlite, Transaction, sqlite::SqliteRow};
 use xmpp_core::{
     jid::BareJid,
     sasl::Mechanism,
     server::{TOKEN_CLIENTS, Tokens, TokensError},
-    stream::{ClientTokens, Token},
+    stream::{ClientRecord, ClientTokens, Token},
 };
 
 /// Tokens in a [`Database`]. They go with their account, and with its password when that is changed.
@@ -54,23 +54,58 @@ struct Stored(ClientTokens);
 
 impl<'r> sqlx::FromRow<'r, SqliteRow> for Stored {
     fn from_row(row: &'r SqliteRow) -> Result<Stored, sqlx::Error> {
-        let revision: i64 = row.try_get("revision")?;
+        // Of an account without this client there is the generation alone.
+        let revision: Option<i64> = row.try_get("revision")?;
+        let generation: i64 = row.try_get("generation")?;
+        let generation = generation.try_into().unwrap_or_default();
+        let Some(revision) = revision else {
+            return Ok(Stored(ClientTokens { generation, ..ClientTokens::default() }));
+        };
         Ok(Stored(ClientTokens {
             current: Slot::read(row, "current")?.0,
             fresh: Slot::read(row, "fresh")?.0,
             revision: revision.try_into().unwrap_or_default(),
+            generation,
+            record: record(row)?,
         }))
     }
 }
 
+fn record(row: &SqliteRow) -> Result<Option<ClientRecord>, sqlx::Error> {
+    let (first, last): (Option<i64>, Option<i64>) = (row.try_get("first_seen")?, row.try_get("last_seen")?);
+    let Some((first, last)) = first.zip(last) else { return Ok(None) };
+    Ok(Some(ClientRecord {
+        first_seen: first.try_into().unwrap_or_default(),
+        last_seen: last.try_into().unwrap_or_default(),
+        software: row.try_get("software")?,
+        device: row.try_get("device")?,
+        password: row.try_get("password")?,
+        certificate: row.try_get("certificate")?,
+    }))
+}
+
+/// Ends all that rests on the account's password, in the transaction that changes it.
+pub(crate) async fn forget_all(writing: &mut Transaction<'static, Sqlite>, user: &BareJid) -> Result<(), SqlError> {
+    sqlx::query("DELETE FROM token WHERE address = $1").bind(user.as_str()).execute(&mut **writing).await?;
+    // After the greatest number comes the least.
+    sqlx::query("UPDATE account SET generation = (generation + 1) & 9223372036854775807 WHERE address = $1")
+        .bind(user.as_str())
+        .execute(&mut **writing)
+        .await?;
+    Ok(())
+}
+
 impl Tokens for SqlTokens {
     async fn load(&self, user: &BareJid, client: &str) -> Result<ClientTokens, TokensError> {
-        let row = sqlx::query("SELECT * FROM token WHERE address = $1 AND client = $2")
-            .bind(user.as_str())
-            .bind(client)
-            .fetch_optional(self.database.pool())
-            .await
-            .map_err(failed)?;
+        let row = sqlx::query(
+            "SELECT token.*, account.generation FROM account \
+             LEFT JOIN token ON token.address = account.address AND token.client = $2 WHERE account.address = $1",
+        )
+        .bind(user.as_str())
+        .bind(client)
+        .fetch_optional(self.database.pool())
+        .await
+        .map_err(failed)?;
         let stored = row.as_ref().map(Stored::from_row).transpose().map_err(failed)?;
         Ok(stored.map(|stored| stored.0).unwrap_or_default())
     }
@@ -80,13 +115,25 @@ impl Tokens for SqlTokens {
     }
 
     async fn forget(&self, user: &BareJid, client: Option<&str>) -> Result<(), TokensError> {
-        sqlx::query("DELETE FROM token WHERE address = $1 AND ($2 IS NULL OR client = $2)")
-            .bind(user.as_str())
-            .bind(client)
-            .execute(self.database.pool())
-            .await
-            .map_err(failed)?;
-        Ok(())
+        let forgetting = async {
+            let mut writing = self.database.write().await?;
+            match client {
+                None => forget_all(&mut writing, user).await?,
+                Some(client) => {
+                    let query = sqlx::query("DELETE FROM token WHERE address = $1 AND client = $2");
+                    query.bind(user.as_str()).bind(client).execute(&mut *writing).await?;
+                }
+            }
+            Ok::<(), SqlError>(writing.commit().await?)
+        };
+        forgetting.await.map_err(failed)
+    }
+
+    async fn clients(&self, user: &BareJid) -> Result<Vec<(String, ClientTokens)>, TokensError> {
+        let query = "SELECT token.*, account.generation FROM token JOIN account USING (address) WHERE address = $1";
+        let rows = sqlx::query(query).bind(user.as_str()).fetch_all(self.database.pool()).await.map_err(failed)?;
+        let read = |row: &SqliteRow| Ok((row.try_get("client")?, Stored::from_row(row)?.0));
+        rows.iter().map(read).collect::<Result<_, sqlx::Error>>().map_err(failed)
     }
 }
 
@@ -98,6 +145,14 @@ impl SqlTokens {
             .bind(client)
             .fetch_optional(&mut *writing)
             .await?;
+        let generation: Option<i64> = sqlx::query_scalar("SELECT generation FROM account WHERE address = $1")
+            .bind(user.as_str())
+            .fetch_optional(&mut *writing)
+            .await?;
+        // Nobody's tokens are refused by the table.
+        if generation.is_some_and(|generation| generation != number(tokens.generation)) {
+            return Ok(false);
+        }
         if found.unwrap_or_default() != number(tokens.revision) {
             return Ok(false);
         }
@@ -119,16 +174,16 @@ impl SqlTokens {
             .await?;
         if !tokens.is_empty() {
             let slots = [&tokens.current, &tokens.fresh];
-            let expiry = slots.iter().filter_map(|slot| slot.as_ref()).map(|token| token.expiry).max();
             let mut insert = sqlx::query(
                 "INSERT INTO token (address, client, revision, expiry, current_secret, current_mechanism, \
                  current_issued, current_expiry, current_count, fresh_secret, fresh_mechanism, fresh_issued, \
-                 fresh_expiry, fresh_count) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
+                 fresh_expiry, fresh_count, first_seen, last_seen, software, device, password, certificate) VALUES \
+                 ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20)",
             )
             .bind(user.as_str())
             .bind(client)
             .bind(number(tokens.revision.saturating_add(1)))
-            .bind(number(expiry.unwrap_or_default()));
+            .bind(number(tokens.ends()));
             for slot in slots {
                 let slot = slot.as_ref();
                 insert = insert
@@ -138,6 +193,14 @@ impl SqlTokens {
                     .bind(slot.map(|token| number(token.expiry)))
                     .bind(slot.map(|token| i64::from(token.count)));
             }
+            let record = tokens.record.as_ref();
+            insert = insert
+                .bind(record.map(|record| number(record.first_seen)))
+                .bind(record.map(|record| number(record.last_seen)))
+                .bind(record.and_then(|record| record.software.as_deref()))
+                .bind(record.and_then(|record| record.device.as_deref()))
+                .bind(record.is_some_and(|record| record.password))
+                .bind(record.is_some_and(|record| record.certificate));
             insert.execute(&mut *writing).await?;
         }
         writing.commit().await?;
@@ -176,23 +239,35 @@ mod tests {
         tokens_conformance(&database.tokens(), &juliet(), &"romeo@example.org".parse().unwrap()).await;
     }
 
+    /// One more, of the account as it is now.
+    async fn current(tokens: &SqlTokens) -> ClientTokens {
+        ClientTokens { generation: tokens.generation(&juliet()).await.unwrap(), ..one() }
+    }
+
     #[tokio::test]
     async fn tokens_end_with_the_password_and_with_the_account() {
         let (_folder, database) = fresh().await;
         let (accounts, tokens) = (database.accounts(), database.tokens());
-        assert!(tokens.store(&juliet(), "laptop", &one()).await.unwrap());
+        let before = current(&tokens).await;
+        assert!(tokens.store(&juliet(), "laptop", &before).await.unwrap());
         accounts.set_password(&juliet(), "new").await.unwrap();
         assert!(tokens.load(&juliet(), "laptop").await.unwrap().is_empty());
-        assert!(tokens.store(&juliet(), "laptop", &one()).await.unwrap());
+        // A login by the old password that ends now.
+        assert!(!tokens.store(&juliet(), "laptop", &before).await.unwrap());
+        assert!(tokens.store(&juliet(), "laptop", &current(&tokens).await).await.unwrap());
+        let before = current(&tokens).await;
         accounts.delete(&juliet()).await.unwrap();
         assert!(tokens.load(&juliet(), "laptop").await.unwrap().is_empty());
-        assert!(tokens.store(&juliet(), "laptop", &one()).await.is_err(), "nobody's tokens");
+        assert!(tokens.store(&juliet(), "laptop", &before).await.is_err(), "nobody's tokens");
+        accounts.create(&juliet(), "x").await.unwrap();
+        assert!(!tokens.store(&juliet(), "laptop", &before).await.unwrap(), "another's of the same name");
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn abuse_a041_of_many_who_use_one_revision_one_wins() {
         let (folder, database) = fresh().await;
-        assert!(database.tokens().store(&juliet(), "laptop", &one()).await.unwrap());
+        let first = current(&database.tokens()).await;
+        assert!(database.tokens().store(&juliet(), "laptop", &first).await.unwrap());
         let mut found = database.tokens().load(&juliet(), "laptop").await.unwrap();
         found.fresh.as_mut().unwrap().count += 1;
         let mut storing = Vec::new();

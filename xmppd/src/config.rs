@@ -1,6 +1,13 @@
 //! The configuration: defaults, the file, the command line.
 
-use crate::{Outcome, cli::Settings, federation::Federation, roster::Roster};
+use crate::{
+    Outcome,
+    archive::Archive,
+    cli::Settings,
+    federation::Federation,
+    messages::{Blocking, Carbons, Offline},
+    roster::Roster,
+};
 use serde::Deserialize;
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
@@ -33,6 +40,10 @@ pub(crate) struct Config {
     pub(crate) component: Vec<Component>,
     pub(crate) stream_management: StreamManagement,
     pub(crate) roster: Roster,
+    pub(crate) offline: Offline,
+    pub(crate) carbons: Carbons,
+    pub(crate) blocking: Blocking,
+    pub(crate) archive: Archive,
 }
 
 /// An external component that may connect.
@@ -68,6 +79,7 @@ pub(crate) struct Http {
     trusted_proxies: Vec<String>,
     origins: Vec<String>,
     bosh: bool,
+    posh: bool,
 }
 
 #[derive(Clone, Debug, Deserialize, PartialEq)]
@@ -117,6 +129,7 @@ pub(crate) struct Limits {
     keepalive_seconds: u32,
     keepalive_answer_seconds: u32,
     token_days: u32,
+    client_days: u32,
 }
 
 /// XEP-0198.
@@ -128,6 +141,7 @@ pub(crate) struct StreamManagement {
     unacked_bytes: usize,
     hibernated: usize,
     hibernated_per_account: usize,
+    hibernated_bytes: usize,
 }
 
 impl Default for Config {
@@ -150,6 +164,10 @@ impl Default for Config {
             component: Vec::new(),
             stream_management: StreamManagement::default(),
             roster: Roster::default(),
+            offline: Offline::default(),
+            carbons: Carbons::default(),
+            blocking: Blocking::default(),
+            archive: Archive::default(),
         }
     }
 }
@@ -162,14 +180,14 @@ impl Default for Tls {
 
 impl Default for Http {
     fn default() -> Http {
-        Http { public_url: None, trusted_proxies: Vec::new(), origins: vec!["*".into()], bosh: true }
+        Http { public_url: None, trusted_proxies: Vec::new(), origins: vec!["*".into()], bosh: true, posh: true }
     }
 }
 
 impl Http {
     /// As the server takes it.
     pub(crate) fn to_core(&self) -> Outcome<server::Http> {
-        let mut core = server::Http::new().bosh(self.bosh);
+        let mut core = server::Http::new().bosh(self.bosh).posh(self.posh);
         if let Some(url) = &self.public_url {
             if !url.starts_with("https://") && !url.starts_with("http://") {
                 return Err(format!("http.public_url is no address of the web: {url}").into());
@@ -207,6 +225,7 @@ impl Default for Limits {
             keepalive_seconds: seconds(core.keepalive),
             keepalive_answer_seconds: seconds(core.keepalive_answer),
             token_days: seconds(core.token_life) / DAY,
+            client_days: seconds(core.client_memory) / DAY,
         }
     }
 }
@@ -220,6 +239,7 @@ impl Default for StreamManagement {
             unacked_bytes: core.unacked_bytes,
             hibernated: core.hibernated,
             hibernated_per_account: core.hibernated_per_account,
+            hibernated_bytes: core.hibernated_bytes,
         }
     }
 }
@@ -231,6 +251,7 @@ impl StreamManagement {
         core.unacked_bytes = self.unacked_bytes;
         core.hibernated = self.hibernated;
         core.hibernated_per_account = self.hibernated_per_account;
+        core.hibernated_bytes = self.hibernated_bytes;
     }
 
     /// A client that acknowledges as it should must not be ended by a single stanza.
@@ -240,6 +261,9 @@ impl StreamManagement {
         }
         if self.unacked_bytes < 2 * limits.stanza_bytes as usize {
             return Err("stream_management.unacked_bytes must be at least twice limits.stanza_bytes".into());
+        }
+        if self.hibernated_bytes < self.unacked_bytes {
+            return Err("stream_management.hibernated_bytes must be at least stream_management.unacked_bytes".into());
         }
         Ok(())
     }
@@ -267,6 +291,7 @@ impl Limits {
         core.keepalive = Duration::from_secs(self.keepalive_seconds.into());
         core.keepalive_answer = Duration::from_secs(self.keepalive_answer_seconds.into());
         core.token_life = Duration::from_secs(u64::from(self.token_days) * u64::from(DAY));
+        core.client_memory = Duration::from_secs(u64::from(self.client_days) * u64::from(DAY));
         core
     }
 
@@ -406,6 +431,8 @@ impl Config {
         config.limits.check()?;
         config.stream_management.check(&config.limits)?;
         config.roster.check()?;
+        config.offline.check(config.limits.outbox_bytes)?;
+        config.archive.check()?;
         Ok(config)
     }
 
@@ -560,7 +587,11 @@ mod tests {
             ("limits.stanza_bytes = 9999", "at least 10000"),
             ("limits.outbox_bytes = 300000", "at least twice"),
             ("stream_management.unacked_bytes = 300000", "at least twice"),
+            ("offline.bytes = 3000000", "half of limits.outbox_bytes"),
+            ("carbons.enabled = 1", "line 1"),
+            ("blocking.patterns = true", "unknown field `patterns`"),
             ("stream_management.unacked_stanzas = 99", "at least 100"),
+            ("stream_management.hibernated_bytes = 4000000", "at least stream_management.unacked_bytes"),
             ("limits.keepalive_answer_seconds = 0", "must be more than 0"),
             ("roster.requests = 0", "must be more than 0"),
             ("plaintext = 1", "line 1"),

@@ -20,8 +20,12 @@ use xmpp_core::{
 use xmpp_im::roster::{self, MemoryRosters, RosterStore};
 use xmpp_sql::{Database, SqlAccounts};
 
-/// The server with all its extensions, but without certificates.
-fn compose(config: &Config, accounts: impl Accounts, rosters: Arc<dyn RosterStore>) -> Outcome<ServerBuilder> {
+/// The server with all its extensions, but without certificates. Without a database it stores nothing.
+fn compose(config: &Config, accounts: impl Accounts, database: Option<&Database>) -> Outcome<ServerBuilder> {
+    let rosters: Arc<dyn RosterStore> = match database {
+        Some(database) => Arc::new(database.rosters()),
+        None => Arc::new(MemoryRosters::new()),
+    };
     let mut domains = config.domains.iter();
     let first = domains.next().map(String::as_str).unwrap_or("localhost");
     let mut builder = Server::builder(first);
@@ -41,17 +45,20 @@ fn compose(config: &Config, accounts: impl Accounts, rosters: Arc<dyn RosterStor
         builder = builder.allow_plaintext();
     }
     let version = env!("CARGO_PKG_VERSION").to_owned();
-    Ok(builder
+    let builder = builder
         .accounts(accounts)
         .http(config.http.to_core()?)
         .software(Some(Software { name: "xmppd".to_owned(), version, os: None }))
-        .with(roster::server_with(rosters, config.roster.to_limits()))
-        .with(xmpp_im::delivery::server))
+        .with(roster::server_with(Arc::clone(&rosters), config.roster.to_limits()))
+        .with(xmpp_im::delivery::server);
+    let builder = config.offline.compose(builder, database);
+    let builder = config.archive.compose(builder, database, Arc::clone(&rosters))?;
+    Ok(config.blocking.compose(config.carbons.compose(builder), database, rosters))
 }
 
 /// The stations of the route, one a line.
 pub(crate) async fn route(config: &Config) -> Outcome<String> {
-    let server = compose(config, MemoryAccounts::new(), Arc::new(MemoryRosters::new()))?.build()?;
+    let server = compose(config, MemoryAccounts::new(), None)?.build()?;
     Ok(server.route_names().join("\n") + "\n")
 }
 
@@ -83,10 +90,9 @@ pub(crate) async fn run(config: Config, settings: &Settings, mut handed: Handed)
 
     let mut limits = config.limits.to_core(crate::files::raise_limit());
     config.stream_management.apply(&mut limits);
-    let rosters = Arc::new(database.rosters());
     let builder = match &config.any_user_password {
-        Some(password) => compose(&config, Anybody::new(password), rosters)?,
-        None => compose(&config, accounts, rosters)?.tokens(database.tokens()),
+        Some(password) => compose(&config, Anybody::new(password), Some(&database))?,
+        None => compose(&config, accounts, Some(&database))?.tokens(database.tokens()),
     };
     let mut builder = builder.limits(limits).secret(database.secret("scram").await?);
     let mut serving = None;

@@ -10,7 +10,7 @@ use std::{
 use xmpp_core::{
     jid::Jid,
     net::{ClientTls, SystemResolver},
-    server,
+    server::{self, FederationLimits},
     stream::s2s::Policy,
 };
 
@@ -23,8 +23,14 @@ pub(crate) struct Federation {
     block: Vec<String>,
     private_addresses: bool,
     both_ways: bool,
+    streams_per_domain: usize,
+    streams_per_ip: usize,
     authorities: Option<PathBuf>,
     name_servers: Vec<SocketAddr>,
+    posh: bool,
+    posh_port: u16,
+    dane: bool,
+    trust_anchors: Option<PathBuf>,
     domain: BTreeMap<String, Domain>,
 }
 
@@ -39,7 +45,7 @@ struct Domain {
 
 impl Default for Federation {
     fn default() -> Federation {
-        let policy = Policy::default();
+        let (policy, limits) = (Policy::default(), FederationLimits::default());
         Federation {
             enabled: None,
             require_tls: policy.require_tls,
@@ -47,8 +53,14 @@ impl Default for Federation {
             block: Vec::new(),
             private_addresses: false,
             both_ways: true,
+            streams_per_domain: limits.incoming_per_domain,
+            streams_per_ip: limits.incoming_per_ip,
             authorities: None,
             name_servers: Vec::new(),
+            posh: false,
+            posh_port: 443,
+            dane: false,
+            trust_anchors: None,
             domain: BTreeMap::new(),
         }
     }
@@ -62,11 +74,24 @@ impl Federation {
                 return Err(format!("federation: {name:?} is not a domain").into());
             }
         }
+        if self.trust_anchors.is_some() && !self.dane {
+            return Err("federation.trust_anchors is for federation.dane, which is false".into());
+        }
+        if self.streams_per_domain == 0 || self.streams_per_ip == 0 {
+            return Err("federation: streams_per_domain and streams_per_ip must be at least 1".into());
+        }
         Ok(())
     }
 
+    fn limits(&self) -> FederationLimits {
+        let mut limits = FederationLimits::default();
+        limits.incoming_per_domain = self.streams_per_domain;
+        limits.incoming_per_ip = self.streams_per_ip;
+        limits
+    }
+
     pub(crate) fn resolve(&mut self, folder: &Path) {
-        if let Some(path) = &mut self.authorities {
+        for path in [&mut self.authorities, &mut self.trust_anchors].into_iter().flatten() {
             *path = folder.join(&*path);
         }
     }
@@ -82,7 +107,9 @@ impl Federation {
     /// As the server takes it.
     pub(crate) fn to_core(&self) -> Outcome<server::Federation> {
         let default = self.policy();
-        let mut federation = server::Federation::new().policy(default);
+        let mut limits = self.limits();
+        limits.posh.port = self.posh_port;
+        let mut federation = server::Federation::new().policy(default).limits(limits).dane(self.dane).posh(self.posh);
         for (name, domain) in &self.domain {
             let policy = default
                 .require_tls(domain.require_tls.unwrap_or(default.require_tls))
@@ -101,7 +128,14 @@ impl Federation {
         if !self.both_ways {
             federation = federation.one_way_streams();
         }
-        if !self.name_servers.is_empty() {
+        if self.dane {
+            let anchors = self.trust_anchors.as_ref().map(|path| {
+                std::fs::read_to_string(path)
+                    .map_err(|error| format!("cannot read federation.trust_anchors {}: {error}", path.display()))
+            });
+            let resolver = SystemResolver::validating(&self.name_servers, anchors.transpose()?.as_deref())?;
+            federation = federation.resolver(resolver);
+        } else if !self.name_servers.is_empty() {
             federation = federation.resolver(SystemResolver::with_servers(&self.name_servers)?);
         }
         if let Some(path) = &self.authorities {
@@ -130,6 +164,15 @@ mod tests {
     }
 
     #[test]
+    fn streams_are_bounded_by_domain_and_address() {
+        let federation: Federation = toml::from_str("streams_per_domain = 7\nstreams_per_ip = 8").unwrap();
+        federation.check().unwrap();
+        assert_eq!((federation.limits().incoming_per_domain, federation.limits().incoming_per_ip), (7, 8));
+        let none: Federation = toml::from_str("streams_per_ip = 0").unwrap();
+        assert!(none.check().unwrap_err().to_string().contains("at least 1"));
+    }
+
+    #[test]
     fn names_must_be_domains() {
         for text in ["block = ['a b']", "block = ['me@example.org']", "[domain.'x@y']", "block = ['*.']"] {
             let federation: Federation = toml::from_str(text).unwrap();
@@ -137,5 +180,24 @@ mod tests {
         }
         let good: Federation = toml::from_str("block = ['*.spam.example', 'Bücher.example']").unwrap();
         good.check().unwrap();
+    }
+
+    #[test]
+    fn what_proves_a_domain_beside_certificates_is_off_unless_asked_for() {
+        let federation = Federation::default();
+        assert!(!federation.posh && !federation.dane);
+        let folder = tempfile::tempdir().unwrap();
+        let text = "posh = true\ndane = true\nname_servers = ['127.0.0.1:53']\ntrust_anchors = 'anchors.zone'";
+        let mut federation: Federation = toml::from_str(text).unwrap();
+        federation.resolve(folder.path());
+        federation.check().unwrap();
+        let error = federation.to_core().unwrap_err().to_string();
+        assert!(error.contains("cannot read federation.trust_anchors"), "{error}");
+        let key = ". 3600 IN DNSKEY 257 3 15 l02Woi0iS8Aa25FQkUd9RMzZHJpBoRQwAQEX1SxZJA4=\n";
+        std::fs::write(folder.path().join("anchors.zone"), key).unwrap();
+        federation.to_core().unwrap();
+        let text = "trust_anchors = 'anchors.zone'";
+        let error = toml::from_str::<Federation>(text).unwrap().check().unwrap_err().to_string();
+        assert!(error.contains("federation.dane"), "{error}");
     }
 }

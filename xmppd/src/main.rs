@@ -1,6 +1,7 @@
 //! An XMPP server, composed of the crates of this toolkit through their public interfaces.
 
 mod anybody;
+mod archive;
 mod certificate;
 mod cli;
 mod config;
@@ -9,6 +10,7 @@ mod federation;
 mod files;
 mod handed;
 mod logging;
+mod messages;
 mod password;
 mod roster;
 mod signals;

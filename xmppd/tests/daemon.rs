@@ -288,7 +288,7 @@ fn the_route_is_printed_without_touching_anything() {
     let scratch = Scratch::new();
     let output = scratch.run(&["route", "--data", &scratch.data().display().to_string()]);
     let text = String::from_utf8(output.stdout).unwrap();
-    assert!(output.status.success() && text.ends_with("Deliver: im:delivery\n"), "{text}");
+    assert!(output.status.success() && text.ends_with("Undelivered: im:offline\nUndelivered: im:archived\n"), "{text}");
     assert!(!scratch.data().exists());
 }
 

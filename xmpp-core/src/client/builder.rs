@@ -406,7 +406,8 @@ impl ClientBuilder {
     }
 
     /// Where no port of the server answers, as behind a firewall that lets only the web through, asks the domain by
-    /// HTTPS where it has a WebSocket (XEP-0156), and connects there.
+    /// HTTPS where it has a WebSocket (XEP-0156), and connects there. With the feature `bosh`, and no WebSocket that answers,
+    /// the place may be one of BOSH.
     #[cfg(feature = "websocket")]
     #[must_use]
     pub fn discover_web(mut self) -> Self {

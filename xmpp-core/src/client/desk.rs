@@ -2,6 +2,7 @@
 
 use super::{
     SavedSession, Unacknowledged,
+    events::EventSender,
     ledger::{Ledger, Origin, Outgoing},
     negotiate::Memory,
     requests::{Reply, Requests},
@@ -149,13 +150,19 @@ impl Desk {
         Some(saved)
     }
 
-    /// Waits for `future` while taking commands over; ends early when the application wants no more.
-    pub(super) async fn meanwhile<T>(&mut self, future: impl Future<Output = T>) -> Result<T, Leave> {
+    /// Waits for `future` while taking commands over; ends early when the application wants no more. Of the `events` it
+    /// is taking meanwhile, whoever saves the session has to know.
+    pub(super) async fn meanwhile<T>(
+        &mut self,
+        events: &EventSender,
+        future: impl Future<Output = T>,
+    ) -> Result<T, Leave> {
         tokio::pin!(future);
         loop {
             tokio::select! {
                 result = &mut future => return Ok(result),
                 command = self.commands.recv(), if self.has_room() => {
+                    self.ledger.handled.done(events.handled());
                     if let Some(leave) = self.take(command) {
                         return Err(leave);
                     }

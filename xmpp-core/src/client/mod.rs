@@ -18,6 +18,7 @@
 //! One task owns the connection. [`Client`] is a cheap handle to it; when the last handle is dropped, or
 //! [`Client::close`] is called, the stream is closed in good order and the event stream ends.
 
+mod access;
 mod attach;
 mod backoff;
 mod builder;

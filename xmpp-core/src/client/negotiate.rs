@@ -207,12 +207,20 @@ fn web_policy(secure: bool, settings: &Settings) -> TlsPolicy {
     }
 }
 
-/// The first WebSocket that answers, of those that the domain tells of.
+/// The first WebSocket that answers, of those that the domain tells of; or else the first of its hosts with BOSH.
 #[cfg(feature = "websocket")]
 async fn discovered(settings: &Settings, connector: &Connector, domain: &str) -> Result<Transport, WebSocketError> {
     let mut failure = WebSocketError::NotOffered(domain.to_owned());
-    for url in websocket::discover(connector, domain).await? {
+    let places = websocket::discover(connector, domain).await?;
+    for url in places.websockets {
         match websocket::connect(connector, &url, limits(settings), Redirect::default()).await {
+            Ok(transport) => return Ok(transport),
+            Err(error) => failure = error,
+        }
+    }
+    #[cfg(feature = "bosh")]
+    for url in places.bosh {
+        match crate::net::bosh::connect(connector, &url, limits(settings)).await {
             Ok(transport) => return Ok(transport),
             Err(error) => failure = error,
         }

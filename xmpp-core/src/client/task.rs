@@ -146,7 +146,7 @@ impl Task {
                 }
             };
             let Some(wait) = self.retry(error, lasted) else { return };
-            let waited = self.desk.meanwhile(tokio::time::sleep(wait)).await;
+            let waited = self.desk.meanwhile(&self.events, tokio::time::sleep(wait)).await;
             if let Err(leave) = waited {
                 return self.leave(leave, false);
             }
@@ -156,11 +156,12 @@ impl Task {
     async fn connect(&mut self) -> Result<Result<Ready, ConnectionError>, Leave> {
         let detour = self.retries.detour.take();
         let location = self.desk.ledger.location().map(plan);
+        self.desk.ledger.handled.done(self.events.handled());
         let resume = self.desk.ledger.resumption();
         let memory = self.desk.memory.clone();
         let there = detour.or(location);
         let connecting = establish(&self.settings, &mut self.road, there.clone(), &memory, resume.clone());
-        let ready = self.desk.meanwhile(connecting).await?;
+        let ready = self.desk.meanwhile(&self.events, connecting).await?;
         let Err(ConnectionError::Negotiation(error)) = &ready else { return Ok(ready) };
         if !memory.pipelines() || matches!(error, NegotiationError::Refused(_)) {
             return Ok(ready);
@@ -170,7 +171,7 @@ impl Task {
         self.desk.memory.offer = None;
         let memory = self.desk.memory.clone();
         let connecting = establish(&self.settings, &mut self.road, there, &memory, resume);
-        self.desk.meanwhile(connecting).await
+        self.desk.meanwhile(&self.events, connecting).await
     }
 
     /// No session came about; a resumption that always ends so is not tried for ever.

@@ -5,13 +5,16 @@ use super::{Connector, Transport, WebSocketError};
 use crate::stream::bosh::{BoshClient, BoshClientConfig, CONTENT_TYPE, Errand};
 use crate::xml::XmlLimits;
 use bytes::Bytes;
-use http_body_util::{BodyExt, Full, Limited};
+use http_body_util::{BodyExt, Limited};
+use hyper::body::{Body, Frame, SizeHint};
 use hyper::header;
+use std::convert::Infallible;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
 
@@ -49,6 +52,7 @@ pub(crate) async fn connect(
         began: Instant::now(),
         http,
         lines: vec![line],
+        posted: None,
         attempts: JoinSet::new(),
         stream: ours,
         downstream: Vec::new(),
@@ -60,7 +64,33 @@ pub(crate) async fn connect(
     Ok(theirs)
 }
 
-type Connection = Line<Full<Bytes>>;
+type Connection = Line<Letter>;
+
+/// The content of a request. That it was taken, or never will be, is heard by the request after it.
+struct Letter {
+    content: Option<Bytes>,
+    taken: Option<oneshot::Sender<()>>,
+}
+
+impl Body for Letter {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        self.taken = None;
+        Poll::Ready(self.content.take().map(|content| Ok(Frame::data(content))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.content.is_none()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(
+            self.content.as_ref().map_or(0, |content| u64::try_from(content.len()).unwrap_or(u64::MAX)),
+        )
+    }
+}
 
 /// What an attempt needs to know.
 #[derive(Clone)]
@@ -81,6 +111,8 @@ struct Driver {
     /// Connections without a request.
     lines: Vec<Connection>,
     attempts: JoinSet<(u64, Fate)>,
+    /// Ends when the latest request is written: the next one is not to overtake it while it still connects.
+    posted: Option<oneshot::Receiver<()>>,
     stream: Transport,
     /// For the client, and how much of it is written.
     downstream: Vec<u8>,
@@ -139,7 +171,10 @@ impl Driver {
             Errand::Send(ticket, body) => {
                 // One that the host has closed meanwhile is of no use.
                 self.lines.retain(|line| !line.sender.is_closed());
-                let attempt = self.http.clone().post(self.lines.pop(), body);
+                let (taken, posted) = oneshot::channel();
+                let before = self.posted.replace(posted);
+                let letter = Letter { content: Some(body), taken: Some(taken) };
+                let attempt = self.http.clone().post(self.lines.pop(), letter, before);
                 self.attempts.spawn(async move { (ticket, attempt.await) });
             }
             Errand::Deliver(bytes) if self.hung_up.is_none() => self.downstream.extend_from_slice(&bytes),
@@ -198,15 +233,18 @@ impl Driver {
 
 impl Http {
     /// One request, on a connection that is there or on a new one.
-    async fn post(self, line: Option<Connection>, body: Bytes) -> Fate {
+    async fn post(self, line: Option<Connection>, letter: Letter, before: Option<oneshot::Receiver<()>>) -> Fate {
         let exchange = async {
             let mut line = match line {
                 Some(line) => line,
                 None => Line::open(&self.connector, &self.url).await?,
             };
-            let request = self.url.post().header(header::CONTENT_TYPE, CONTENT_TYPE).body(Full::new(body));
+            let request = self.url.post().header(header::CONTENT_TYPE, CONTENT_TYPE).body(letter);
             let request = request.map_err(|_| WebSocketError::Url(String::new()))?;
             line.sender.ready().await?;
+            if let Some(before) = before {
+                let _ = before.await;
+            }
             let response = line.sender.send_request(request).await?;
             let status = response.status().as_u16();
             let content = Limited::new(response.into_body(), self.answer_bytes).collect().await;

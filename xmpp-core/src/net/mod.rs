@@ -14,6 +14,7 @@ mod pipe;
 mod race;
 #[cfg(feature = "dns")]
 mod system;
+mod tlsa;
 #[cfg(feature = "websocket")]
 pub(crate) mod websocket;
 
@@ -23,6 +24,7 @@ pub use resolve::{Plan, ResolveError, ResolveFuture, Resolver, SrvRecord, Static
 #[cfg(feature = "dns")]
 pub use system::SystemResolver;
 pub use tls::{CertificateProblem, ClientTls, ServerTls, TlsError};
+pub use tlsa::{TlsaRecord, Validated};
 pub use transport::Transport;
 #[cfg(feature = "websocket")]
 pub use websocket::WebSocket;

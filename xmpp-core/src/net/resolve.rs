@@ -6,10 +6,12 @@ use std::future::Future;
 use std::net::IpAddr;
 use std::pin::Pin;
 
-use super::{Service, ascii_domain};
+use super::{Service, TlsaRecord, Validated, ascii_domain};
 
 /// SRV records that are looked at in one answer; the rest is ignored.
 pub const MAX_SRV_RECORDS: usize = 32;
+/// TLSA records that are looked at in one answer; the rest is ignored.
+pub const MAX_TLSA_RECORDS: usize = 32;
 /// Addresses that are tried for one target; the rest is ignored.
 pub const MAX_ADDRESSES: usize = 16;
 
@@ -75,6 +77,22 @@ pub trait Resolver: Send + Sync {
     /// The IPv4 and IPv6 addresses of `host`, best first. Never empty: a host without one is
     /// [`ResolveError::NotFound`].
     fn addresses<'a>(&'a self, host: &'a str) -> ResolveFuture<'a, Vec<IpAddr>>;
+
+    /// As [`srv`](Resolver::srv), and whether DNSSEC vouches for it. Unless this is implemented, it does not.
+    fn secure_srv<'a>(&'a self, name: &'a str) -> ResolveFuture<'a, Validated<Vec<SrvRecord>>> {
+        Box::pin(async move { self.srv(name).await.map(Validated::insecure) })
+    }
+
+    /// As [`addresses`](Resolver::addresses), and whether DNSSEC vouches for it. Unless this is implemented, it does not.
+    fn secure_addresses<'a>(&'a self, host: &'a str) -> ResolveFuture<'a, Validated<Vec<IpAddr>>> {
+        Box::pin(async move { self.addresses(host).await.map(Validated::insecure) })
+    }
+
+    /// The TLSA records under `name`, a full name such as `_5269._tcp.xmpp.example.org` (RFC 6698 §3). Never empty: a
+    /// name without such records is [`ResolveError::NotFound`]. Unless this is implemented, there are none anywhere.
+    fn tlsa<'a>(&'a self, name: &'a str) -> ResolveFuture<'a, Validated<Vec<TlsaRecord>>> {
+        Box::pin(std::future::ready(Err(ResolveError::NotFound(name.to_owned()))))
+    }
 }
 
 /// Answers that are known in advance: for tests, and for closed networks without a DNS. What it was not told does not
@@ -83,6 +101,8 @@ pub trait Resolver: Send + Sync {
 pub struct StaticResolver {
     srv: HashMap<String, Vec<SrvRecord>>,
     hosts: HashMap<String, Vec<IpAddr>>,
+    tlsa: HashMap<String, Vec<TlsaRecord>>,
+    signed: bool,
 }
 
 impl StaticResolver {
@@ -103,6 +123,24 @@ impl StaticResolver {
     pub fn with_address(mut self, host: &str, address: impl Into<IpAddr>) -> StaticResolver {
         self.hosts.entry(key(host)).or_default().push(address.into());
         self
+    }
+
+    /// Adds a TLSA record under a full name such as `_5269._tcp.xmpp.example.org`.
+    #[must_use]
+    pub fn with_tlsa(mut self, name: &str, record: TlsaRecord) -> StaticResolver {
+        self.tlsa.entry(key(name)).or_default().push(record);
+        self
+    }
+
+    /// Says that DNSSEC vouches for all answers.
+    #[must_use]
+    pub fn signed(mut self) -> StaticResolver {
+        self.signed = true;
+        self
+    }
+
+    fn validated<T>(&self, records: T) -> Validated<T> {
+        Validated { records, secure: self.signed }
     }
 
     fn look_up<T: Clone>(table: &HashMap<String, Vec<T>>, name: &str) -> Result<Vec<T>, ResolveError> {
@@ -126,6 +164,19 @@ impl Resolver for StaticResolver {
             _ => known,
         };
         Box::pin(std::future::ready(answer))
+    }
+
+    fn secure_srv<'a>(&'a self, name: &'a str) -> ResolveFuture<'a, Validated<Vec<SrvRecord>>> {
+        Box::pin(async move { self.srv(name).await.map(|found| self.validated(found)) })
+    }
+
+    fn secure_addresses<'a>(&'a self, host: &'a str) -> ResolveFuture<'a, Validated<Vec<IpAddr>>> {
+        Box::pin(async move { self.addresses(host).await.map(|found| self.validated(found)) })
+    }
+
+    fn tlsa<'a>(&'a self, name: &'a str) -> ResolveFuture<'a, Validated<Vec<TlsaRecord>>> {
+        let found = Self::look_up(&self.tlsa, name).map(|found| self.validated(found));
+        Box::pin(std::future::ready(found))
     }
 }
 

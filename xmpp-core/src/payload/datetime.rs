@@ -37,6 +37,10 @@ impl DateTime {
     pub fn unix_millis(&self) -> i64 {
         self.secs * 1000 + i64::from(self.nanos / 1_000_000)
     }
+    /// Microseconds since 1970-01-01T00:00:00Z, negative before.
+    pub fn unix_micros(&self) -> i64 {
+        self.secs * 1_000_000 + i64::from(self.nanos / 1000)
+    }
     /// Nanoseconds within the second.
     pub fn nanos(&self) -> u32 {
         self.nanos

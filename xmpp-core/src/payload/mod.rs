@@ -50,10 +50,12 @@
 //! Reading ignores attributes and children that it does not know, and is strict about those it knows: a bad value, a
 //! missing required part or a second occurrence of a single child is a [`PayloadError`] that names element and field.
 
+pub mod archive;
 pub mod bind;
 pub mod caps;
 pub mod chat_state;
 pub mod client_state;
+pub mod clients;
 pub mod delay;
 pub mod disco;
 pub mod form;

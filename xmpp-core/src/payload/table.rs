@@ -19,10 +19,19 @@ fn round_trip<T: Payload>(el: ElementRef<'_>) -> Option<Result<Stanza, PayloadEr
 
 /// All shared payload types. Where one element has two, for request and answer, the answer comes first.
 pub const TYPES: &[(&str, RoundTrip)] = &[
+    ("ArchiveQuery", round_trip::<archive::ArchiveQuery>),
+    ("ArchiveResult", round_trip::<archive::ArchiveResult>),
+    ("ArchiveFin", round_trip::<archive::ArchiveFin>),
+    ("ArchiveMetadata", round_trip::<archive::ArchiveMetadata>),
+    ("ArchivePrefs", round_trip::<archive::ArchivePrefs>),
     ("Bound", round_trip::<bind::Bound>),
     ("Bind", round_trip::<bind::Bind>),
     ("Caps", round_trip::<caps::Caps>),
     ("ChatState", round_trip::<chat_state::ChatState>),
+    ("Clients", round_trip::<clients::Clients>),
+    ("ClientsQuery", round_trip::<clients::ClientsQuery>),
+    ("Revoke", round_trip::<clients::Revoke>),
+    ("PasswordResetRequired", round_trip::<clients::PasswordResetRequired>),
     ("Delay", round_trip::<delay::Delay>),
     ("DiscoInfo", round_trip::<disco::DiscoInfo>),
     ("DiscoInfoQuery", round_trip::<disco::DiscoInfoQuery>),
@@ -70,8 +79,53 @@ pub const SAMPLES: &[(&str, &str)] = &[
     ("Caps", "<c xmlns='http://jabber.org/protocol/caps' node='https://c.example' ver='0.9' ext='a b'/>"),
     ("ChatState", "<composing xmlns='http://jabber.org/protocol/chatstates'/>"),
     ("ChatState", "<gone xmlns='http://jabber.org/protocol/chatstates'/>"),
+    ("ClientsQuery", "<list xmlns='urn:xmpp:cam:0'/>"),
+    (
+        "Clients",
+        "<clients xmlns='urn:xmpp:cam:0'><client connected='true' id='zeiP41HLglIu' type='session'>\
+         <first-seen>2023-04-06T14:26:08Z</first-seen><last-seen>2023-04-06T14:37:25Z</last-seen><auth><password/>\
+         <fast/></auth><permission status='unrestricted'/><user-agent><software>Gajim</software>\
+         <uri>https://gajim.org/</uri><device>Juliet&apos;s laptop</device></user-agent></client><client \
+         connected='false' id='HjEEr45_LQr' type='access'><auth><grant/></auth><permission status='normal'/>\
+         </client></clients>",
+    ),
+    ("Revoke", "<revoke xmlns='urn:xmpp:cam:0' id='HjEEr45_LQr'/>"),
+    ("PasswordResetRequired", "<password-reset-required xmlns='urn:xmpp:cam:0'/>"),
     ("Delay", "<delay xmlns='urn:xmpp:delay' from='a.example' stamp='2024-02-29T23:59:59.120Z'>Offline</delay>"),
     ("Delay", "<delay xmlns='urn:xmpp:delay' stamp='0001-01-01T00:00:00Z'/>"),
+    (
+        "ArchiveQuery",
+        "<query xmlns='urn:xmpp:mam:2' queryid='f27'><x xmlns='jabber:x:data' type='submit'><field var='FORM_TYPE' \
+         type='hidden'><value>urn:xmpp:mam:2</value></field><field var='with'><value>ann@a.example</value></field></x><set \
+         xmlns='http://jabber.org/protocol/rsm'><before/><max>10</max></set><flip-page/></query>",
+    ),
+    ("ArchiveQuery", "<query xmlns='urn:xmpp:mam:2'/>"),
+    (
+        "ArchiveResult",
+        "<result xmlns='urn:xmpp:mam:2' queryid='f27' id='28482-98726'><forwarded xmlns='urn:xmpp:forward:0'><delay \
+         xmlns='urn:xmpp:delay' stamp='2010-07-10T23:08:25Z'/><message xmlns='jabber:client' from='ann@a.example'><body>Hail \
+         to thee</body></message></forwarded></result>",
+    ),
+    (
+        "ArchiveFin",
+        "<fin xmlns='urn:xmpp:mam:2' complete='true'><set xmlns='http://jabber.org/protocol/rsm'><first \
+         index='0'>a</first><last>b</last></set></fin>",
+    ),
+    (
+        "ArchiveFin",
+        "<fin xmlns='urn:xmpp:mam:2' stable='false'><set xmlns='http://jabber.org/protocol/rsm'><count>0</count></set></fin>",
+    ),
+    (
+        "ArchiveMetadata",
+        "<metadata xmlns='urn:xmpp:mam:2'><start id='YWxwaGEg' timestamp='2008-08-22T21:09:04Z'/><end id='b21lZ2Eg' \
+         timestamp='2020-04-20T14:34:21Z'/></metadata>",
+    ),
+    ("ArchiveMetadata", "<metadata xmlns='urn:xmpp:mam:2'/>"),
+    (
+        "ArchivePrefs",
+        "<prefs xmlns='urn:xmpp:mam:2' default='roster'><always><jid>ann@a.example</jid></always><never/></prefs>",
+    ),
+    ("ArchivePrefs", "<prefs xmlns='urn:xmpp:mam:2'/>"),
     ("DiscoInfoQuery", "<query xmlns='http://jabber.org/protocol/disco#info' node='n#1'/>"),
     (
         "DiscoInfo",

@@ -148,6 +148,11 @@ impl Mechanism {
         }
     }
 
+    /// Whether who logs in by it has shown to know the password.
+    pub(crate) const fn proves_password(self) -> bool {
+        matches!(self, Mechanism::Plain) || self.hash().is_some()
+    }
+
     /// The hash, if this is a mechanism of tokens.
     pub const fn token_hash(self) -> Option<Hash> {
         match self {

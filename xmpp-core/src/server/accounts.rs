@@ -237,8 +237,10 @@ impl Accounts for MemoryAccounts {
     async fn store_credentials(&self, user: &BareJid, credentials: ScramCredentials) -> Result<(), AccountsError> {
         let mut users = self.users.write().unwrap_or_else(|poisoned| poisoned.into_inner());
         let Some(stored) = users.get_mut(user) else { return Err(AccountsError("there is no such account".into())) };
-        stored.retain(|one| one.hash != credentials.hash);
-        stored.push(credentials);
+        // The password may have been changed since the login: what that stored is newer.
+        if !stored.iter().any(|one| one.hash == credentials.hash) {
+            stored.push(credentials);
+        }
         Ok(())
     }
 

@@ -114,10 +114,15 @@ impl Server {
     }
 
     fn stable_part(&self, user: &BareJid, client: &str) -> String {
+        self.opaque("resource", user, client)
+    }
+
+    /// A name for something of a user's, always the same, from which it cannot be told.
+    pub(super) fn opaque(&self, kind: &str, user: &BareJid, what: &str) -> String {
         const ALPHABET: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
         #[expect(clippy::expect_used, reason = "HMAC takes keys of every length (RFC 2104 §2)")]
         let mut mac = Hmac::<Sha256>::new_from_slice(&self.inner().secret).expect("HMAC takes keys of every length");
-        for part in ["resource", user.as_str(), client] {
+        for part in [kind, user.as_str(), what] {
             mac.update(part.as_bytes());
             mac.update(&[0]);
         }

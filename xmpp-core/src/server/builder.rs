@@ -4,6 +4,7 @@ use super::{
     Accounts, Domain, Envelope, Federation, Idle, Inner, Limits, Observed, Resource, RouteError, Server,
     ServiceRegistrar, Stage, Station, Tokens, WeakServer,
     accounts::DynAccounts,
+    clients,
     detached::Detached,
     directory::{Directory, SessionFlag},
     domains::{self, Owner, Owners},
@@ -106,6 +107,8 @@ pub struct ServerRegistrar {
     stations: Vec<Station>,
     session_end: Vec<super::SessionEnd>,
     account_removed: Vec<super::AccountRemoved>,
+    availability: Vec<super::AvailabilityChanged>,
+    rejected: Vec<super::Rejected>,
     features: (Vec<WriteFeature>, Vec<WriteFeature>),
     session_flags: u32,
     pub(super) bind_features: Vec<super::bind2::BindFeature>,
@@ -154,6 +157,18 @@ impl ServerRegistrar {
         f: impl Fn(Server, BareJid) -> BoxFuture<'static, ()> + Send + Sync + 'static,
     ) {
         self.account_removed.push(Box::new(f));
+    }
+
+    /// Calls `f` when a session has said something new of its availability ([`Server::set_availability`]), with the
+    /// session as it is now and the priority that it had before. It must not block.
+    pub fn on_availability(&mut self, f: impl Fn(&Server, &Resource, Option<i8>) + Send + Sync + 'static) {
+        self.availability.push(Box::new(f));
+    }
+
+    /// Calls `f` when a client has been told by the server itself that its message was not delivered, with the client's
+    /// address, the message as it came, and the error. Errors of others come along the route. It must not block.
+    pub fn on_rejected(&mut self, f: impl Fn(&Server, &Jid, &Stanza, &Stanza) + Send + Sync + 'static) {
+        self.rejected.push(Box::new(f));
     }
 
     /// Offers a stream feature (RFC 6120 §4.3.2) to clients: on their authenticated streams, or, if `before_login`, where
@@ -453,6 +468,10 @@ impl ServerBuilder {
         let services = std::mem::take(&mut registrar.services);
         let (owners, components) = owners(&domains, services, components, software.as_ref(), &mut registrar.registrar)?;
         extension::core_services(&mut registrar.registrar, software);
+        if tokens.is_some() {
+            let cell = registrar.server();
+            clients::client_access(&mut registrar.registrar, cell);
+        }
         let mut stations = Server::own_stations();
         if !owners.is_empty() {
             stations.push(domains::station());
@@ -472,6 +491,7 @@ impl ServerBuilder {
             domains,
             accounts,
             tokens,
+            revocations: 0.into(),
             bind_features: registrar.bind_features,
             bound_info: registrar.bound_info,
             tls,
@@ -488,6 +508,8 @@ impl ServerBuilder {
             registrar: core,
             session_end: registrar.session_end,
             account_removed: registrar.account_removed,
+            availability_changed: registrar.availability,
+            rejected: registrar.rejected,
             features: (written(registrar.features.0), written(registrar.features.1)),
             detached: Detached::default(),
             idle_rules: registrar.idle_rules,

@@ -16,6 +16,7 @@ use crate::{
 use std::{
     future::Future,
     io,
+    panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
@@ -321,10 +322,112 @@ impl Future for Connection {
 }
 
 impl Drop for Connection {
-    /// A runtime that shuts down drops its tasks in the middle.
+    /// A task that panics, or whose runtime shuts down, is dropped in the middle: then the connection is lost. What is
+    /// being routed goes on without it and counts as handled, so that the client does not send it again.
     fn drop(&mut self) {
-        if self.progress != Progress::Left {
-            self.server.session_ended(&self.session);
+        if self.progress == Progress::Left {
+            return;
         }
+        let lost = self.progress != Progress::Over && self.hearing == Hearing::Open;
+        let writing = std::mem::take(&mut self.writing);
+        let pending = self.pending.take();
+        // A panic while another one is unwinding must not get out of here; what is handed on may need a runtime.
+        let handed_on = catch_unwind(AssertUnwindSafe(|| {
+            if pending.is_some() {
+                self.session.count_handled();
+            }
+            self.server.disconnected(&self.session, lost, &writing, self.written);
+            if let Some(pending) = pending {
+                self.server.detach(pending);
+            }
+        }));
+        if handed_on.is_err() {
+            tracing::error!(jid = %self.session.jid(), "a connection was dropped, and not all it held could be handed on");
+            let _ = catch_unwind(AssertUnwindSafe(|| self.server.session_ended(&self.session)));
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::{
+        jid::Jid,
+        server::{Envelope, Kinds, MemoryAccounts, ServerRegistrar, Stage, Station, Verdict, session::Role},
+        stream::management::Enable,
+        xml::XmlLimits,
+    };
+    use std::{
+        future::poll_fn,
+        sync::{Mutex, mpsc},
+    };
+
+    /// A connection of a server that tells what could not be delivered, and its other end.
+    fn scene() -> (Connection, mpsc::Receiver<String>, Transport) {
+        let (lost, log) = mpsc::channel();
+        let lost = Mutex::new(lost);
+        let extension = move |r: &mut ServerRegistrar| {
+            let note = move |envelope: &mut Envelope, _: &Server| {
+                lost.lock().unwrap().send(envelope.stanza().root().attr("id").unwrap().into_owned()).unwrap();
+                Verdict::Handled
+            };
+            r.station(Station::new("test:log", Stage::Undelivered, Kinds::ALL, note));
+        };
+        let server = Server::builder("localhost").accounts(MemoryAccounts::new()).with(extension).build().unwrap();
+        let session = Arc::new(Session::new(Jid::new("juliet@localhost/x").unwrap(), Role::Client, 0));
+        server.session_started(&session).unwrap();
+        let (transport, peer) = Transport::pair(64);
+        let scanner = Scanner::new(XmlLimits::authenticated());
+        (Connection::new(server, session, transport, scanner, None), log, peer)
+    }
+
+    fn message(connection: &Connection, id: u32) {
+        let text = format!("<message id='{id}' from='romeo@localhost/y' to='juliet@localhost/x'/>");
+        connection.session.push(connection.server.limits(), |out| out.extend(text.into_bytes()));
+    }
+
+    #[tokio::test]
+    async fn what_was_accepted_is_handed_on_when_the_task_is_dropped() {
+        let (mut connection, log, _peer) = scene();
+        message(&connection, 1);
+        // The pipe is too small for it: it is being written.
+        poll_fn(|cx| {
+            assert!(Pin::new(&mut connection).poll(cx).is_pending());
+            Poll::Ready(())
+        })
+        .await;
+        message(&connection, 2);
+        let server = connection.server.clone();
+        drop(connection);
+        assert_eq!(log.try_iter().collect::<Vec<_>>(), ["1", "2"]);
+        assert_eq!(server.sessions(), 0);
+    }
+
+    #[tokio::test]
+    async fn what_was_accepted_is_handed_on_when_the_task_panics() {
+        let (connection, log, _peer) = scene();
+        message(&connection, 1);
+        let server = connection.server.clone();
+        let task = tokio::spawn(async move {
+            let _connection = connection;
+            std::panic::resume_unwind(Box::new("a fault"));
+        });
+        assert!(task.await.unwrap_err().is_panic());
+        assert_eq!(log.try_iter().collect::<Vec<_>>(), ["1"]);
+        assert_eq!(server.sessions(), 0);
+    }
+
+    #[tokio::test]
+    async fn xep0198_5_a_session_hibernates_when_its_task_is_dropped() {
+        let (connection, log, _peer) = scene();
+        let (server, session) = (connection.server.clone(), Arc::clone(&connection.session));
+        session.enable(&Enable { resume: true, max: None }, server.limits(), false).unwrap();
+        message(&connection, 1);
+        drop(connection);
+        assert_eq!((server.sessions(), server.hibernating()), (1, 1));
+        assert_eq!(log.try_iter().count(), 0);
+        server.reap(&session);
+        assert_eq!(log.try_iter().collect::<Vec<_>>(), ["1"]);
     }
 }

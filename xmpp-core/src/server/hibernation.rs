@@ -2,7 +2,7 @@
 
 use super::{
     Observed, Server,
-    session::{Left, Role, Session},
+    session::{Aside, Burden, Left, Role, Session},
     unsent::Unsent,
 };
 use crate::{
@@ -15,17 +15,32 @@ use crate::{
 use std::{
     collections::HashMap,
     future::poll_fn,
-    sync::{Arc, Mutex, MutexGuard, atomic::Ordering},
+    sync::{
+        Arc, Mutex, MutexGuard,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
     time::{SystemTime, UNIX_EPOCH},
 };
 
-/// The sessions that hibernate, by the address of their memory.
+/// The sessions that hibernate.
 #[derive(Default)]
-pub(crate) struct Hibernating(Mutex<HashMap<usize, Arc<Session>>>);
+pub(crate) struct Hibernating {
+    /// By the address of their memory.
+    sessions: Mutex<HashMap<usize, Arc<Session>>>,
+    /// What they hold together.
+    burden: Arc<AtomicUsize>,
+    /// Some of them are being ended because they hold too much.
+    relieving: AtomicBool,
+}
 
 impl Hibernating {
     fn table(&self) -> MutexGuard<'_, HashMap<usize, Arc<Session>>> {
-        self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+        self.sessions.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    /// What they hold together, in bytes.
+    fn burden(&self) -> usize {
+        self.burden.load(Ordering::Relaxed)
     }
 
     fn add(&self, session: &Arc<Session>) -> usize {
@@ -53,7 +68,8 @@ impl Server {
     /// session hibernates if it may; else it ends.
     pub(super) fn disconnected(&self, session: &Arc<Session>, lost: bool, writing: &[u8], written: usize) {
         let lost = lost && !self.inner().stop.is_cancelled();
-        match session.leave(lost.then(|| self.tick())) {
+        let burden = || Burden::new(&self.inner().hibernating.burden);
+        match session.leave(lost.then(|| (self.tick(), burden()))) {
             None => self.hibernate(session),
             Some(left) => self.finish(session, left, writing, written),
         }
@@ -73,6 +89,38 @@ impl Server {
             && let Some(oldest) = others.iter().min_by_key(|one| one.wakes_at())
         {
             self.reap(oldest);
+        }
+        self.relieve();
+    }
+
+    /// Ends some of those that hibernate, if together they hold too much.
+    pub(super) fn relieve(&self) {
+        let (sleepers, most) = (&self.inner().hibernating, self.limits().hibernated_bytes);
+        if sleepers.burden() <= most - most / 8 || sleepers.relieving.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        // Apart: there is much to hand on, and some of it may come to another of them.
+        let server = self.clone();
+        self.inner().tasks.spawn(async move {
+            server.end_greediest(most - most / 4).await;
+            server.inner().hibernating.relieving.store(false, Ordering::Relaxed);
+        });
+    }
+
+    /// Ends those that hold the most, and among equals those that have waited longest, until all together hold no more
+    /// than `enough`.
+    async fn end_greediest(&self, enough: usize) {
+        let sleepers = &self.inner().hibernating;
+        let mut all: Vec<_> =
+            sleepers.all().into_iter().filter_map(|one| Some((one.burden()?, one.wakes_at()?, one))).collect();
+        all.sort_unstable_by_key(|(burden, wakes_at, _)| (std::cmp::Reverse(*burden), *wakes_at));
+        for (burden, _, session) in all {
+            if sleepers.burden() <= enough {
+                break;
+            }
+            tracing::debug!(jid = %session.jid(), burden, "a session that hibernates ends early: it holds too much");
+            self.reap(&session);
+            tokio::task::yield_now().await;
         }
     }
 
@@ -130,7 +178,7 @@ impl Server {
     /// A session has ended: it leaves the directory, and what its client did not get finds another way, in order.
     fn finish(&self, session: &Arc<Session>, left: Left, writing: &[u8], written: usize) {
         self.session_ended(session);
-        let Left { queued, managed, held } = left;
+        let Left { queued, managed, aside } = left;
         let mut unsent = Unsent::new(session.content_ns());
         let undelivered = |stanzas: Vec<Stanza>| {
             stanzas.into_iter().for_each(|stanza| match session.role() {
@@ -149,7 +197,13 @@ impl Server {
             }
             undelivered(stanzas);
         }
-        for sent in managed.into_iter().flat_map(|managed| managed.into_unacked()) {
+        let (held, asleep) = match aside.map(|aside| *aside) {
+            Some(Aside::Inactive(held)) => (Some(held), None),
+            Some(Aside::Asleep(asleep)) => (None, Some(asleep.into_stanzas())),
+            None => (None, None),
+        };
+        let unacked = managed.into_iter().flat_map(|managed| managed.into_unacked());
+        for sent in unacked.chain(asleep.into_iter().flatten()) {
             let stanzas = unsent.read(&sent.bytes, 0, false).0;
             undelivered(stanzas.into_iter().map(|stanza| delayed(stanza, session.jid(), sent.at)).collect());
         }
@@ -214,7 +268,7 @@ mod tests {
         session.push(server.limits(), |out| out.extend(stanza(0)));
         session.set_inactive(true, server.limits());
         for (id, from) in [(1, "romeo@localhost/1"), (2, "romeo@localhost/2")] {
-            session.push_idle(server.limits(), || Some((Idle::Presence, from)), |out| out.extend(stanza(id)));
+            session.push_idle(server.limits(), from, || Some(Idle::Presence), |out| out.extend(stanza(id)));
         }
         session.close(Some(&StreamError::new(StreamCondition::Conflict)));
         server.disconnected(&session, true, &[], 0);

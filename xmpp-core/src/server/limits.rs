@@ -93,6 +93,9 @@ pub struct Limits {
     pub hibernated: usize,
     /// The same of one account; for one more, the one that has waited longest ends.
     pub hibernated_per_account: usize,
+    /// What all these sessions hold together, in bytes, with what it takes to hold it. When they come near it, those
+    /// that hold the most end early, and what they hold is handed on.
+    pub hibernated_bytes: usize,
     /// Stanzas held back from an inactive client (XEP-0352); with one more it gets them all.
     pub held_stanzas: usize,
     /// The bytes of these stanzas.
@@ -101,6 +104,9 @@ pub struct Limits {
     pub closing: Duration,
     /// How long a token of a client is good (XEP-0484). When half of it is over, a client that logs in gets another.
     pub token_life: Duration,
+    /// How long a client is remembered that has presented the password and has no token, after its last login (XEP-0494
+    /// §6). Zero keeps no names of clients either, only what belongs to tokens.
+    pub client_memory: Duration,
     /// Time one stage of the route, or one iq handler, may take.
     pub handler: Duration,
     /// Of the HTTP listener.
@@ -132,10 +138,12 @@ impl Default for Limits {
             resume_time: Duration::from_secs(300),
             hibernated: 10_000,
             hibernated_per_account: 8,
+            hibernated_bytes: 256 << 20,
             held_stanzas: 500,
             held_bytes: 256 << 10,
             closing: Duration::from_secs(5),
             token_life: Duration::from_secs(28 * 24 * 3600),
+            client_memory: Duration::from_secs(365 * 24 * 3600),
             handler: Duration::from_secs(30),
             #[cfg(feature = "http")]
             http: HttpLimits::default(),

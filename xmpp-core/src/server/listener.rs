@@ -1,9 +1,10 @@
 //! Accepting connections, and the server's own clock.
 
 use super::{
-    Server, StreamCondition, StreamError, seconds,
+    Server, StreamCondition, StreamError,
+    places::{self, Places},
+    seconds,
     session::{Role, Session, Vigil},
-    throttle::network,
 };
 use crate::{
     net::{Service, Transport},
@@ -11,10 +12,9 @@ use crate::{
     xml::{Writer, ns},
 };
 use std::{
-    collections::HashMap,
     io,
     net::{IpAddr, SocketAddr},
-    sync::{Arc, Mutex, atomic::Ordering},
+    sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 use tokio::{
@@ -66,45 +66,10 @@ pub enum Audience {
 }
 
 /// Connections that have not authenticated yet, by address.
-#[derive(Default)]
-pub(crate) struct Newcomers {
-    by_ip: Arc<Mutex<HashMap<IpAddr, usize>>>,
-}
+pub(crate) type Newcomers = Places<IpAddr>;
 
-/// A place among the newcomers of an address; given back on drop.
-pub(crate) struct Place {
-    ip: IpAddr,
-    by_ip: Arc<Mutex<HashMap<IpAddr, usize>>>,
-}
-
-impl Newcomers {
-    /// A place, unless the address has `limit` already.
-    pub(crate) fn enter(&self, ip: IpAddr, limit: usize) -> Option<Place> {
-        let mut by_ip = self.by_ip.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        let ip = network(ip);
-        if limit == 0 {
-            return None;
-        }
-        let count = by_ip.entry(ip).or_default();
-        if *count >= limit {
-            return None;
-        }
-        *count += 1;
-        Some(Place { ip, by_ip: Arc::clone(&self.by_ip) })
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let mut by_ip = self.by_ip.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        if let Some(count) = by_ip.get_mut(&self.ip) {
-            *count -= 1;
-            if *count == 0 {
-                by_ip.remove(&self.ip);
-            }
-        }
-    }
-}
+/// A place among the newcomers of an address.
+pub(crate) type Place = places::Place<IpAddr>;
 
 impl Server {
     /// Listens for clients that use STARTTLS (RFC 6120 §5), usually on port 5222. Returns the address bound.

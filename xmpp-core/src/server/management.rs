@@ -204,12 +204,42 @@ impl Managed {
         std::mem::take(&mut self.waiting)
     }
 
-    /// Another connection takes over and the client has handled `h` stanzas: what is to be sent again goes into `out`.
-    pub(crate) fn resume(&mut self, h: u32, out: &mut Vec<u8>) -> Result<(), HandledCountTooHigh> {
+    /// Whether the client can have handled `h` stanzas. By the id it shows that it has seen `<enabled/>`, even where
+    /// that is not known to be through.
+    pub(crate) fn can_resume(&mut self, h: u32) -> Result<(), HandledCountTooHigh> {
+        if self.announced == Announced::Taken {
+            self.announced = Announced::Written;
+        }
+        self.unacked.check(h).map(drop)
+    }
+
+    /// Another connection takes over and the client has handled `h` stanzas: what is to be sent again goes into `out`,
+    /// and what it `missed` after it. There has been [room](Self::has_room) for all of that.
+    pub(crate) fn resume(
+        &mut self,
+        h: u32,
+        missed: impl Iterator<Item = Sent>,
+        out: &mut Vec<u8>,
+    ) -> Result<(), HandledCountTooHigh> {
         drop(self.unacked.ack(h)?);
         self.link = Link::Held;
+        for sent in missed {
+            let bytes = sent.bytes.len();
+            let full = self.unacked.push(sent, bytes).is_err();
+            debug_assert!(!full, "a stanza was taken for which there is no room");
+        }
         self.unacked.iter().for_each(|sent| out.extend_from_slice(&sent.bytes));
         Ok(())
+    }
+
+    /// Whether so many more stanzas of so many bytes could be remembered.
+    pub(crate) fn has_room(&self, stanzas: usize, bytes: usize) -> bool {
+        self.unacked.has_room(stanzas, bytes)
+    }
+
+    /// How many stanzas are remembered, and how many bytes.
+    pub(crate) fn load(&self) -> (usize, usize) {
+        (self.unacked.len(), self.unacked.bytes())
     }
 
     /// What was never acknowledged, oldest first.

@@ -18,6 +18,7 @@ mod bind2;
 mod buffers;
 mod builder;
 mod client_state;
+mod clients;
 mod component;
 mod connection;
 mod detached;
@@ -32,6 +33,7 @@ mod listener;
 mod management;
 mod negotiate;
 mod observe;
+mod places;
 mod route;
 mod router;
 mod service;
@@ -45,7 +47,10 @@ pub use accounts::{Accounts, AccountsError, DEFAULT_ITERATIONS, MemoryAccounts, 
 pub use bind2::Binding;
 pub use builder::{Extension, ForBoth, ForServer, ServerBuilder, ServerCell, ServerError, ServerRegistrar};
 pub use client_state::Idle;
+pub use clients::RevokeError;
 pub use directory::{Resource, SessionFlag};
+#[cfg(feature = "posh")]
+pub use federation::PoshLimits;
 pub use federation::{Federation, FederationLimits};
 #[cfg(feature = "http")]
 pub use http::{Http, IpRange, WebPeer};
@@ -76,7 +81,7 @@ use std::{
     net::IpAddr,
     sync::{
         Arc, OnceLock, Weak,
-        atomic::{AtomicU32, Ordering},
+        atomic::{AtomicU32, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -112,12 +117,16 @@ impl WeakServer {
 }
 
 type SessionEnd = Box<dyn Fn(&Server, &Resource) + Send + Sync>;
+type AvailabilityChanged = Box<dyn Fn(&Server, &Resource, Option<i8>) + Send + Sync>;
+type Rejected = Box<dyn Fn(&Server, &Jid, &Stanza, &Stanza) + Send + Sync>;
 type AccountRemoved = Box<dyn Fn(Server, BareJid) -> BoxFuture<'static, ()> + Send + Sync>;
 
 pub(crate) struct Inner {
     domains: Vec<Domain>,
     accounts: Option<Arc<dyn DynAccounts>>,
     tokens: Option<Arc<dyn tokens::DynTokens>>,
+    /// How many clients were revoked, so that whoever logs in meanwhile looks again.
+    revocations: AtomicU64,
     bind_features: Vec<bind2::BindFeature>,
     bound_info: Vec<bind2::BoundInfo>,
     tls: Option<ServerTls>,
@@ -142,6 +151,8 @@ pub(crate) struct Inner {
     registrar: Registrar,
     session_end: Vec<SessionEnd>,
     account_removed: Vec<AccountRemoved>,
+    availability_changed: Vec<AvailabilityChanged>,
+    rejected: Vec<Rejected>,
     /// The stream features of extensions: before authentication and after it.
     features: (Arc<[Stanza]>, Arc<[Stanza]>),
     /// Routes that wait, of stanzas that no session waits for.

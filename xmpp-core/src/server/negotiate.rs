@@ -2,6 +2,7 @@
 
 use super::{
     Server, StreamCondition, StreamError, buffers,
+    clients::{Origin, now},
     connection::{Connection, Input},
     listener::{Entry, Place, SERVICE},
     session::{Role, Session},
@@ -16,6 +17,7 @@ use crate::{
 use std::{
     io,
     net::IpAddr,
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, atomic::Ordering},
 };
 use tokio::{
@@ -32,9 +34,33 @@ struct Negotiation<'a> {
     input: Input,
     /// Queued, to be sent with what follows.
     output: Vec<u8>,
+    session: Option<Entered>,
+    /// How many revocations there had been when a token was looked up.
+    revocations: u64,
+}
+
+/// A session that was entered, or resumed, and is not handed over yet. If it never is, it does not stay: not even when
+/// the negotiation is dropped in the middle.
+struct Entered {
+    server: Server,
     session: Option<Arc<Session>>,
-    /// The session was there before.
+    /// The session was there before: it can be resumed again.
     resumed: bool,
+}
+
+impl Entered {
+    fn into_session(mut self) -> Option<Arc<Session>> {
+        self.session.take()
+    }
+}
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        if let Some(session) = self.session.take() {
+            // A panic may be unwinding already.
+            let _ = catch_unwind(AssertUnwindSafe(|| self.server.disconnected(&session, self.resumed, &[], 0)));
+        }
+    }
 }
 
 /// What came of one task.
@@ -64,6 +90,7 @@ impl Server {
         config.bind_attempts = inner.limits.bind_attempts;
         config.bind_features = self.bind_feature_names();
         config.tokens = inner.tokens.is_some().then_some(inner.limits.token_life.as_secs());
+        config.remember = !inner.limits.client_memory.is_zero();
         config.upgrades = inner.accounts.as_ref().map(|accounts| accounts.upgrades().to_vec()).unwrap_or_default();
         let announced = |bytes: u32| StreamLimits::new(Some(bytes.into()), Some(inner.limits.keepalive.as_secs()));
         config.limits.0 = StreamLimits::new(Some(inner.limits.unauthenticated.stanza_bytes.into()), None);
@@ -78,7 +105,7 @@ impl Server {
             input: Input { buffer: buffers::take_read(), start: 0, end: 0 },
             output: Vec::new(),
             session: None,
-            resumed: false,
+            revocations: 0,
         };
         match negotiation.run(entry).await {
             Ok(Some((mut transport, session))) => {
@@ -142,7 +169,7 @@ impl Negotiation<'_> {
                     Done::More(_) => {}
                     Done::Accepted => {
                         let transport = self.transport.take();
-                        return Ok(transport.zip(self.session.take()));
+                        return Ok(transport.zip(self.session.take().and_then(Entered::into_session)));
                     }
                     Done::Closed => return Ok(None),
                 }
@@ -164,15 +191,13 @@ impl Negotiation<'_> {
 
     /// A session that was entered and then could not be handed over. One that was resumed can be resumed again.
     fn abandon(&mut self) {
-        if let Some(session) = self.session.take() {
-            self.server.disconnected(&session, self.resumed, &[], 0);
-        }
+        self.session = None;
     }
 
     fn take_over(&mut self, session: Arc<Session>, handled: u32) -> Result<Resumed, ResumeError> {
         let jid = session.jid().clone().into_full();
-        self.session = Some(session);
-        self.resumed = true;
+        self.note_origin(&session);
+        self.session = Some(Entered { server: self.server.clone(), session: Some(session), resumed: true });
         let jid = jid.map_err(|_| ResumeError::Other(Condition::InternalServerError))?;
         Ok(Resumed { jid, handled })
     }
@@ -237,6 +262,13 @@ impl Negotiation<'_> {
                 self.flush().await?;
                 self.handshake(false).await?
             }
+            Task::Generation(user) => {
+                let found = match &self.server.inner().tokens {
+                    Some(tokens) => looked_up(self.server, tokens.generation(&user)).await,
+                    None => Err(()),
+                };
+                self.acceptor.generation(found)
+            }
             Task::Credentials(user, hash) => {
                 let found = match &self.server.inner().accounts {
                     Some(accounts) => looked_up(self.server, accounts.credentials(&user, hash)).await,
@@ -265,14 +297,21 @@ impl Negotiation<'_> {
                 Vec::new()
             }
             Task::Bind(user, resource) => {
-                let bound = self.bind(&user, resource.as_deref());
+                let mut bound = self.bind(&user, resource.as_deref());
+                if bound.is_ok() && !self.keeps_access(&user).await {
+                    bound = Err(StanzaError::not_authorized());
+                }
                 self.acceptor.bound(bound)
             }
             Task::Bind2(request) => {
-                let bound = self.bind2(&request).await;
+                let mut bound = self.bind2(&request).await;
+                if bound.is_ok() && !self.keeps_access(&request.user).await {
+                    bound = Err(StanzaError::not_authorized());
+                }
                 self.acceptor.bound2(bound)
             }
             Task::Tokens(user, client) => {
+                self.revocations = self.server.inner().revocations.load(Ordering::SeqCst);
                 let found = load_tokens(self.server, &user, &client).await;
                 self.acceptor.tokens(found, now())
             }
@@ -292,7 +331,10 @@ impl Negotiation<'_> {
             }
             Task::Resume { user, previous, handled } => {
                 let resumed = self.server.resume(&user, &previous, handled).await;
-                let resumed = resumed.and_then(|(session, handled)| self.take_over(session, handled));
+                let mut resumed = resumed.and_then(|(session, handled)| self.take_over(session, handled));
+                if resumed.is_ok() && !self.keeps_access(&user).await {
+                    resumed = Err(ResumeError::NotFound(None));
+                }
                 self.acceptor.resumed(resumed)
             }
             Task::Accepted(accepted) => {
@@ -387,21 +429,41 @@ impl Negotiation<'_> {
     }
 
     fn session(&self, jid: &FullJid) -> Arc<Session> {
-        Arc::new(Session::new(jid.clone().into(), Role::Client, self.server.tick()))
+        let session = Arc::new(Session::new(jid.clone().into(), Role::Client, self.server.tick()));
+        self.note_origin(&session);
+        session
+    }
+
+    /// Before anybody can find the session: what is revoked must be found.
+    fn note_origin(&self, session: &Session) {
+        if let Some(login) = self.acceptor.login() {
+            session.came_by(Origin::new(login));
+        }
+    }
+
+    /// Whether the token by which a client came is still there, now that its session can be found; else that is ended.
+    async fn keeps_access(&mut self, user: &BareJid) -> bool {
+        let Some(login) = self.acceptor.login() else { return true };
+        let client = login.user_agent.and_then(|agent| agent.id);
+        let (Some(client), Some(_)) = (client, login.mechanism.token_hash()) else { return true };
+        if self.server.keeps_access(user, &client, self.revocations).await {
+            return true;
+        }
+        // Also one that was resumed is over.
+        if let Some(mut entered) = self.session.take() {
+            entered.resumed = false;
+        }
+        false
     }
 
     fn enter(&mut self, session: &Arc<Session>) -> Result<(), StanzaError> {
         self.server
             .session_started(session)
             .map_err(|_| StanzaError::resource_constraint().with_text("the account has too many sessions"))?;
-        self.session = Some(Arc::clone(session));
+        let session = Some(Arc::clone(session));
+        self.session = Some(Entered { server: self.server.clone(), session, resumed: false });
         Ok(())
     }
-}
-
-/// Seconds since 1970 (UTC).
-fn now() -> u64 {
-    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
 /// A user who exists no more has no tokens, whatever the store says.

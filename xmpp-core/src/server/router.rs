@@ -221,21 +221,36 @@ impl Server {
     pub fn resources(&self, bare: &str) -> Vec<Resource> {
         let sessions = self.inner().directory.sessions(bare);
         let clients = sessions.into_iter().filter(|session| session.role() == Role::Client);
-        let snapshot = |session: Arc<Session>| {
-            let now = session.availability().clone();
-            let (priority, presence) = (now.priority, now.presence);
-            Resource { jid: session.jid().clone(), priority, presence, flags: session.flags() }
-        };
-        clients.map(snapshot).collect()
+        clients.map(|session| snapshot(&session)).collect()
     }
 
-    /// Remembers what a session says of its presence: `priority` is `None` once it is unavailable.
-    pub fn set_availability(&self, session: &Jid, priority: Option<i8>, presence: Option<Stanza>) {
-        if let Some(session) =
-            session.resource().and_then(|resource| self.inner().directory.find(session.bare_str(), resource))
-        {
-            *session.availability() = super::session::Availability { priority, presence };
+    /// Remembers what the sender of `envelope` says of its presence: `priority` is `None` once it is unavailable.
+    /// Whether that session [is still there](Self::is_current); one that took its address is another, and has said
+    /// nothing.
+    pub fn set_availability(&self, envelope: &Envelope, priority: Option<i8>, presence: Option<Stanza>) -> bool {
+        let Some(session) = &envelope.sender else { return false };
+        // Whoever takes the session out of the directory takes this after it.
+        let mut availability = session.availability();
+        if !self.is_current(envelope) {
+            return false;
         }
+        let before = std::mem::replace(&mut *availability, super::session::Availability { priority, presence });
+        drop(availability);
+        if !self.inner().availability_changed.is_empty() {
+            let now = snapshot(session);
+            self.inner().availability_changed.iter().for_each(|f| f(self, &now, before.priority));
+        }
+        true
+    }
+
+    /// Whether the session that sent `envelope` is the one that is reached by its address: it has not ended, nor has
+    /// another one taken its place (RFC 6120 §7.7.2.2) while the stanza was on its route.
+    pub fn is_current(&self, envelope: &Envelope) -> bool {
+        envelope.sender.as_ref().is_some_and(|sender| {
+            let jid = sender.jid();
+            let found = self.inner().directory.find(jid.bare_str(), jid.resource().unwrap_or_default());
+            found.is_some_and(|found| Arc::ptr_eq(&found, sender))
+        })
     }
 
     /// Puts the stanza of `envelope` into the session with the full address `to`; whether it is there to take it.
@@ -246,8 +261,8 @@ impl Server {
     }
 
     pub(super) fn push(&self, session: &Session, envelope: &Envelope) -> Pushed {
-        let idle = || self.idle(envelope).map(|kind| (kind, envelope.from.as_str()));
-        let pushed = session.push_idle(&self.inner().limits, idle, |out| {
+        let (from, idle) = (envelope.from.as_str(), || self.idle(envelope));
+        let pushed = session.push_idle(&self.inner().limits, from, idle, |out| {
             let mut rewrite = envelope.stanza.rewrite(session.content_ns()).from(Some(envelope.from.as_str()));
             // Prepared, as the recipient knows itself: it may answer under the name it was called by. Who has many names
             // has to be told which.
@@ -259,8 +274,13 @@ impl Server {
             }
             rewrite.write(out);
         });
-        if pushed == Pushed::Full {
-            self.inner().stats.dropped("slow reader");
+        match pushed {
+            Pushed::Full => self.inner().stats.dropped("slow reader"),
+            Pushed::Asleep => {
+                self.relieve();
+                return Pushed::Queued;
+            }
+            Pushed::Queued | Pushed::Gone => {}
         }
         pushed
     }
@@ -363,6 +383,12 @@ impl Server {
         let mut writer = Writer::with_buffer(ns::CLIENT, buffers::take_write());
         write(Names { from: asked.as_deref(), to: Some(envelope.from.as_str()) }, &mut writer);
         if let Some(session) = &envelope.sender {
+            if envelope.kind == StanzaKind::Message && !self.inner().rejected.is_empty() {
+                let error = writer.into_stanza();
+                session.push(&self.inner().limits, |out| out.extend_from_slice(error.as_str().as_bytes()));
+                self.inner().rejected.iter().for_each(|f| f(self, session.jid(), &envelope.stanza, &error));
+                return;
+            }
             let bytes = writer.finish();
             session.push(&self.inner().limits, |out| out.extend_from_slice(&bytes));
             buffers::give_write(bytes);
@@ -387,6 +413,12 @@ impl Server {
             Station::new("core:deliver", Stage::Deliver, Kinds::ALL, deliver),
         ]
     }
+}
+
+fn snapshot(session: &Session) -> Resource {
+    let now = session.availability().clone();
+    let (priority, presence) = (now.priority, now.presence);
+    Resource { jid: session.jid().clone(), priority, presence, flags: session.flags() }
 }
 
 /// Requests from elsewhere meet the same handlers, but behind what stands on behalf of the recipient: whom he has blocked

@@ -16,7 +16,8 @@ const PAUSE: Duration = Duration::from_millis(40);
 impl Server {
     /// Stops: no new connections, every stream ends with `system-shutdown` (RFC 6120 §4.9.3.20), and what is still
     /// there after `grace` is cut. Many clients are told one after another, in at most half of that time, so that they
-    /// do not all come back in one moment; components are told last. Returns when all is over.
+    /// do not all come back in one moment; components are told last. Streams to other servers end when the sessions have left
+    /// and what these left behind is sent; for that a quarter of the time is kept. Returns when all is over.
     pub async fn shutdown(&self, grace: Duration) {
         self.stop(StreamCondition::SystemShutdown.into(), grace).await;
     }
@@ -35,16 +36,35 @@ impl Server {
     async fn stop(&self, reason: StreamError, grace: Duration) {
         let inner = self.inner();
         let over = Instant::now() + grace;
+        let federation = inner.federation.as_ref();
+        // Streams to other servers end after the sessions, whose last stanzas they carry.
+        let (left, settled) = match federation {
+            Some(_) => (over - grace / 4, over - grace / 8),
+            None => (over, over),
+        };
         let _ = inner.farewell.set(reason);
         inner.stop.cancel();
         inner.tasks.close();
         let reason = self.stop_reason();
-        let _ = timeout_at(over, self.end_sessions(&reason, grace / 2)).await;
+        let _ = timeout_at(left, self.end_sessions(&reason, grace / 2)).await;
         // Those that nobody drives end here alone, however short the grace was.
         inner.directory.for_each(|session| self.reap(session));
-        if timeout_at(over, inner.tasks.wait()).await.is_err() {
+        let mut cut = timeout_at(left, inner.tasks.wait()).await.is_err();
+        if cut {
             inner.directory.for_each(|session| session.kill());
-            let _ = timeout_at(Instant::now() + Duration::from_secs(1), inner.tasks.wait()).await;
+            let _ = timeout_at(settled, inner.tasks.wait()).await;
+        }
+        if let Some(federator) = federation {
+            cut |= federator.end(settled, over).await.is_err();
+        }
+        if cut {
+            let ended = async {
+                inner.tasks.wait().await;
+                if let Some(federator) = federation {
+                    federator.gone().await;
+                }
+            };
+            let _ = timeout_at(Instant::now() + Duration::from_secs(1), ended).await;
         }
     }
 

@@ -4,7 +4,7 @@ use crate::{
     BoxFuture,
     jid::BareJid,
     sasl::Mechanism,
-    stream::{ClientTokens, Token},
+    stream::{ClientRecord, ClientTokens, Token},
 };
 use std::{
     collections::HashMap,
@@ -17,20 +17,23 @@ use std::{
 #[error("the store of tokens failed: {0}")]
 pub struct TokensError(#[from] pub Box<dyn std::error::Error + Send + Sync>);
 
-/// So many clients of one account have tokens at most; of more, the one whose tokens end first loses them.
+/// So many clients of one account are stored at most; of more, the one whose tokens end first is left out, those without
+/// tokens before it.
 pub const TOKEN_CLIENTS: usize = 64;
 
 /// The tokens of all accounts, by account and by the id of the client installation.
 ///
-/// They are kept as they are, not hashed: each is the key of an HMAC. Whoever changes a password or removes an account
-/// calls [`forget`](Self::forget).
+/// They are kept as they are, not hashed: each is the key of an HMAC. Whoever has changed a password or removed an account
+/// calls [`forget`](Self::forget) then. A store that does so itself, as one with its accounts, does it in the same
+/// transaction.
 pub trait Tokens: Send + Sync + 'static {
-    /// The tokens of one client; the default value if there are none.
+    /// The tokens of one client, and what else is known of it; the default value if there is nothing, but for the
+    /// generation.
     fn load(&self, user: &BareJid, client: &str) -> impl Future<Output = Result<ClientTokens, TokensError>> + Send;
 
     /// Stores them if what is stored has still the revision that `tokens` has, and makes that one more; whether it
-    /// did. Of two who load the same and change it, one succeeds: that is what a token's count rests on. Empty ones are
-    /// removed. Of an account's clients at most [`TOKEN_CLIENTS`] are kept.
+    /// did. Of two who load the same and change it, one succeeds: that is what a token's count rests on. Nothing is stored
+    /// if the account has another generation than `tokens` by now. Empty ones are removed. Of an account's clients at most [`TOKEN_CLIENTS`] are kept.
     fn store(
         &self,
         user: &BareJid,
@@ -38,8 +41,19 @@ pub trait Tokens: Send + Sync + 'static {
         tokens: &ClientTokens,
     ) -> impl Future<Output = Result<bool, TokensError>> + Send;
 
-    /// Forgets those of one client, or of all clients of the account.
+    /// Forgets those of one client, or of all clients of the account; then the account also gets another generation,
+    /// one that it never had.
     fn forget(&self, user: &BareJid, client: Option<&str>) -> impl Future<Output = Result<(), TokensError>> + Send;
+
+    /// All clients of the account for which something is stored, by id.
+    fn clients(&self, user: &BareJid) -> impl Future<Output = Result<Vec<(String, ClientTokens)>, TokensError>> + Send;
+
+    /// The account's generation: it changes with the password. It is asked before a password is checked, so that what
+    /// the login leads to is not stored when the password was changed meanwhile. The default loads a client that has no
+    /// name.
+    fn generation(&self, user: &BareJid) -> impl Future<Output = Result<u64, TokensError>> + Send {
+        async { Ok(self.load(user, "").await?.generation) }
+    }
 }
 
 /// [`Tokens`] as an object.
@@ -51,6 +65,9 @@ pub(crate) trait DynTokens: Send + Sync {
         client: &'a str,
         tokens: &'a ClientTokens,
     ) -> BoxFuture<'a, Result<bool, TokensError>>;
+    fn forget<'a>(&'a self, user: &'a BareJid, client: Option<&'a str>) -> BoxFuture<'a, Result<(), TokensError>>;
+    fn clients<'a>(&'a self, user: &'a BareJid) -> BoxFuture<'a, Result<Vec<(String, ClientTokens)>, TokensError>>;
+    fn generation<'a>(&'a self, user: &'a BareJid) -> BoxFuture<'a, Result<u64, TokensError>>;
 }
 
 impl<T: Tokens> DynTokens for T {
@@ -64,6 +81,15 @@ impl<T: Tokens> DynTokens for T {
         tokens: &'a ClientTokens,
     ) -> BoxFuture<'a, Result<bool, TokensError>> {
         Box::pin(Tokens::store(self, user, client, tokens))
+    }
+    fn forget<'a>(&'a self, user: &'a BareJid, client: Option<&'a str>) -> BoxFuture<'a, Result<(), TokensError>> {
+        Box::pin(Tokens::forget(self, user, client))
+    }
+    fn clients<'a>(&'a self, user: &'a BareJid) -> BoxFuture<'a, Result<Vec<(String, ClientTokens)>, TokensError>> {
+        Box::pin(Tokens::clients(self, user))
+    }
+    fn generation<'a>(&'a self, user: &'a BareJid) -> BoxFuture<'a, Result<u64, TokensError>> {
+        Box::pin(Tokens::generation(self, user))
     }
 }
 
@@ -82,12 +108,33 @@ impl<T: Tokens> Tokens for Arc<T> {
     fn forget(&self, user: &BareJid, client: Option<&str>) -> impl Future<Output = Result<(), TokensError>> + Send {
         T::forget(self, user, client)
     }
+    fn clients(&self, user: &BareJid) -> impl Future<Output = Result<Vec<(String, ClientTokens)>, TokensError>> + Send {
+        T::clients(self, user)
+    }
+    fn generation(&self, user: &BareJid) -> impl Future<Output = Result<u64, TokensError>> + Send {
+        T::generation(self, user)
+    }
 }
 
-/// Tokens in memory, gone with the process.
+/// Tokens in memory, gone with the process. Whoever changes a password calls [`forget`](Tokens::forget).
 #[derive(Debug, Default)]
 pub struct MemoryTokens {
-    users: Mutex<HashMap<BareJid, HashMap<String, ClientTokens>>>,
+    table: Mutex<Table>,
+}
+
+#[derive(Debug, Default)]
+struct Table {
+    users: HashMap<BareJid, HashMap<String, ClientTokens>>,
+    /// Of the accounts that were forgotten once.
+    generations: HashMap<BareJid, u64>,
+    /// How often any was.
+    count: u64,
+}
+
+impl Table {
+    fn generation(&self, user: &BareJid) -> u64 {
+        self.generations.get(user).copied().unwrap_or_default()
+    }
 }
 
 impl MemoryTokens {
@@ -96,52 +143,62 @@ impl MemoryTokens {
         Self::default()
     }
 
-    fn users(&self) -> MutexGuard<'_, HashMap<BareJid, HashMap<String, ClientTokens>>> {
-        self.users.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    fn table(&self) -> MutexGuard<'_, Table> {
+        self.table.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
-}
-
-/// When the last of a client's tokens ends.
-fn last_expiry(tokens: &ClientTokens) -> u64 {
-    let slots = [&tokens.current, &tokens.fresh];
-    slots.into_iter().flatten().map(|token| token.expiry).max().unwrap_or_default()
 }
 
 impl Tokens for MemoryTokens {
     async fn load(&self, user: &BareJid, client: &str) -> Result<ClientTokens, TokensError> {
-        Ok(self.users().get(user).and_then(|clients| clients.get(client)).cloned().unwrap_or_default())
+        let table = self.table();
+        let found = table.users.get(user).and_then(|clients| clients.get(client)).cloned().unwrap_or_default();
+        Ok(ClientTokens { generation: table.generation(user), ..found })
     }
 
     async fn store(&self, user: &BareJid, client: &str, tokens: &ClientTokens) -> Result<bool, TokensError> {
-        let mut users = self.users();
-        let clients = users.entry(user.clone()).or_default();
+        let mut table = self.table();
+        if table.generation(user) != tokens.generation {
+            return Ok(false);
+        }
+        let clients = table.users.entry(user.clone()).or_default();
         let revision = clients.get(client).map_or(0, |stored| stored.revision);
         let agreed = revision == tokens.revision;
         if agreed && tokens.is_empty() {
             clients.remove(client);
         } else if agreed {
             if revision == 0 && clients.len() >= TOKEN_CLIENTS {
-                let first =
-                    clients.iter().min_by_key(|(_, stored)| last_expiry(stored)).map(|(client, _)| client.clone());
+                let first = clients.iter().min_by_key(|(_, stored)| stored.ends()).map(|(client, _)| client.clone());
                 first.and_then(|first| clients.remove(&first));
             }
             clients.insert(client.to_owned(), ClientTokens { revision: revision.saturating_add(1), ..tokens.clone() });
         }
         if clients.is_empty() {
-            users.remove(user);
+            table.users.remove(user);
         }
         Ok(agreed)
     }
 
     async fn forget(&self, user: &BareJid, client: Option<&str>) -> Result<(), TokensError> {
-        let mut users = self.users();
+        let mut table = self.table();
         match client {
-            None => drop(users.remove(user)),
+            None => {
+                table.users.remove(user);
+                table.count += 1;
+                let count = table.count;
+                table.generations.insert(user.clone(), count);
+            }
             Some(client) => {
-                users.get_mut(user).and_then(|clients| clients.remove(client));
+                table.users.get_mut(user).and_then(|clients| clients.remove(client));
             }
         }
         Ok(())
+    }
+
+    async fn clients(&self, user: &BareJid) -> Result<Vec<(String, ClientTokens)>, TokensError> {
+        let table = self.table();
+        let generation = table.generation(user);
+        let clients = table.users.get(user).into_iter().flatten();
+        Ok(clients.map(|(id, stored)| (id.clone(), ClientTokens { generation, ..stored.clone() })).collect())
     }
 }
 
@@ -169,19 +226,33 @@ pub async fn tokens_conformance<T: Tokens>(tokens: &T, one: &BareJid, other: &Ba
         Err(error) => fail(format!("store: {error}")),
     };
     let nothing = load(one, "laptop").await;
-    if nothing != ClientTokens::default() {
+    if !nothing.is_empty() || nothing.revision != 0 {
         fail(format!("nothing was stored, and {nothing:?} found"));
     }
+    let generation = nothing.generation;
+    let others = load(other, "laptop").await.generation;
     let first = ClientTokens {
         current: Some(token("a<&'", 10)),
         fresh: Some(token("b", u64::from(u32::MAX) * 2)),
+        record: Some(ClientRecord {
+            first_seen: 3,
+            last_seen: u64::from(u32::MAX) + 4,
+            software: Some("So & <so>".into()),
+            device: None,
+            password: true,
+            certificate: false,
+        }),
         revision: 0,
+        generation,
     };
     if !store(one, "laptop", &first).await {
         fail("the first is not stored".into());
     }
     let found = load(one, "laptop").await;
-    if (&found.current, &found.fresh) != (&first.current, &first.fresh) || found.revision == 0 {
+    let same = |one: &ClientTokens, other: &ClientTokens| {
+        (&one.current, &one.fresh, &one.record) == (&other.current, &other.fresh, &other.record)
+    };
+    if !same(&found, &first) || found.revision == 0 {
         fail(format!("stored {first:?}, found {found:?}"));
     }
     if !load(one, "phone").await.is_empty() || !load(other, "laptop").await.is_empty() {
@@ -198,11 +269,16 @@ pub async fn tokens_conformance<T: Tokens>(tokens: &T, one: &BareJid, other: &Ba
     if found.fresh.is_some() || found.current != next.current {
         fail(format!("changed to {next:?}, found {found:?}"));
     }
-    if !store(one, "laptop", &ClientTokens { current: None, ..found }).await || !load(one, "laptop").await.is_empty() {
+    let recorded = ClientTokens { current: None, ..found };
+    if !store(one, "laptop", &recorded).await || !same(&load(one, "laptop").await, &recorded) {
+        fail("a client without tokens is not kept".into());
+    }
+    let found = load(one, "laptop").await;
+    if !store(one, "laptop", &ClientTokens { record: None, ..found }).await || !load(one, "laptop").await.is_empty() {
         fail("empty ones are not removed".into());
     }
     for number in 0..=TOKEN_CLIENTS as u64 {
-        let many = ClientTokens { fresh: Some(token("x", 100 + number)), ..ClientTokens::default() };
+        let many = ClientTokens { fresh: Some(token("x", 100 + number)), generation, ..ClientTokens::default() };
         if !store(one, &format!("client{number}"), &many).await {
             fail("one of many is not stored".into());
         }
@@ -210,7 +286,13 @@ pub async fn tokens_conformance<T: Tokens>(tokens: &T, one: &BareJid, other: &Ba
     if !load(one, "client0").await.is_empty() || load(one, "client1").await.is_empty() {
         fail("of too many clients, not the one that ends first was left out".into());
     }
-    let kept = ClientTokens { fresh: Some(token("y", 100)), ..ClientTokens::default() };
+    match tokens.clients(one).await {
+        Ok(clients)
+            if clients.len() == TOKEN_CLIENTS
+                && clients.iter().all(|(id, one)| id != "client0" && one.has_tokens()) => {}
+        clients => fail(format!("the list of clients: {clients:?}")),
+    }
+    let kept = ClientTokens { fresh: Some(token("y", 100)), generation: others, ..ClientTokens::default() };
     store(other, "laptop", &kept).await;
     let forgotten = (tokens.forget(one, Some("client1")).await, load(one, "client1").await.is_empty());
     if !matches!(forgotten, (Ok(()), true)) || load(one, "client2").await.is_empty() {
@@ -219,6 +301,21 @@ pub async fn tokens_conformance<T: Tokens>(tokens: &T, one: &BareJid, other: &Ba
     let forgotten = (tokens.forget(one, None).await, load(one, "client2").await.is_empty());
     if !matches!(forgotten, (Ok(()), true)) || load(other, "laptop").await.is_empty() {
         fail("forgetting an account".into());
+    }
+    // A login that began before the password was changed ends after that.
+    let generation = async || tokens.generation(one).await.unwrap_or_else(|error| fail(format!("generation: {error}")));
+    let before = generation().await;
+    let late = ClientTokens { generation: before, ..first.clone() };
+    let changed = tokens.forget(one, None).await;
+    if changed.is_err() || generation().await == before || generation().await != load(one, "laptop").await.generation {
+        fail("the generation does not change when an account is forgotten".into());
+    }
+    if store(one, "laptop", &late).await || !load(one, "laptop").await.is_empty() {
+        fail("what belongs to a password before the last was stored".into());
+    }
+    let timely = ClientTokens { generation: generation().await, ..first };
+    if !store(one, "laptop", &timely).await || !same(&load(one, "laptop").await, &timely) {
+        fail("what belongs to the last password is not stored".into());
     }
 }
 

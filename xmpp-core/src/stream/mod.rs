@@ -22,7 +22,7 @@ mod tokens;
 mod unacked;
 
 pub use acceptor::{
-    Accepted, Acceptor, AcceptorConfig, BindRequest, Bound, Entropy, Phase, ResumeError, Resumed, Task,
+    Accepted, Acceptor, AcceptorConfig, BindRequest, Bound, Entropy, Login, Phase, ResumeError, Resumed, Task,
 };
 pub use component::{
     ComponentAcceptor, ComponentInitiator, ComponentSecrets, ComponentStep, ComponentTask, component_handshake,
@@ -38,4 +38,4 @@ pub use initiator::{
 };
 pub use limits::StreamLimits;
 pub use sasl2::UserAgent;
-pub use tokens::{ClientTokens, Token};
+pub use tokens::{ClientRecord, ClientTokens, Token};

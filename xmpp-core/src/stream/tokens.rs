@@ -1,5 +1,6 @@
 //! What a server keeps of a client's tokens, and how they change (XEP-0484 §3, §5).
 
+use super::sasl2::UserAgent;
 use crate::sasl::{Mechanism, SaslCondition, TokenProof};
 use std::fmt;
 
@@ -29,7 +30,37 @@ impl fmt::Debug for Token {
     }
 }
 
-/// The tokens of one client installation: the two slots of XEP-0484 §5.1.
+/// What a server remembers of a client installation that has logged in (XEP-0494 §3.1). Times are in seconds since 1970
+/// (UTC).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ClientRecord {
+    /// When it first logged in.
+    pub first_seen: u64,
+    /// When it last did, give or take an hour.
+    pub last_seen: u64,
+    /// The software, as it says itself.
+    pub software: Option<String>,
+    /// The device, as it says itself.
+    pub device: Option<String>,
+    /// Whether it has presented the password, since that was last changed.
+    pub password: bool,
+    /// Whether it has logged in by a certificate.
+    pub certificate: bool,
+}
+
+/// A login, as it is noted.
+pub(super) struct Visit<'a> {
+    pub(super) agent: Option<&'a UserAgent>,
+    pub(super) mechanism: Mechanism,
+    pub(super) now: u64,
+    /// Whether names and clients without tokens are to be remembered.
+    pub(super) remember: bool,
+}
+
+/// The last login is noted as often, in seconds: not every one is worth writing a row.
+const NOTED_EVERY: u64 = 3600;
+
+/// The tokens of one client installation: the two slots of XEP-0484 §5.1, and what else is known of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ClientTokens {
     /// The one that was used last.
@@ -38,6 +69,10 @@ pub struct ClientTokens {
     pub fresh: Option<Token>,
     /// Which change this is; a store writes a change only over the one before. 0 when nothing is stored.
     pub revision: u64,
+    /// Which change of the account's password this comes after, as the store counts them.
+    pub generation: u64,
+    /// What is known of the client; `None` before it has logged in.
+    pub record: Option<ClientRecord>,
 }
 
 /// What is asked of a token.
@@ -59,7 +94,44 @@ pub(super) struct Redeemed {
 impl ClientTokens {
     /// Whether nothing is in it.
     pub fn is_empty(&self) -> bool {
-        self.current.is_none() && self.fresh.is_none()
+        !self.has_tokens() && self.record.is_none()
+    }
+
+    /// Whether there are tokens, good or not any more.
+    pub fn has_tokens(&self) -> bool {
+        self.current.is_some() || self.fresh.is_some()
+    }
+
+    /// When the last of its tokens ends, or, without tokens, when the client was last seen, in seconds since 1970 (UTC):
+    /// where there are too many clients, the one with the least is left out.
+    pub fn ends(&self) -> u64 {
+        let tokens = [&self.current, &self.fresh].into_iter().flatten();
+        let seen = self.record.as_ref().map_or(0, |record| record.last_seen);
+        tokens.map(|token| token.expiry).max().unwrap_or(seen)
+    }
+
+    /// Notes that the client has logged in.
+    pub(super) fn note(&mut self, visit: &Visit<'_>) {
+        let now = visit.now;
+        let fresh = || ClientRecord { first_seen: now, last_seen: now, ..ClientRecord::default() };
+        let record = self.record.get_or_insert_with(fresh);
+        record.password |= visit.mechanism.proves_password();
+        record.certificate |= visit.mechanism == Mechanism::External;
+        // A clock that was set back is believed.
+        if now < record.last_seen || now - record.last_seen >= NOTED_EVERY {
+            record.last_seen = now;
+        }
+        let agent = visit.agent.filter(|_| visit.remember);
+        record.software = agent.and_then(|agent| agent.software.clone());
+        record.device = agent.and_then(|agent| agent.device.clone());
+    }
+
+    /// Leaves the record out of a client that has no access any more, or is not to be remembered without tokens.
+    pub(super) fn tidy(&mut self, remember: bool) {
+        let keep = |record: &ClientRecord| remember && (record.password || record.certificate);
+        if !self.has_tokens() && !self.record.as_ref().is_some_and(keep) {
+            self.record = None;
+        }
     }
 
     /// Checks a proof against both slots, the fresh one first, and moves them on. After a failure too there may be a
@@ -151,7 +223,12 @@ mod tests {
 
     #[test]
     fn xep0484_3_5_a_new_one_takes_the_place_of_one_never_used() {
-        let mut tokens = ClientTokens { current: Some(token("old")), fresh: Some(token("lost")), revision: 2 };
+        let mut tokens = ClientTokens {
+            current: Some(token("old")),
+            fresh: Some(token("lost")),
+            revision: 2,
+            ..ClientTokens::default()
+        };
         tokens.issue(token("new"));
         assert_eq!(redeem(&mut tokens, "lost", None, 1100), Err(SaslCondition::NotAuthorized));
         assert_eq!(redeem(&mut tokens, "old", None, 1100), Ok(false));

@@ -12,6 +12,9 @@ pub struct UnackedLimits {
     pub bytes: usize,
 }
 
+/// So many places are kept when they are empty.
+const ROOM: usize = 16;
+
 /// There is no room for one more; the stanza comes back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Full<T>(pub T);
@@ -53,25 +56,43 @@ impl<T> Unacked<T> {
 
     /// A stanza of `bytes` bytes is being sent.
     pub fn push(&mut self, stanza: T, bytes: usize) -> Result<(), Full<T>> {
-        let all = self.bytes.saturating_add(bytes);
-        // The counters could not tell a full circle from none.
-        let most = self.limits.stanzas.min(u32::MAX as usize);
-        if self.queue.len() >= most || all > self.limits.bytes {
+        if !self.has_room(1, bytes) {
             return Err(Full(stanza));
         }
         self.queue.push_back((stanza, bytes));
-        self.bytes = all;
+        self.bytes += bytes;
         self.sent = self.sent.wrapping_add(1);
         Ok(())
     }
 
+    /// Whether so many stanzas of so many bytes together would find room.
+    pub(crate) fn has_room(&self, stanzas: usize, bytes: usize) -> bool {
+        // The counters could not tell a full circle from none.
+        let most = self.limits.stanzas.min(u32::MAX as usize);
+        self.queue.len().saturating_add(stanzas) <= most && self.bytes.saturating_add(bytes) <= self.limits.bytes
+    }
+
+    /// Whether `h` can be: it acknowledges neither more than was sent, nor less than before.
+    pub(crate) fn check(&self, h: u32) -> Result<u32, HandledCountTooHigh> {
+        let waiting = u32::try_from(self.queue.len()).unwrap_or(u32::MAX);
+        newly_acked(self.sent, waiting, h)
+    }
+
     /// The peer has handled `h` stanzas: those newly acknowledged leave, oldest first. On an error nothing changes.
     pub fn ack(&mut self, h: u32) -> Result<impl Iterator<Item = T> + '_, HandledCountTooHigh> {
-        let waiting = u32::try_from(self.queue.len()).unwrap_or(u32::MAX);
-        let count = newly_acked(self.sent, waiting, h)? as usize;
+        let count = self.check(h)? as usize;
         let freed: usize = self.queue.iter().take(count).map(|(_, bytes)| bytes).sum();
         self.bytes -= freed;
-        Ok(self.queue.drain(..count).map(|(stanza, _)| stanza))
+        // What a burst has taken is given back with it.
+        let kept = self.queue.len() - count;
+        let roomy = self.queue.capacity() > ROOM && kept <= self.queue.capacity() / 4;
+        let (mut burst, mut count) = (VecDeque::new(), count);
+        if roomy {
+            let rest = self.queue.split_off(count);
+            burst = std::mem::replace(&mut self.queue, rest);
+            count = 0;
+        }
+        Ok(burst.into_iter().chain(self.queue.drain(..count)).map(|(stanza, _)| stanza))
     }
 
     /// How many were sent since management was enabled, modulo 2³².
@@ -137,6 +158,24 @@ mod tests {
         // The same again acknowledges nothing, and is no mistake.
         assert_eq!(unacked.ack(1).unwrap().count(), 0);
         assert!(unacked.ack(0).is_err());
+    }
+
+    #[test]
+    fn a_burst_leaves_no_memory_behind() {
+        let mut unacked = Unacked::new(UnackedLimits { stanzas: 10_000, bytes: 10_000 });
+        for number in 0..5_000 {
+            unacked.push(number, 1).unwrap();
+        }
+        assert_eq!(unacked.ack(4_990).unwrap().last(), Some(4_989));
+        assert!(unacked.queue.capacity() <= 2 * ROOM, "{}", unacked.queue.capacity());
+        assert_eq!(unacked.iter().copied().collect::<Vec<_>>(), (4_990..5_000).collect::<Vec<_>>());
+        assert_eq!(unacked.ack(5_000).unwrap().count(), 10);
+        for number in 5_000..5_100 {
+            unacked.push(number, 1).unwrap();
+        }
+        drop(unacked.ack(5_100).unwrap());
+        assert!(unacked.queue.capacity() <= ROOM, "{}", unacked.queue.capacity());
+        assert_eq!((unacked.len(), unacked.bytes(), unacked.sent()), (0, 0, 5_100));
     }
 
     proptest! {

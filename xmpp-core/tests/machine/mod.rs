@@ -29,6 +29,9 @@ pub struct Server {
     /// Credentials that clients have brought.
     pub stored: Vec<(BareJid, ScramCredentials)>,
     pub tokens: HashMap<(BareJid, String), ClientTokens>,
+    /// How often passwords were changed, and whether one is as soon as that was asked.
+    pub generation: u64,
+    pub changing: bool,
     /// Seconds since 1970.
     pub now: u64,
     /// What a store of tokens answers instead of storing.
@@ -74,6 +77,8 @@ impl Server {
             hashes: Hash::ALL.to_vec(),
             stored: Vec::new(),
             tokens: HashMap::new(),
+            generation: 0,
+            changing: false,
             now: 1_000_000,
             race: None,
             refuse: None,
@@ -130,6 +135,12 @@ impl Server {
                     said.push_str("[tls]");
                     Vec::new()
                 }
+                Task::Generation(user) => {
+                    let faulty = user.local() == Some("faulty");
+                    let found = if faulty { Err(()) } else { Ok(self.generation) };
+                    self.generation += u64::from(self.changing);
+                    self.acceptor.generation(found)
+                }
                 Task::Credentials(user, hash) => {
                     let known = self.hashes.contains(&hash);
                     self.acceptor.credentials(find(&user, hash).map(|found| found.filter(|_| known)))
@@ -154,6 +165,7 @@ impl Server {
                 }
                 Task::Tokens(user, client) => {
                     let found = self.tokens.get(&(user.clone(), client)).cloned().unwrap_or_default();
+                    let found = ClientTokens { generation: self.generation, ..found };
                     let faulty = user.local() == Some("faulty");
                     self.acceptor.tokens(if faulty { Err(()) } else { Ok(found) }, self.now)
                 }

@@ -7,4 +7,6 @@ mod server;
 
 pub use rules::{Address, Choice, choose};
 #[cfg(feature = "server")]
+pub(crate) use server::recipients;
+#[cfg(feature = "server")]
 pub use server::server;

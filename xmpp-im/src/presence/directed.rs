@@ -50,8 +50,9 @@ impl Directed {
     }
 
     /// Directed presence goes where it is directed; that it was, is remembered.
-    pub(super) fn remember(&self, envelope: &Envelope) -> Verdict {
+    pub(super) fn remember(&self, envelope: &Envelope, server: &Server) -> Verdict {
         if envelope.is_from_client()
+            && server.is_current(envelope)
             && let Some(to) = envelope.to()
         {
             match envelope.type_str().as_ref() {

@@ -9,6 +9,9 @@ use xmpp_core::{
     xml::{Stanza, ns},
 };
 
+/// Why presence goes nowhere whose session is gone: whoever was told of it has been told that it ended.
+const OF_THE_PAST: &str = "presence of a session that has ended";
+
 /// Presence with rosters that are kept in memory: [`roster::server`] over [`MemoryRosters`], for servers that are to
 /// forget.
 pub fn server(r: &mut ServerRegistrar) {
@@ -20,7 +23,7 @@ pub(crate) fn register(r: &mut ServerRegistrar, rosters: &Arc<Rosters>) {
     let [telling, remembering, delivering, ending] = std::array::from_fn(|_| Arc::clone(rosters));
     let tell = move |envelope: &mut Envelope, server: &Server| broadcast(envelope, server, &telling);
     r.station(Station::new("im:presence", Stage::Services, Kinds::PRESENCE, tell));
-    let remember = move |envelope: &mut Envelope, _: &Server| remembering.directed.remember(envelope);
+    let remember = move |envelope: &mut Envelope, server: &Server| remembering.directed.remember(envelope, server);
     r.station(Station::new("im:directed", Stage::Outgoing, Kinds::PRESENCE, remember).after("im:blocking-out"));
     let deliver = move |envelope: &mut Envelope, server: &Server| deliver(envelope, server, &delivering);
     r.station(Station::new("im:presence-delivery", Stage::Deliver, Kinds::PRESENCE, deliver).before("core:deliver"));
@@ -40,20 +43,25 @@ fn broadcast(envelope: &mut Envelope, server: &Server, rosters: &Arc<Rosters>) -
     let was_available = is_available(server, &from);
     match presence.type_() {
         PresenceType::Available => {
-            server.set_availability(&from, Some(presence.priority()), Some(stamped.clone()));
+            if !server.set_availability(envelope, Some(presence.priority()), Some(stamped.clone())) {
+                return Verdict::Drop(OF_THE_PAST).into();
+            }
             to_own_resources(server, &from, &stamped);
             if !was_available {
                 of_own_resources(server, &from);
             }
-            let (server, rosters) = (server.clone(), Arc::clone(rosters));
+            let (server, rosters, envelope) = (server.clone(), Arc::clone(rosters), envelope.clone());
             Decision::Wait(Box::pin(async move {
-                let told = rosters.available(&server, &from, &stamped, !was_available).await;
+                let told = rosters.available(&server, &envelope, &stamped, !was_available).await;
                 told.map_or_else(Verdict::Reject, |()| Verdict::Handled)
             }))
         }
         PresenceType::Unavailable => {
+            if !server.is_current(envelope) {
+                return Verdict::Drop(OF_THE_PAST).into();
+            }
             to_own_resources(server, &from, &stamped);
-            server.set_availability(&from, None, None);
+            server.set_availability(envelope, None, None);
             let told = rosters.directed.take(&from);
             if !was_available && told.is_empty() {
                 return Verdict::Handled.into();
@@ -126,11 +134,18 @@ pub(crate) fn send_unavailable(server: &Server, user: &BareJid, contact: &BareJi
 
 impl Rosters {
     /// A resource is available, to begin with or still.
-    async fn available(&self, server: &Server, from: &Jid, presence: &Stanza, new: bool) -> Result<(), StanzaError> {
+    async fn available(
+        &self,
+        server: &Server,
+        envelope: &Envelope,
+        presence: &Stanza,
+        new: bool,
+    ) -> Result<(), StanzaError> {
+        let from = envelope.from();
         let user = from.to_bare();
         let _turn = self.turn(&user).await;
         let relations = self.store.relations(&user).await?;
-        if !is_available(server, from) {
+        if !server.is_current(envelope) {
             // It has ended meanwhile: whoever waits for the turn says so.
             return Ok(());
         }

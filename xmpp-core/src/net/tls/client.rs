@@ -34,7 +34,7 @@ const RESUMABLE_SESSIONS: usize = 32;
 #[derive(Clone, Debug)]
 pub struct ClientTls {
     connector: Connector,
-    verifier: Arc<DomainVerifier>,
+    pub(super) verifier: Arc<DomainVerifier>,
 }
 
 #[derive(Clone)]
@@ -47,7 +47,7 @@ impl std::fmt::Debug for Connector {
 }
 
 /// Settings for a [`ClientTls`].
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct ClientTlsBuilder {
     roots: RootCertStore,
     platform_roots: bool,
@@ -124,7 +124,7 @@ impl ClientTls {
     }
 }
 
-fn server_name(domain: &str) -> Result<ServerName<'static>, TlsError> {
+pub(super) fn server_name(domain: &str) -> Result<ServerName<'static>, TlsError> {
     let invalid = || TlsError::InvalidDomain(domain.to_owned());
     ServerName::try_from(ascii_domain(domain).ok_or_else(invalid)?).map_err(|_| invalid())
 }

@@ -12,6 +12,8 @@ use rustls::crypto::CryptoProvider;
 mod authorities;
 mod certificate;
 mod client;
+#[cfg(feature = "server")]
+mod dane;
 #[cfg(feature = "self-signed")]
 mod self_signed;
 mod server;
@@ -22,6 +24,8 @@ mod verify;
 #[cfg(feature = "server")]
 pub use authorities::ClientAuthorities;
 pub use client::{ClientTls, ClientTlsBuilder};
+#[cfg(feature = "server")]
+pub(crate) use dane::TlsaVerdict;
 #[cfg(feature = "self-signed")]
 pub use self_signed::SelfSigned;
 pub use server::{CertificateKey, ServerTls, ServerTlsBuilder};

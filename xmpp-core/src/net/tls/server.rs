@@ -109,9 +109,19 @@ struct Served {
     direct_client: Arc<ServerConfig>,
     direct_server: Arc<ServerConfig>,
     end_point: Option<Arc<[u8]>>,
+    #[cfg(feature = "http")]
+    fingerprint: Fingerprint,
     /// For connections that we begin ourselves.
     #[cfg_attr(not(feature = "server"), allow(dead_code))]
     identity: Arc<SingleCertAndKey>,
+}
+
+/// The hashes of a certificate (DER).
+#[cfg(feature = "http")]
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Fingerprint {
+    pub(crate) sha256: [u8; 32],
+    pub(crate) sha512: [u8; 64],
 }
 
 /// Settings for a [`ServerTls`].
@@ -146,6 +156,15 @@ impl ServerTls {
         let name = server_name.unwrap_or_default().to_ascii_lowercase();
         let wildcard = || name.split_once('.').and_then(|(_, rest)| certificates.by_domain.get(&format!("*.{rest}")));
         certificates.by_domain.get(&name).or_else(wildcard).unwrap_or(&certificates.default).clone()
+    }
+
+    /// The fingerprints of the certificates that are shown to who asks for `domain`, and to who does not say what for.
+    #[cfg(feature = "http")]
+    pub(crate) fn fingerprints(&self, domain: &str) -> Vec<Fingerprint> {
+        let mut fingerprints = vec![self.choose(ascii_domain(domain).as_deref()).fingerprint.clone()];
+        fingerprints.push(self.choose(None).fingerprint.clone());
+        fingerprints.dedup();
+        fingerprints
     }
 
     /// What to show as the initiator in the name of `domain`.
@@ -247,6 +266,8 @@ impl Served {
         let provider = provider();
         let own = certificate.chain.first().ok_or_else(|| TlsError::Configuration("an empty chain".to_owned()))?;
         let end_point = end_point(own).map(Arc::from);
+        #[cfg(feature = "http")]
+        let fingerprint = Fingerprint { sha256: Sha256::digest(own).into(), sha512: sha2::Sha512::digest(own).into() };
         let certified =
             CertifiedKey::from_der(certificate.chain, certificate.key, &provider).map_err(TlsError::configuration)?;
         let identity = Arc::new(SingleCertAndKey::from(certified));
@@ -280,6 +301,8 @@ impl Served {
             starttls: Arc::new(clients),
             starttls_server: Arc::new(servers),
             end_point,
+            #[cfg(feature = "http")]
+            fingerprint,
             identity,
         })
     }

@@ -37,6 +37,12 @@ fn refused(problem: CertificateProblem) -> rustls::Error {
 }
 
 impl DomainVerifier {
+    /// The same, but these authorities are trusted, and no others.
+    #[cfg(feature = "server")]
+    pub(super) fn trusting(&self, roots: RootCertStore) -> DomainVerifier {
+        DomainVerifier { trust: Trust::Authorities(roots), service: self.service, algorithms: self.algorithms }
+    }
+
     pub(super) fn verify(
         &self,
         certificate: &CertificateDer<'_>,

@@ -5,6 +5,9 @@
 mod connect;
 #[cfg(feature = "client")]
 mod discover;
+#[cfg(feature = "client")]
+pub(crate) mod https;
+mod meter;
 #[cfg(all(test, feature = "http", feature = "client", feature = "self-signed"))]
 mod tests;
 
@@ -21,6 +24,7 @@ use super::Transport;
 use crate::stream::framing::{Frame, Framing, Side};
 use crate::stream::{StreamCondition, StreamError};
 use crate::xml::{XmlError, XmlLimits};
+use meter::Meter;
 use std::io::{self, Read, Write};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -46,7 +50,7 @@ pub(crate) fn accept_key(key: &[u8]) -> String {
 const READ_BUFFER: usize = 1024;
 /// Frames up to here are written together.
 const WRITE_BUFFER: usize = 8 * 1024;
-/// Octets of frames that carry no message, such as pings and empty fragments, between two messages.
+/// Octets of frames without content, such as pings and empty fragments, until a message is complete.
 const EMPTY_OCTETS: usize = 1 << 20;
 /// Time for the other end to answer our close frame.
 const CLOSING: Duration = Duration::from_secs(3);
@@ -78,15 +82,14 @@ pub struct WebSocket {
 struct Socket {
     io: Transport,
     context: WebSocketContext,
-    /// Octets read since the last message.
-    empty: usize,
+    meter: Meter,
 }
 
 /// The connection as blocking I/O that would block instead of waiting.
 struct Now<'a, 'b> {
     io: &'a mut Transport,
     cx: &'a mut Context<'b>,
-    empty: &'a mut usize,
+    meter: &'a mut Meter,
 }
 
 fn now<T>(polled: Poll<io::Result<T>>) -> io::Result<T> {
@@ -98,12 +101,12 @@ fn now<T>(polled: Poll<io::Result<T>>) -> io::Result<T> {
 
 impl Read for Now<'_, '_> {
     fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
-        if *self.empty > EMPTY_OCTETS {
+        if self.meter.empty() > EMPTY_OCTETS {
             return Err(StreamError::new(StreamCondition::PolicyViolation).with_text("frames without content").into());
         }
         let mut buffer = ReadBuf::new(bytes);
         now(Pin::new(&mut *self.io).poll_read(self.cx, &mut buffer))?;
-        *self.empty += buffer.filled().len();
+        self.meter.feed(buffer.filled());
         Ok(buffer.filled().len())
     }
 }
@@ -124,8 +127,8 @@ impl Socket {
         cx: &mut Context<'_>,
         call: impl FnOnce(&mut WebSocketContext, &mut Now<'_, '_>) -> tungstenite::Result<T>,
     ) -> Poll<tungstenite::Result<T>> {
-        let Socket { io, context, empty } = self;
-        match call(context, &mut Now { io, cx, empty }) {
+        let Socket { io, context, meter } = self;
+        match call(context, &mut Now { io, cx, meter }) {
             Err(tungstenite::Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => Poll::Pending,
             done => Poll::Ready(done),
         }
@@ -176,9 +179,11 @@ impl WebSocket {
             .write_buffer_size(WRITE_BUFFER)
             .max_message_size(Some(limits.stanza_bytes as usize))
             .max_frame_size(Some(limits.stanza_bytes as usize));
+        let mut meter = Meter::default();
+        meter.feed(&read);
         let context = WebSocketContext::from_partially_read(read, role, Some(config));
         WebSocket {
-            socket: Some(Socket { io, context, empty: 0 }),
+            socket: Some(Socket { io, context, meter }),
             framing: Framing::new(side, limits),
             inbox: Vec::new(),
             start: 0,
@@ -218,7 +223,6 @@ impl WebSocket {
         };
         match message {
             Message::Text(text) => {
-                socket.empty = 0;
                 if let Err(error) = self.framing.incoming(&text, &mut self.inbox) {
                     return Poll::Ready(Err(error.into()));
                 }

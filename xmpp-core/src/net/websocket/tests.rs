@@ -1,6 +1,7 @@
 //! Finding a domain's WebSocket, against web servers that are not all well-meaning.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+use super::discover::Places;
 use super::{Redirect, WebSocketError, WebUrl, connect, discover};
 use crate::client::{Client, Event};
 use crate::jid::BareJid;
@@ -52,7 +53,7 @@ fn connector(trust: ClientTls, port: u16) -> Connector {
     Connector::with_options(Arc::new(StaticResolver::new().with_address(DOMAIN, Ipv4Addr::LOCALHOST)), trust, options)
 }
 
-async fn found(answers: &'static [(&'static str, &'static str)]) -> Result<Vec<WebUrl>, WebSocketError> {
+async fn found(answers: &'static [(&'static str, &'static str)]) -> Result<Places, WebSocketError> {
     let (served, trust) = tls(DOMAIN);
     discover(&connector(trust, web(served, answers).await), DOMAIN).await
 }
@@ -76,7 +77,7 @@ async fn xep0156_4_either_document_is_enough_and_only_tls_counts() {
         &[(FIRST, "200 OK\r\nConnection: close\r\n\r\n{}LARGE"), (SECOND, XRD)],
     ];
     for answers in cases {
-        assert_eq!(found(answers).await.unwrap(), expected, "{answers:?}");
+        assert_eq!(found(answers).await.unwrap().websockets, expected, "{answers:?}");
     }
 }
 
@@ -152,4 +153,43 @@ async fn xep0156_4_where_no_port_answers_a_client_that_may_goes_by_websocket() {
     assert!(juliet.close().await);
     let (_juliet, mut events) = client().connect().unwrap();
     let Some(Event::Offline { .. }) = events.next().await else { panic!("online") };
+}
+
+/// One that knows BOSH alone, or a WebSocket besides that does not answer as one.
+#[cfg(feature = "bosh")]
+#[tokio::test]
+async fn xep0156_4_where_no_websocket_answers_a_client_that_may_goes_by_bosh() {
+    let (served, trust) = tls(DOMAIN);
+    let accounts = MemoryAccounts::new();
+    accounts.set_password(BareJid::new("juliet@chat.example").unwrap(), "r0m30");
+    let server = Server::builder(DOMAIN).accounts(accounts).tls(served.clone()).http(Http::new()).build().unwrap();
+    let bosh = server.listen_https(ANY).await.unwrap().port();
+    let closed = tokio::net::TcpSocket::new_v4().unwrap();
+    closed.bind(ANY).unwrap();
+    let port = closed.local_addr().unwrap().port();
+    let record = SrvRecord { priority: 0, weight: 0, port, target: DOMAIN.to_owned() };
+    let websocket = r#"{"rel":"urn:xmpp:alt-connections:websocket","href":"wss://chat.example:PORT/none"},"#;
+    for websocket in ["", websocket] {
+        let link =
+            format!(r#"{{"rel":"urn:xmpp:alt-connections:xbosh","href":"https://chat.example:{bosh}/http-bind"}}"#);
+        let answer = format!("200 OK\r\nConnection: close\r\n\r\n{{\"links\":[{websocket}{link}]}}");
+        let answers: &'static [_] = Box::leak(Box::new([(FIRST, &*answer.leak())]));
+        let meta = web(served.clone(), answers).await;
+        let resolver = StaticResolver::new()
+            .with_srv("_xmpp-client._tcp.chat.example", record.clone())
+            .with_address(DOMAIN, Ipv4Addr::LOCALHOST);
+        let (juliet, mut events) = Client::builder("juliet@chat.example".parse().unwrap(), "r0m30")
+            .tls(trust.clone())
+            .resolver(resolver)
+            .connect_options(ConnectOptions { https_port: meta, ..ConnectOptions::default() })
+            .no_reconnect()
+            .discover_web()
+            .connect()
+            .unwrap();
+        match events.next().await {
+            Some(Event::Online { .. }) => {}
+            other => panic!("{other:?}"),
+        }
+        assert!(juliet.close().await);
+    }
 }

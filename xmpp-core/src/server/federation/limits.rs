@@ -22,10 +22,21 @@ pub struct FederationLimits {
     pub incoming: usize,
     /// Connections from one address on which no domain is authenticated yet. 50.
     pub unauthenticated_per_ip: usize,
-    /// Streams to other servers. 10,000.
+    /// Streams that one domain opened and is authenticated on; one more ends with `policy-violation`. Some servers open
+    /// a stream for each pair of domains. 100.
+    pub incoming_per_domain: usize,
+    /// Streams from one address (of its /64, for IPv6) on which a domain is authenticated; one more ends with
+    /// `policy-violation`. 500.
+    pub incoming_per_ip: usize,
+    /// Streams to other servers, but for those that only verify keys. 10,000.
     pub outgoing: usize,
-    /// Look-ups and connections under way at once. 200.
+    /// Look-ups and connections under way at once for what is to be sent, and as many again for keys to be verified. 200.
     pub connecting: usize,
+    /// Dialback keys being verified and streams opened for that, at once; more are answered with `resource-constraint`.
+    /// 1,000.
+    pub verifying: usize,
+    /// The same on behalf of peers at one address. 64.
+    pub verifying_per_ip: usize,
     /// Pairs of domains known at once, whether they work or not. 50,000.
     pub pairs: usize,
     /// Stanzas that wait for one pair's stream. 1,000.
@@ -38,6 +49,8 @@ pub struct FederationLimits {
     pub queue_time: Duration,
     /// Bytes that wait to be written to one stream; more are returned with `remote-server-timeout`. 8 MiB.
     pub outbox_bytes: usize,
+    /// Bytes that wait to be written to all streams; beyond them each may still have 64 KiB. 256 MiB.
+    pub total_outbox_bytes: usize,
     /// Sustained bytes a second read from one stream. 8 MiB.
     pub bytes_per_second: u32,
     /// Bytes that may come at once above that. 32 MiB.
@@ -48,7 +61,8 @@ pub struct FederationLimits {
     pub keepalive: Duration,
     /// Time in which a peer must take something of what is being written to it. 60 seconds.
     pub stall: Duration,
-    /// Time without a stanza after which a stream is closed; twice as long for those that others opened. 10 minutes.
+    /// Time without a stanza after which a stream is closed; twice as long for those that others opened. 10 minutes. One
+    /// of ours on which nothing is authorised, and nothing is waited for, is closed after `verification` if that is less.
     pub idle: Duration,
     /// How long a domain that could not be reached, or refused us, is left alone: at first 5 seconds, doubled with each
     /// failure up to `retry_max`.
@@ -57,6 +71,48 @@ pub struct FederationLimits {
     pub retry_max: Duration,
     /// Time a closing stream waits for the peer. 5 seconds.
     pub closing: Duration,
+    /// Documents of POSH.
+    #[cfg(feature = "posh")]
+    pub posh: PoshLimits,
+}
+
+/// What fetching documents of POSH may cost (RFC 7711), which any server that connects can bring about.
+#[cfg(feature = "posh")]
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct PoshLimits {
+    /// Time for a domain's document, with all that it refers to, during which the stream that needs it waits. 10 seconds.
+    pub deadline: Duration,
+    /// Documents that are being fetched at once for streams that others open, and as many for those opened here. 16.
+    pub fetches: usize,
+    /// Bytes of one. 16 KiB.
+    pub document_bytes: usize,
+    /// Redirections on the way to one. 3.
+    pub redirects: usize,
+    /// For how long one counts at most, whatever it says itself. One day.
+    pub lifetime: Duration,
+    /// For how long a domain that has none is not asked again. One minute.
+    pub failure: Duration,
+    /// Domains of which it is remembered what they have, or that they have none. 1,000.
+    pub domains: usize,
+    /// The port of the web servers that domains have: 443, unless a closed network has them elsewhere.
+    pub port: u16,
+}
+
+#[cfg(feature = "posh")]
+impl Default for PoshLimits {
+    fn default() -> Self {
+        PoshLimits {
+            deadline: Duration::from_secs(10),
+            fetches: 16,
+            document_bytes: 16 << 10,
+            redirects: 3,
+            lifetime: Duration::from_secs(86_400),
+            failure: Duration::from_secs(60),
+            domains: 1000,
+            port: 443,
+        }
+    }
 }
 
 impl Default for FederationLimits {
@@ -73,14 +129,19 @@ impl Default for FederationLimits {
             verification: Duration::from_secs(30),
             incoming: 10_000,
             unauthenticated_per_ip: 50,
+            incoming_per_domain: 100,
+            incoming_per_ip: 500,
             outgoing: 10_000,
             connecting: 200,
+            verifying: 1_000,
+            verifying_per_ip: 64,
             pairs: 50_000,
             queue_stanzas: 1000,
             queue_bytes: 1 << 20,
             total_queue_bytes: 64 << 20,
             queue_time: Duration::from_secs(60),
             outbox_bytes: 8 << 20,
+            total_outbox_bytes: 256 << 20,
             bytes_per_second: 8 << 20,
             burst_bytes: 32 << 20,
             handlers: 64,
@@ -90,6 +151,8 @@ impl Default for FederationLimits {
             retry_min: Duration::from_secs(5),
             retry_max: Duration::from_secs(600),
             closing: Duration::from_secs(5),
+            #[cfg(feature = "posh")]
+            posh: PoshLimits::default(),
         }
     }
 }

@@ -49,8 +49,9 @@ impl Server {
     pub(in crate::server) fn serve_servers(&self, listener: TcpListener, direct: bool) -> io::Result<SocketAddr> {
         self.may_serve_servers(direct)?;
         let bound = listener.local_addr()?;
-        let (server, stop) = (self.clone(), self.inner().stop.clone());
-        self.inner().tasks.spawn(async move {
+        let Some(federator) = self.federator() else { return Ok(bound) };
+        let (server, stop) = (self.clone(), federator.stop.clone());
+        federator.links.spawn(async move {
             let _ = stop.run_until_cancelled(server.accept_servers(listener, direct)).await;
         });
         tracing::info!(address = %bound, direct, "listening for servers");
@@ -64,7 +65,7 @@ impl Server {
             match listener.accept().await {
                 Ok((stream, peer)) => {
                     let server = self.clone();
-                    self.inner().tasks.spawn(async move {
+                    federator.links.spawn(async move {
                         server.accept_server(stream, peer, direct).await;
                         drop(permit);
                     });

@@ -1,28 +1,44 @@
 //! Federation: streams to and from other servers (RFC 6120, XEP-0220, XEP-0178, XEP-0288, XEP-0368).
 //!
 //! What decides about one stream is [`stream::s2s`](crate::stream::s2s). Here are the table that knows which stream
-//! serves which pair of domains ([`table`]), the opening of new ones ([`open`]), the driver of one ([`link`]) and the
-//! listeners ([`listen`]).
+//! serves which pair of domains ([`table`]), the opening of new ones for stanzas ([`open`]) and for keys ([`verify`]),
+//! the driver of one ([`link`]), the listeners ([`listen`]) and what proves a domain beside the certificate itself
+//! ([`evidence`], RFC 7712).
 
+mod bounce;
+mod connect;
+mod dane;
+mod evidence;
 mod io;
 mod limits;
 mod link;
 mod listen;
+mod machine;
 mod open;
 mod outlet;
+#[cfg(feature = "posh")]
+mod posh;
+mod stop;
+mod stream;
 mod table;
+mod verify;
+mod waiting;
 
 pub use limits::FederationLimits;
+#[cfg(feature = "posh")]
+pub use limits::PoshLimits;
 
-use super::{Envelope, Server, Verdict, listener::Newcomers};
+use super::{Envelope, Server, Verdict, listener::Newcomers, places::Places};
 use crate::{
     net::{ClientTls, ConnectOptions, Resolver, Service, TlsError, tls::ClientTlsBuilder},
     stanza::StanzaError,
     stream::s2s::{DialbackSecret, Pair, Policies, Policy, S2sConfig},
 };
-use std::{collections::HashSet, sync::Arc};
+use outlet::Total;
+use std::{collections::HashSet, net::IpAddr, sync::Arc};
 use table::{Sent, Table};
 use tokio::sync::Semaphore;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 /// How a server federates: [`ServerBuilder::federation`](super::ServerBuilder::federation).
 ///
@@ -54,6 +70,9 @@ pub struct Federation {
     limits: FederationLimits,
     connect: ConnectOptions,
     bidi: bool,
+    dane: bool,
+    #[cfg(feature = "posh")]
+    posh: bool,
     secret: Option<DialbackSecret>,
 }
 
@@ -72,6 +91,9 @@ impl Default for Federation {
             limits: FederationLimits::default(),
             connect: ConnectOptions { public_only: true, ..ConnectOptions::default() },
             bidi: true,
+            dane: false,
+            #[cfg(feature = "posh")]
+            posh: false,
             secret: None,
         }
     }
@@ -139,6 +161,46 @@ impl Federation {
         self
     }
 
+    /// Whether streams to other servers are judged by the TLSA records of a domain that is securely delegated to them (DANE,
+    /// RFC 7673): not unless this is true. What matches then counts as a valid certificate, and what does not match is
+    /// refused, whatever else it may prove. Each domain gets a stream of its own then, and nothing is sent over streams that
+    /// others opened.
+    ///
+    /// The resolver has to validate, as [`SystemResolver::validating`](crate::net::SystemResolver) with the feature `dane`
+    /// does, which is the one used unless another is given.
+    ///
+    /// ```no_run
+    /// # #[cfg(feature = "dane")]
+    /// # fn federation() -> Result<xmpp_core::server::Federation, xmpp_core::net::ResolveError> {
+    /// use xmpp_core::{net::SystemResolver, server::Federation};
+    ///
+    /// let resolver = SystemResolver::validating(&["127.0.0.1:53".parse().unwrap()], None)?;
+    /// Ok(Federation::new().resolver(resolver).dane(true))
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn dane(mut self, dane: bool) -> Federation {
+        self.dane = dane;
+        self
+    }
+
+    /// Whether a certificate that is not valid for a domain counts as if it were when the domain's web server names it
+    /// (POSH, RFC 7711): not unless this is true. Any server that connects can then have a document fetched from a host
+    /// of its choice, within the bounds of [`PoshLimits`]; never from private networks, unless
+    /// [`private_addresses`](Federation::private_addresses) permits them.
+    ///
+    /// ```
+    /// use xmpp_core::{server::Federation, stream::s2s::Policy};
+    ///
+    /// let federation = Federation::new().posh(true).policy(Policy::default().require_valid_certificate(true));
+    /// ```
+    #[cfg(feature = "posh")]
+    #[must_use]
+    pub fn posh(mut self, posh: bool) -> Federation {
+        self.posh = posh;
+        self
+    }
+
     /// What dialback keys are made of, to be shared by all machines that serve the same domains. Unless it is given it
     /// follows from [`ServerBuilder::secret`](super::ServerBuilder::secret).
     #[must_use]
@@ -155,7 +217,16 @@ impl Federation {
     ) -> Result<Federator, TlsError> {
         let resolver = match self.resolver {
             Some(resolver) => resolver,
-            None => default_resolver()?,
+            None => default_resolver(self.dane)?,
+        };
+        #[cfg(feature = "posh")]
+        let posh = match self.posh {
+            true => {
+                let tls = self.tls.clone().build()?;
+                let options = self.connect.clone();
+                Some(posh::Posh::new(Arc::clone(&resolver), tls, options, self.limits.posh.clone()))
+            }
+            false => None,
         };
         let secret = self.secret.unwrap_or_else(|| {
             let mut own = b"dialback ".to_vec();
@@ -172,24 +243,49 @@ impl Federation {
             resolver,
             tls: self.tls.service(Service::Server).judged_later().build()?,
             connect: self.connect,
+            dane: self.dane,
+            #[cfg(feature = "posh")]
+            posh,
             table: Table::new(&self.limits),
             connecting: Arc::new(Semaphore::new(self.limits.connecting)),
+            dialling: Arc::new(Semaphore::new(self.limits.connecting)),
             outgoing: Arc::new(Semaphore::new(self.limits.outgoing)),
+            verifying: Arc::new(Semaphore::new(self.limits.verifying)),
+            verifying_by_ip: Places::default(),
             incoming: Arc::new(Semaphore::new(self.limits.incoming)),
             newcomers: Newcomers::default(),
+            by_ip: Places::default(),
+            by_domain: Places::default(),
+            outboxes: Arc::new(Total::new(self.limits.total_outbox_bytes)),
+            openings: TaskTracker::new(),
+            links: TaskTracker::new(),
+            stop: CancellationToken::new(),
+            cut: CancellationToken::new(),
             limits: self.limits,
         })
     }
 }
 
 #[cfg(feature = "dns")]
-fn default_resolver() -> Result<Arc<dyn Resolver>, TlsError> {
-    let system = crate::net::SystemResolver::new();
+fn default_resolver(validating: bool) -> Result<Arc<dyn Resolver>, TlsError> {
+    use crate::net::SystemResolver;
+    #[cfg(feature = "dane")]
+    let system = match validating {
+        true => SystemResolver::validating(&[], None),
+        false => SystemResolver::new(),
+    };
+    #[cfg(not(feature = "dane"))]
+    let system = match validating {
+        true => {
+            return Err(TlsError::Configuration("DANE needs a resolver that validates, or the feature `dane`".into()));
+        }
+        false => SystemResolver::new(),
+    };
     Ok(Arc::new(system.map_err(|error| TlsError::Configuration(format!("name servers: {error}")))?))
 }
 
 #[cfg(not(feature = "dns"))]
-fn default_resolver() -> Result<Arc<dyn Resolver>, TlsError> {
+fn default_resolver(_: bool) -> Result<Arc<dyn Resolver>, TlsError> {
     Err(TlsError::Configuration("federation needs a resolver, or the feature `dns`".to_owned()))
 }
 
@@ -199,15 +295,38 @@ pub(crate) struct Federator {
     resolver: Arc<dyn Resolver>,
     tls: ClientTls,
     connect: ConnectOptions,
+    dane: bool,
+    #[cfg(feature = "posh")]
+    posh: Option<posh::Posh>,
     limits: FederationLimits,
     table: Table,
-    /// Look-ups and connections that may still be begun.
+    /// Look-ups and connections that may still be begun for stanzas.
     connecting: Arc<Semaphore>,
-    /// Streams that may still be opened.
+    /// Look-ups and connections that may still be begun for keys: strangers ask for these.
+    dialling: Arc<Semaphore>,
+    /// Streams that may still be opened for stanzas.
     outgoing: Arc<Semaphore>,
+    /// Keys that may still be verified, and streams that may still be opened for that.
+    verifying: Arc<Semaphore>,
+    /// The same, by the address of who asked for it.
+    verifying_by_ip: Places<IpAddr>,
     /// Connections that may still be accepted.
     incoming: Arc<Semaphore>,
     newcomers: Newcomers,
+    /// Incoming streams on which a domain is authenticated, by address.
+    by_ip: Places<IpAddr>,
+    /// Incoming streams on which a domain is authenticated, by domain.
+    by_domain: Places<String>,
+    /// What waits to be written to all streams.
+    outboxes: Arc<Total>,
+    /// Lanes that are being opened.
+    openings: TaskTracker,
+    /// Streams, listeners, and what works for them.
+    links: TaskTracker,
+    /// Streams are to end.
+    stop: CancellationToken,
+    /// Streams are to end at once.
+    cut: CancellationToken,
 }
 
 impl Federator {
@@ -227,7 +346,7 @@ impl Federator {
         let pair = Pair::new(local, to.domain());
         match self.table.send(&pair, envelope) {
             Sent::Queued => {}
-            Sent::First => open::lane(server, pair),
+            Sent::First(generation) => open::lane(server, pair, generation),
             Sent::Refused(error) => return Verdict::Reject(error),
         }
         Verdict::Handled

@@ -2,8 +2,9 @@
 
 use super::{
     FederationLimits,
-    link::Stream,
+    bounce::too_slow,
     outlet::{Outlet, Put},
+    stream::Stream,
 };
 use crate::{server::Envelope, stanza::StanzaError, stream::s2s::Pair, xml::ns};
 use std::{
@@ -17,11 +18,15 @@ use tokio::time::Instant;
 pub(super) enum Sent {
     /// A stream has it, or it waits for one.
     Queued,
-    /// It waits for a stream that nobody opens yet.
-    First,
+    /// It waits for a stream that nobody opens yet, in the queue of this generation.
+    First(Generation),
     /// There is no way.
     Refused(StanzaError),
 }
+
+/// Tells a queue from those that its pair had before: what failed for one of them is not the newer one's failure.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Generation(u64);
 
 /// The way from a domain here to a domain there.
 enum Lane {
@@ -35,6 +40,7 @@ enum Lane {
 
 #[derive(Default)]
 struct Queue {
+    generation: Generation,
     envelopes: VecDeque<Envelope>,
     bytes: usize,
     /// How often it has failed before.
@@ -57,6 +63,10 @@ struct Tables {
     /// Domains that could not be reached.
     unreachable: HashMap<String, Trouble>,
     queued_bytes: usize,
+    /// Of the last queue.
+    generation: Generation,
+    /// When troubles that are over were last forgotten.
+    swept: Option<Instant>,
 }
 
 pub(super) struct Table {
@@ -120,14 +130,14 @@ impl Table {
         }
         let bytes = envelope.stanza.as_str().len();
         let opening = matches!(tables.lanes.get(pair), Some(Lane::Opening(_)));
-        if !opening && tables.lanes.len() >= self.pairs {
-            sweep(tables);
-            if tables.lanes.len() >= self.pairs {
+        if !opening {
+            self.sweep(tables);
+            if tables.lanes.len() >= self.pairs && !tables.lanes.contains_key(pair) {
                 return Sent::Refused(StanzaError::resource_constraint());
             }
-        }
-        if !opening {
-            tables.lanes.insert(pair.clone(), Lane::Opening(Queue { failures, ..Queue::default() }));
+            tables.generation.0 = tables.generation.0.wrapping_add(1);
+            let queue = Queue { generation: tables.generation, failures, ..Queue::default() };
+            tables.lanes.insert(pair.clone(), Lane::Opening(queue));
         }
         let total = tables.queued_bytes;
         let Some(Lane::Opening(queue)) = tables.lanes.get_mut(pair) else { return Sent::Refused(too_slow()) };
@@ -147,7 +157,7 @@ impl Table {
         queue.envelopes.push_back(envelope);
         queue.bytes += bytes;
         tables.queued_bytes += bytes;
-        if opening { Sent::Queued } else { Sent::First }
+        if opening { Sent::Queued } else { Sent::First(queue.generation) }
     }
 
     /// A stream is authorised for a pair: what waited goes there. Returns what it had no room for.
@@ -172,16 +182,17 @@ impl Table {
         left.into()
     }
 
-    /// No stream could be had for a pair. Returns what waited for one.
-    pub(super) fn failed(&self, pair: &Pair, error: &StanzaError) -> Vec<Envelope> {
+    /// No stream could be had for a pair. Returns what waited for one in the queue of that generation; a newer one has
+    /// its own opening.
+    pub(super) fn failed(&self, pair: &Pair, generation: Generation, error: &StanzaError) -> Vec<Envelope> {
         let mut tables = self.lock();
-        let Some(lane @ Lane::Opening(_)) = tables.lanes.get_mut(pair) else { return Vec::new() };
-        let mut trouble = Trouble { error: error.clone(), failures: 1, until: Instant::now() };
-        if let Lane::Opening(queue) = &lane {
-            trouble.failures = queue.failures.saturating_add(1);
-        }
-        trouble.until += self.pause(trouble.failures);
-        let Lane::Opening(queue) = std::mem::replace(lane, Lane::Broken(trouble)) else { return Vec::new() };
+        let failures = match tables.lanes.get(pair) {
+            Some(Lane::Opening(queue)) if queue.generation == generation => queue.failures.saturating_add(1),
+            _ => return Vec::new(),
+        };
+        let until = Instant::now() + self.pause(failures);
+        let broken = Lane::Broken(Trouble { error: error.clone(), failures, until });
+        let Some(Lane::Opening(queue)) = tables.lanes.insert(pair.clone(), broken) else { return Vec::new() };
         tables.queued_bytes = tables.queued_bytes.saturating_sub(queue.bytes);
         queue.envelopes.into()
     }
@@ -199,11 +210,9 @@ impl Table {
     /// Remembers that a domain could not be reached.
     pub(super) fn unreachable(&self, remote: &str, error: &StanzaError) {
         let mut tables = self.lock();
-        if tables.unreachable.len() >= self.pairs {
-            sweep(&mut tables);
-            if tables.unreachable.len() >= self.pairs {
-                return;
-            }
+        self.sweep(&mut tables);
+        if tables.unreachable.len() >= self.pairs && !tables.unreachable.contains_key(remote) {
+            return;
         }
         let failures = tables.unreachable.get(remote).map_or(0, |trouble| trouble.failures).saturating_add(1);
         let until = Instant::now() + self.pause(failures);
@@ -256,21 +265,25 @@ impl Table {
         tables.streams.values().flatten().find(leads_there).cloned()
     }
 
+    /// Forgets troubles that are over: those that may come back double as long as before are kept as long again, unless
+    /// there is no more room.
+    fn sweep(&self, tables: &mut Tables) {
+        let (now, kept) = (Instant::now(), self.retry_max);
+        let full = tables.lanes.len() >= self.pairs || tables.unreachable.len() >= self.pairs;
+        let every = if full { kept.min(Duration::from_secs(1)) } else { kept };
+        if tables.swept.is_some_and(|swept| now < swept + every) {
+            return;
+        }
+        tables.swept = Some(now);
+        let over = |trouble: &Trouble| if full { trouble.until <= now } else { trouble.until + kept <= now };
+        tables.lanes.retain(|_, lane| !matches!(lane, Lane::Broken(trouble) if over(trouble)));
+        tables.unreachable.retain(|_, trouble| !over(trouble));
+    }
+
     /// How many streams we opened.
     pub(super) fn opened(&self) -> usize {
         self.lock().streams.values().map(Vec::len).sum()
     }
-}
-
-/// Forgets troubles that are over.
-fn sweep(tables: &mut Tables) {
-    let now = Instant::now();
-    tables.lanes.retain(|_, lane| !matches!(lane, Lane::Broken(trouble) if trouble.until <= now));
-    tables.unreachable.retain(|_, trouble| trouble.until > now);
-}
-
-fn too_slow() -> StanzaError {
-    StanzaError::remote_server_timeout().with_text("too much is waiting for that server")
 }
 
 /// As it goes over a stream between servers: both addresses are there (RFC 6120 §8.1.1.2, §8.1.2.2).
@@ -280,9 +293,10 @@ fn write(envelope: &Envelope, out: &mut Vec<u8>) {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
+#[allow(clippy::unwrap_used, clippy::panic)]
 mod tests {
     use super::*;
+    use crate::server::federation::outlet::Total;
     use crate::{
         stanza::StanzaKind,
         xml::{Stanza, XmlLimits},
@@ -291,13 +305,60 @@ mod tests {
     #[test]
     fn pairs_that_peers_bring_leave_room_for_those_that_are_written_to() {
         let limits = FederationLimits { pairs: 4, ..FederationLimits::default() };
-        let (table, outlet) = (Table::new(&limits), Arc::new(Outlet::new(1000)));
+        let (table, outlet) = (Table::new(&limits), outlet());
         for number in 0..4 {
             table.ready(&Pair::new("here.example", format!("d{number}.evil.example")), &outlet);
         }
-        let stanza = Stanza::parse("<message/>", ns::CLIENT, &XmlLimits::authenticated()).unwrap();
+        let pair = Pair::new("here.example", "there.example");
+        assert!(matches!(table.send(&pair, &envelope("1")), Sent::First(_)));
+    }
+
+    fn outlet() -> Arc<Outlet> {
+        Arc::new(Outlet::new(1000, Arc::new(Total::new(1000))))
+    }
+
+    fn envelope(id: &str) -> Envelope {
+        let stanza = Stanza::parse(&format!("<message id='{id}'/>"), ns::CLIENT, &XmlLimits::authenticated()).unwrap();
         let (from, to) = ("a@here.example".parse().unwrap(), "b@there.example".parse().unwrap());
-        let envelope = Envelope { stanza, kind: StanzaKind::Message, from, to: Some(to), sender: None };
-        assert!(matches!(table.send(&Pair::new("here.example", "there.example"), &envelope), Sent::First));
+        Envelope { stanza, kind: StanzaKind::Message, from, to: Some(to), sender: None }
+    }
+
+    fn ids(envelopes: &[Envelope]) -> Vec<String> {
+        envelopes.iter().map(|envelope| envelope.stanza.root().attr("id").unwrap().into_owned()).collect()
+    }
+
+    #[test]
+    fn a_late_failure_leaves_a_newer_queue_alone() {
+        let (table, outlet) = (Table::new(&FederationLimits::default()), outlet());
+        let pair = Pair::new("here.example", "there.example");
+        let Sent::First(first) = table.send(&pair, &envelope("1")) else { panic!() };
+        // A stream of theirs serves the pair while ours is still being opened, and goes.
+        assert!(table.ready(&pair, &outlet).is_empty());
+        outlet.shut();
+        table.gone(&outlet);
+        let Sent::First(second) = table.send(&pair, &envelope("2")) else { panic!() };
+        let error = StanzaError::remote_server_timeout();
+        assert!(table.failed(&pair, first, &error).is_empty(), "the first stream's failure comes late");
+        assert!(matches!(table.send(&pair, &envelope("3")), Sent::Queued));
+        assert_eq!(ids(&table.failed(&pair, second, &error)), ["2", "3"]);
+        assert!(matches!(table.send(&pair, &envelope("4")), Sent::Refused(_)));
+        assert_eq!(table.lock().queued_bytes, 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn troubles_that_are_over_are_forgotten_in_time() {
+        let limits = FederationLimits::default();
+        let table = Table::new(&limits);
+        let error = StanzaError::remote_server_timeout();
+        for number in 0..100 {
+            let pair = Pair::new("here.example", format!("d{number}.example"));
+            let Sent::First(generation) = table.send(&pair, &envelope("1")) else { panic!() };
+            table.failed(&pair, generation, &error);
+            table.unreachable(&pair.remote, &error);
+        }
+        tokio::time::advance(limits.retry_min + limits.retry_max).await;
+        table.send(&Pair::new("here.example", "there.example"), &envelope("1"));
+        let tables = table.lock();
+        assert_eq!((tables.lanes.len(), tables.unreachable.len()), (1, 0));
     }
 }

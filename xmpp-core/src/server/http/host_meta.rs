@@ -66,7 +66,7 @@ fn no_host() -> Response {
 }
 
 /// Anybody may read it, whatever the origins that may connect.
-fn document(content_type: &'static str, body: Vec<u8>) -> Response {
+pub(super) fn document(content_type: &'static str, body: Vec<u8>) -> Response {
     let mut response = body.into_response();
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));

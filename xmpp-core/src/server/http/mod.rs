@@ -1,11 +1,13 @@
 //! The HTTP face of a server: one listener for XMPP over WebSocket (RFC 7395), BOSH (XEP-0124, XEP-0206), the
-//! host-meta documents that tell browsers where those are (XEP-0156), and whatever extensions mount.
+//! host-meta documents that tell browsers where those are (XEP-0156), the documents of POSH (RFC 7711), and whatever
+//! extensions mount.
 
 mod bosh;
 mod cors;
 mod host_meta;
 mod listen;
 mod patient;
+mod posh;
 mod proxies;
 mod websocket;
 
@@ -31,11 +33,12 @@ pub struct Http {
     proxies: Vec<IpRange>,
     origins: Option<Vec<String>>,
     bosh: bool,
+    posh: bool,
 }
 
 impl Default for Http {
     fn default() -> Http {
-        Http { public_url: None, proxies: Vec::new(), origins: None, bosh: true }
+        Http { public_url: None, proxies: Vec::new(), origins: None, bosh: true, posh: true }
     }
 }
 
@@ -73,6 +76,15 @@ impl Http {
     #[must_use]
     pub fn bosh(mut self, bosh: bool) -> Http {
         self.bosh = bosh;
+        self
+    }
+
+    /// Whether `/.well-known/posh/xmpp-server.json` and `xmpp-client.json` tell the fingerprints of the certificates in use
+    /// (RFC 7711): they do unless this is false. Where the domain's own web server is this listener, or hands these paths
+    /// on to it, other servers can then accept a certificate that no authority vouches for.
+    #[must_use]
+    pub fn posh(mut self, posh: bool) -> Http {
+        self.posh = posh;
         self
     }
 
@@ -124,6 +136,11 @@ impl Server {
             .route(WEBSOCKET_PATH, get(websocket::open))
             .route("/.well-known/host-meta", get(host_meta::xrd))
             .route("/.well-known/host-meta.json", get(host_meta::json));
+        if face.settings.posh {
+            own = own
+                .route("/.well-known/posh/xmpp-server.json", get(posh::document))
+                .route("/.well-known/posh/xmpp-client.json", get(posh::document));
+        }
         if face.settings.bosh {
             let routes = get(bosh::get).post(bosh::post).options(bosh::options);
             // As many a client is configured.

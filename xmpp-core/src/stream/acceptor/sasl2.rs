@@ -1,64 +1,28 @@
 //! SASL2 as a server has it (XEP-0388): authentication without a restart of the stream, and what goes along in it.
 
-use super::{Accepted, Acceptor, State, Task, failed_often};
+mod bind2;
+mod fast;
+mod upgrade;
+
+pub use bind2::{BindRequest, Bound};
+
+use super::{Accepted, Acceptor, State, Task, profile::failed_often};
 use crate::{
-    jid::{BareJid, FullJid},
+    jid::FullJid,
     payload::{DateTime, Payload as _},
     sasl::{
-        Authenticated, Hash, Identity, Mechanism, Nonce, SALT_LENGTH, SaslCondition, SaslFailure, ScramCredentials,
-        ServerSasl, ServerStep, TokenProof,
+        Authenticated, Hash, Identity, Mechanism, Nonce, SaslCondition, SaslFailure, ServerSasl, ServerStep, TokenProof,
     },
-    stanza::{Condition, StanzaError},
+    stanza::Condition,
     stream::{
         StreamCondition, StreamError,
         management::{self, Failed},
-        sasl2::{self, Authenticate, BIND2, FAST, Offered, SASL2, SCRAM_UPGRADE, UserAgent},
-        tokens::{ClientTokens, Redemption, Token},
+        sasl2::{self, Authenticate, BIND2, FAST, Offered, SASL2, UserAgent},
+        tokens::Token,
     },
-    xml::{ElementRef, Stanza, Writer, ns},
+    xml::{Stanza, Writer, ns},
 };
 use std::collections::VecDeque;
-
-/// What a client asks of a session that is bound while it logs in (XEP-0386 §3.2).
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct BindRequest {
-    /// The account.
-    pub user: BareJid,
-    /// What the resource is to begin with.
-    pub tag: Option<String>,
-    /// The client, if it has said which installation it is.
-    pub client: Option<String>,
-    request: Stanza,
-}
-
-impl BindRequest {
-    /// The features that are to be enabled.
-    pub fn features(&self) -> impl Iterator<Item = ElementRef<'_>> {
-        let bind = self.request.root().child("bind", BIND2);
-        bind.into_iter().flat_map(|bind| bind.children()).filter(|child| child.ns() != BIND2)
-    }
-}
-
-/// A session that was bound while its client logged in.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct Bound {
-    /// Its full address.
-    pub jid: FullJid,
-    /// What the features say, as a [`Writer`] of the namespace `urn:xmpp:bind:0` has written it.
-    pub features: Vec<u8>,
-    /// Whether stream management is among them: it is then not offered any more.
-    pub managed: bool,
-}
-
-impl Bound {
-    /// A session with this address, and what its features say: elements as a [`Writer`] of the content namespace
-    /// `urn:xmpp:bind:0` writes them.
-    pub fn new(jid: FullJid, features: Vec<u8>) -> Bound {
-        Bound { jid, features, managed: false }
-    }
-}
 
 /// One authentication.
 #[derive(Debug)]
@@ -69,6 +33,8 @@ pub(super) struct Run {
     data: Option<Vec<u8>>,
     /// Upgrades that the client wants and the server can store.
     upgrades: VecDeque<Hash>,
+    /// Whether the login has been noted with the tokens of the client.
+    noted: bool,
     /// A token is to be made, for this mechanism.
     wanted: Option<Mechanism>,
     /// The new token.
@@ -208,6 +174,7 @@ impl Acceptor {
                     stage: Stage::Exchange,
                     data: None,
                     upgrades,
+                    noted: self.config.tokens.is_none(),
                     wanted,
                     token: None,
                     resume,
@@ -276,10 +243,10 @@ impl Acceptor {
             run.data = authenticated.data;
             run.stage = Stage::Exchange;
             if mechanism == Mechanism::Anonymous {
-                run.wanted = None;
+                run.noted = true;
             }
             // Only who has proved to know the password may store what logs in like it: nobody makes one out of a token.
-            if mechanism != Mechanism::Plain && mechanism.hash().is_none() {
+            if !mechanism.proves_password() {
                 run.upgrades.clear();
             }
         }
@@ -295,10 +262,11 @@ impl Acceptor {
             run.stage = Stage::Checking(hash);
             return vec![Task::Credentials(user, hash)];
         }
-        if run.wanted.is_some()
+        if !run.noted
             && let Some(client) = run.request.client()
         {
             let client = client.to_owned();
+            run.noted = true;
             run.stage = Stage::Issuing;
             return vec![Task::Tokens(user, client)];
         }
@@ -321,25 +289,6 @@ impl Acceptor {
             }
             None => self.sasl2_success(user.as_str(), None),
         }
-    }
-
-    /// The answer to [`Task::Bind2`]. A refusal leaves the client authenticated: it may bind as of old.
-    pub fn bound2(&mut self, bound: Result<Bound, StanzaError>) -> Vec<Task> {
-        let (Some(Stage::Binding), Some((user, mechanism))) = (self.sasl2.as_ref().map(|run| &run.stage), &self.user)
-        else {
-            return Vec::new();
-        };
-        let (user, mechanism) = (user.clone(), *mechanism);
-        let bound = match bound {
-            Ok(bound) => bound,
-            Err(_) => return self.sasl2_success(user.as_str(), None),
-        };
-        let user_agent = self.sasl2.as_ref().and_then(|run| run.request.agent.clone());
-        let mut tasks = self.sasl2_success(bound.jid.as_str(), Some(&bound));
-        let accepted = Accepted { user_agent, ..self.accepted(bound.jid, mechanism) };
-        self.state = State::Bound;
-        tasks.push(Task::Accepted(Box::new(accepted)));
-        tasks
     }
 
     /// Success with a former session, behind which there are no features (XEP-0198 §8.2); `None` outside of SASL2.
@@ -384,6 +333,7 @@ impl Acceptor {
     pub(super) fn write_success(&mut self, jid: &str, out: &mut Writer, session: impl FnOnce(&mut Writer)) {
         let run = self.sasl2.take();
         self.sasl = None;
+        self.agent = run.as_ref().and_then(|run| run.request.agent.clone());
         out.open("success", SASL2);
         if let Some(data) = run.as_ref().and_then(|run| run.data.as_ref()) {
             out.text_element("additional-data", SASL2, &sasl2::encode(data));
@@ -403,193 +353,8 @@ impl Acceptor {
         out.close();
     }
 
-    fn look_for_token(&mut self, proof: TokenProof) -> Vec<Task> {
-        let user = self.account(proof.username());
-        let client = self.sasl2.as_ref().and_then(|run| run.request.client()).map(str::to_owned);
-        let (Some(user), Some(client), Some(run)) = (user, client, &mut self.sasl2) else {
-            return self.refused(SaslCondition::NotAuthorized);
-        };
-        self.named = Some(proof.username().to_owned());
-        run.stage = Stage::Redeeming(proof);
-        self.state = State::Asked;
-        vec![Task::Tokens(user, client)]
-    }
-
-    /// The answer to [`Task::Tokens`], with the time in seconds since 1970 (UTC); `Err` when the store failed.
-    pub fn tokens(&mut self, found: Result<ClientTokens, ()>, now: u64) -> Vec<Task> {
-        let Some(run) = &mut self.sasl2 else { return Vec::new() };
-        match std::mem::replace(&mut run.stage, Stage::Exchange) {
-            Stage::Redeeming(proof) => match found {
-                Ok(found) => self.redeem(&proof, found, now),
-                Err(()) => {
-                    self.state = State::Sasl;
-                    self.refused(SaslCondition::TemporaryAuthFailure)
-                }
-            },
-            Stage::Issuing => match (found, run.wanted.take()) {
-                (Ok(mut tokens), Some(mechanism)) => {
-                    let token = self.make_token(mechanism, now);
-                    tokens.issue(token.clone());
-                    self.store_tokens(tokens, Stage::Storing, Some(token))
-                }
-                // A login does not fail for it.
-                _ => self.sasl2_advance(),
-            },
-            other => {
-                run.stage = other;
-                Vec::new()
-            }
-        }
-    }
-
-    fn redeem(&mut self, proof: &TokenProof, found: ClientTokens, now: u64) -> Vec<Task> {
-        let Some(run) = &mut self.sasl2 else { return Vec::new() };
-        let fast = run.request.fast.unwrap_or_default();
-        let mut tokens = found.clone();
-        let asked = Redemption { proof, count: fast.count, invalidate: fast.invalidate, now };
-        match tokens.redeem(&asked) {
-            Ok(redeemed) => {
-                let due = redeemed.due.then_some(proof.mechanism());
-                let token = run.wanted.take().or(due).map(|mechanism| self.make_token(mechanism, now));
-                if let Some(token) = &token {
-                    tokens.issue(token.clone());
-                }
-                if tokens == found {
-                    return self.token_used(redeemed.answer);
-                }
-                self.store_tokens(tokens, Stage::Used(redeemed.answer), token)
-            }
-            Err(condition) if tokens == found => {
-                self.state = State::Sasl;
-                self.refused(condition)
-            }
-            Err(condition) => self.store_tokens(tokens, Stage::Ended(condition), None),
-        }
-    }
-
-    fn make_token(&mut self, mechanism: Mechanism, now: u64) -> Token {
-        let expiry = now.saturating_add(self.config.tokens.unwrap_or_default());
-        Token { secret: (self.entropy.0)(), mechanism, issued: now, expiry, count: 0 }
-    }
-
-    fn store_tokens(&mut self, tokens: ClientTokens, stage: Stage, token: Option<Token>) -> Vec<Task> {
-        let named = self.named.as_deref().and_then(|name| self.account(name));
-        let user = self.user.as_ref().map(|(user, _)| user.clone()).or(named);
-        let (Some(run), Some(user)) = (&mut self.sasl2, user) else { return Vec::new() };
-        let Some(client) = run.request.client().map(str::to_owned) else { return Vec::new() };
-        run.stage = stage;
-        run.token = token;
-        self.state = State::Asked;
-        vec![Task::StoreTokens { user, client, tokens }]
-    }
-
-    /// The answer to [`Task::StoreTokens`]: false when something else was stored meanwhile, `Err` when the store
-    /// failed.
-    pub fn tokens_stored(&mut self, stored: Result<bool, ()>) -> Vec<Task> {
-        let Some(run) = &mut self.sasl2 else { return Vec::new() };
-        match (std::mem::replace(&mut run.stage, Stage::Exchange), stored) {
-            (Stage::Used(answer), Ok(true)) => self.token_used(answer),
-            // Two came with the same token at once: no count may be good for both.
-            (Stage::Used(_), _) => {
-                run.token = None;
-                self.state = State::Sasl;
-                self.refused(SaslCondition::TemporaryAuthFailure)
-            }
-            (Stage::Ended(condition), _) => {
-                self.state = State::Sasl;
-                self.refused(condition)
-            }
-            (Stage::Storing, stored) => {
-                if stored != Ok(true) {
-                    run.token = None;
-                }
-                self.sasl2_advance()
-            }
-            (other, _) => {
-                run.stage = other;
-                Vec::new()
-            }
-        }
-    }
-
-    fn token_used(&mut self, answer: Vec<u8>) -> Vec<Task> {
-        self.state = State::Sasl;
-        let Some(sasl) = &mut self.sasl else { return Vec::new() };
-        let step = sasl.token(Some(answer));
-        self.sasl2_step(step)
-    }
-
-    /// What was found of an account that may be upgraded; `None` if nobody asked for that.
-    pub(super) fn upgrade_found(&mut self, found: &Result<Option<ScramCredentials>, ()>) -> Option<Vec<Task>> {
-        let run = self.sasl2.as_mut()?;
-        let Stage::Checking(hash) = run.stage else { return None };
-        if !matches!(found, Ok(None)) {
-            return Some(self.sasl2_advance());
-        }
-        run.stage = Stage::Offered(hash);
-        run.continued = true;
-        let data = run.data.take();
-        self.state = State::Sasl;
-        let mut out = Writer::new(ns::CLIENT);
-        out.open("continue", SASL2);
-        if let Some(data) = data {
-            out.text_element("additional-data", SASL2, &sasl2::encode(&data));
-        }
-        out.open("tasks", SASL2);
-        out.text_element("task", SASL2, &sasl2::upgrade_task(hash));
-        out.close();
-        out.close();
-        Some(vec![Task::Send(out.finish())])
-    }
-
-    /// `<next/>`: the client begins the task that it was given (XEP-0388 §2.6.3).
-    fn next_task(&mut self, root: ElementRef<'_>) -> Vec<Task> {
-        let (Some(run), task) = (&mut self.sasl2, root.attr("task")) else { return Vec::new() };
-        let Stage::Offered(hash) = run.stage else { return Vec::new() };
-        if task.as_deref().and_then(sasl2::upgrade_hash) != Some(hash) {
-            return self.refused(SaslFailure::new(SaslCondition::MalformedRequest, "this task was not asked for"));
-        }
-        let iterations = self.config.iterations;
-        let salt: Vec<u8> = (self.entropy.0)().into_bytes().into_iter().take(SALT_LENGTH).collect();
-        let mut out = Writer::new(ns::CLIENT);
-        out.open("task-data", SASL2);
-        out.open("salt", SCRAM_UPGRADE);
-        out.attr_display("iterations", &iterations);
-        out.text(&sasl2::encode(&salt));
-        out.close();
-        out.close();
-        run.stage = Stage::Salted { hash, salt, iterations };
-        vec![Task::Send(out.finish())]
-    }
-
-    fn task_data(&mut self, root: ElementRef<'_>) -> Vec<Task> {
-        let (Some(run), Some((user, _))) = (&mut self.sasl2, &self.user) else { return Vec::new() };
-        let Stage::Salted { hash, salt, iterations } = &run.stage else { return Vec::new() };
-        let salted = root.child("hash", SCRAM_UPGRADE).and_then(|hash| sasl2::decode(hash).ok());
-        let derived =
-            salted.and_then(|salted| ScramCredentials::from_salted_password(*hash, &salted, salt, *iterations));
-        match derived {
-            Some(credentials) => {
-                let user = user.clone();
-                run.stage = Stage::Saving;
-                self.state = State::Asked;
-                vec![Task::StoreCredentials(user, Box::new(credentials))]
-            }
-            None => self.refused(SaslCondition::MalformedRequest),
-        }
-    }
-
-    /// The answer to [`Task::StoreCredentials`].
-    pub fn credentials_stored(&mut self, stored: Result<(), ()>) -> Vec<Task> {
-        match (self.sasl2.as_ref().map(|run| &run.stage), stored) {
-            (Some(Stage::Saving), Ok(())) => self.sasl2_advance(),
-            (Some(Stage::Saving), Err(())) => self.refused(SaslCondition::TemporaryAuthFailure),
-            _ => Vec::new(),
-        }
-    }
-
     /// The client of the session that is about to be handed over.
     pub(super) fn user_agent(&self) -> Option<UserAgent> {
-        self.sasl2.as_ref().and_then(|run| run.request.agent.clone())
+        self.sasl2.as_ref().map_or(&self.agent, |run| &run.request.agent).clone()
     }
 }

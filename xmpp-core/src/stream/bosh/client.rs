@@ -1,13 +1,15 @@
 //! The client's end of a session: what a client writes to its stream goes out in requests, in order and once.
 
 mod answers;
+mod pace;
 
 use super::{BoshCondition, CONTENT_TYPE, VERSION, body::Wrapper};
 use crate::{
     stream::StreamError,
-    xml::{Event, Scanner, StreamHeader, XmlLimits},
+    xml::{ElementRef, Event, Scanner, StreamHeader, XmlLimits, ns},
 };
 use bytes::Bytes;
+use pace::Pace;
 use std::{
     collections::{BTreeMap, VecDeque},
     time::Duration,
@@ -30,6 +32,9 @@ pub struct BoshClientConfig {
     /// How long a request that fails is sent again before the session is given up: 30 seconds, or less where the server
     /// doesn't wait so long for one.
     pub patience: Duration,
+    /// The start that a request has over the next one, unless it is known to have arrived: 100 milliseconds. They go
+    /// over different connections, and some services lose a request that overtakes another.
+    pub spacing: Duration,
 }
 
 impl BoshClientConfig {
@@ -42,6 +47,7 @@ impl BoshClientConfig {
             body_bytes: 16 * 1024,
             stanza_bytes: 262_144,
             patience: Duration::from_secs(30),
+            spacing: Duration::from_millis(100),
         }
     }
 }
@@ -82,6 +88,9 @@ pub enum Errand {
     Over(Result<(), BoshError>),
 }
 
+/// What contacts hear of a client that ends its session.
+const UNAVAILABLE: &[u8] = b"<presence xmlns='jabber:client' type='unavailable'/>";
+
 /// What is to be sent.
 #[derive(Debug)]
 enum Part {
@@ -95,6 +104,10 @@ enum Part {
 struct Flight {
     /// Of the latest attempt.
     ticket: u64,
+    /// When it was first sent.
+    at: Duration,
+    /// There is nothing in it.
+    bare: bool,
     body: Bytes,
     /// An answer that has to wait for those before it.
     answer: Option<super::Body>,
@@ -135,12 +148,17 @@ pub struct BoshClient {
     requests: usize,
     polls: bool,
     polling: Duration,
+    pace: Pace,
     patience: Duration,
     last_answer: Option<Duration>,
     /// Answers of `type='error'` in a row.
     recoveries: u32,
     /// We have asked for the end.
     leaving: bool,
+    /// The client has told somebody that it is available.
+    available: bool,
+    /// The stream can be resumed (XEP-0198).
+    managed: bool,
 }
 
 impl BoshClient {
@@ -164,10 +182,13 @@ impl BoshClient {
             requests: 1,
             polls: false,
             polling: Duration::ZERO,
+            pace: Pace::new(config.spacing, config.wait),
             patience: config.patience,
             last_answer: None,
             recoveries: 0,
             leaving: false,
+            available: false,
+            managed: false,
             config,
         }
     }
@@ -178,8 +199,9 @@ impl BoshClient {
         while self.phase != Phase::Over {
             match self.scanner.scan(&mut bytes) {
                 Ok(None) => break,
-                Ok(Some(Event::Open(header))) => self.opened(header, &mut out),
+                Ok(Some(Event::Open(header))) => self.opened(header, now, &mut out),
                 Ok(Some(Event::Stanza(stanza))) => {
+                    self.note(stanza.root());
                     let mut part = Wrapper::new();
                     part.payload(stanza.root());
                     let part = part.content();
@@ -194,16 +216,16 @@ impl BoshClient {
         out
     }
 
-    /// The client has left without closing its stream.
+    /// The client has left without closing its stream. One that may come back for it (XEP-0198) leaves without a word.
     pub fn hung_up(&mut self, now: Duration) -> Vec<Errand> {
         let mut out = Vec::new();
         match self.phase {
             Phase::Idle => self.over(Ok(()), &mut out),
             Phase::Over => {}
+            _ if self.leaving || matches!(self.parts.back(), Some(Part::Terminate)) => {}
+            _ if self.managed => self.over(Ok(()), &mut out),
             Phase::Creating | Phase::Open => {
-                if !matches!(self.parts.back(), Some(Part::Terminate)) {
-                    self.parts.push_back(Part::Terminate);
-                }
+                self.parts.push_back(Part::Terminate);
                 self.pump(now, &mut out);
             }
         }
@@ -218,8 +240,12 @@ impl BoshClient {
     /// When to call [`timeout`](Self::timeout), whatever else happens.
     pub fn deadline(&self) -> Option<Duration> {
         let again = self.flights.values().filter_map(|flight| flight.again);
-        let poll = (self.phase == Phase::Open && self.polls && self.flights.is_empty()).then(|| self.next_poll());
-        again.chain(poll).min()
+        let next = match self.phase {
+            Phase::Open if self.flights.is_empty() && self.parts.is_empty() => Some(self.next_poll()),
+            Phase::Open if self.flights.len() < self.requests && !self.parts.is_empty() => self.pace.head_start(),
+            _ => None,
+        };
+        again.chain(next).min()
     }
 
     /// Time has passed.
@@ -228,7 +254,7 @@ impl BoshClient {
         let due = |flight: &Flight| flight.again.is_some_and(|again| again <= now);
         let due: Vec<u64> = self.flights.iter().filter(|(_, flight)| due(flight)).map(|(rid, _)| *rid).collect();
         for rid in due {
-            self.send_again(rid, &mut out);
+            self.send_again(rid, now, &mut out);
         }
         self.pump(now, &mut out);
         out
@@ -258,11 +284,26 @@ impl BoshClient {
         out
     }
 
+    /// When an empty request is due, as long as no other is under way.
     fn next_poll(&self) -> Duration {
-        self.last_answer.map_or(Duration::ZERO, |last| last.saturating_add(self.polling))
+        match self.polls {
+            true => self.last_answer.map_or(Duration::ZERO, |last| last.saturating_add(self.polling)),
+            false => self.pace.quiet_until(),
+        }
     }
 
-    fn opened(&mut self, header: StreamHeader, out: &mut Vec<Errand>) {
+    /// Takes notice of what the client tells its contacts, all of them or some.
+    fn note(&mut self, stanza: ElementRef<'_>) {
+        if stanza.is("presence", ns::CLIENT) {
+            match stanza.attr("type").as_deref() {
+                None => self.available = true,
+                Some("unavailable") if stanza.attr("to").is_none() => self.available = false,
+                Some(_) => {}
+            }
+        }
+    }
+
+    fn opened(&mut self, header: StreamHeader, now: Duration, out: &mut Vec<Errand>) {
         self.headless = true;
         if self.phase != Phase::Idle {
             self.parts.push_back(Part::Restart { to: header.to, lang: header.lang });
@@ -284,19 +325,24 @@ impl BoshClient {
         body.attr("ver", &format!("{}.{}", VERSION.0, VERSION.1));
         body.attr("content", CONTENT_TYPE);
         body.xbosh("version", "1.0");
-        self.send(body, out);
+        self.send(body, false, now, out);
     }
 
     /// Sends what there is to send, as long as the server lets us.
     fn pump(&mut self, now: Duration, out: &mut Vec<Errand>) {
         while self.phase == Phase::Open && self.flights.len() < self.requests {
             // One is always with the server, or none if we only poll.
-            let idle = self.flights.is_empty() && (!self.polls || self.next_poll() <= now);
+            let idle = self.flights.is_empty() && self.next_poll() <= now;
             if self.parts.is_empty() && !idle {
+                return;
+            }
+            let ahead = self.pace.head_start().is_some_and(|until| now < until);
+            if !self.flights.is_empty() && (ahead || self.flights.values().any(|flight| flight.again.is_some())) {
                 return;
             }
             let mut body = Wrapper::new();
             body.attr("sid", &self.sid);
+            let bare = self.parts.is_empty();
             match self.parts.pop_front() {
                 Some(Part::Restart { to, lang }) => {
                     body.attr("to", to.as_deref().unwrap_or(&self.domain));
@@ -308,7 +354,7 @@ impl BoshClient {
                 Some(first) => self.gather(first, &mut body),
                 None => {}
             }
-            self.send(body, out);
+            self.send(body, bare, now, out);
         }
     }
 
@@ -325,6 +371,10 @@ impl BoshClient {
                 }
                 Part::Terminate => {
                     body.attr("type", "terminate");
+                    // XEP-0124 §13: not every service takes the end of the session for that.
+                    if std::mem::take(&mut self.available) {
+                        body.written(UNAVAILABLE);
+                    }
                     self.leaving = true;
                     return;
                 }
@@ -340,7 +390,7 @@ impl BoshClient {
         }
     }
 
-    fn send(&mut self, mut body: Wrapper, out: &mut Vec<Errand>) {
+    fn send(&mut self, mut body: Wrapper, bare: bool, now: Duration, out: &mut Vec<Errand>) {
         let rid = self.next;
         self.next += 1;
         body.number("rid", rid);
@@ -348,14 +398,16 @@ impl BoshClient {
         self.tickets += 1;
         let body = body.finish();
         out.push(Errand::Send(ticket, body.clone()));
-        let flight = Flight { ticket, body, answer: None, failed_since: None, failures: 0, again: None };
+        self.pace.sent(now);
+        let flight = Flight { ticket, at: now, bare, body, answer: None, failed_since: None, failures: 0, again: None };
         self.flights.insert(rid, flight);
     }
 
-    fn send_again(&mut self, rid: u64, out: &mut Vec<Errand>) {
+    fn send_again(&mut self, rid: u64, now: Duration, out: &mut Vec<Errand>) {
         if let Some(flight) = self.flights.get_mut(&rid) {
             flight.ticket = self.tickets;
             flight.again = None;
+            self.pace.sent(now);
             self.tickets += 1;
             out.push(Errand::Send(flight.ticket, flight.body.clone()));
         }

@@ -152,6 +152,8 @@ pub struct BoshSession {
     /// From the stream, not yet given to the client.
     queue: VecDeque<Stanza>,
     queued_bytes: usize,
+    /// What the client will not ask for any more, and never got.
+    strays: Vec<Stanza>,
     /// The stream's id and its server's name, until the client has been told.
     identity: Option<(Option<String>, Option<String>)>,
     introduced: bool,
@@ -202,6 +204,7 @@ impl BoshSession {
             scanner: Scanner::new(stanza_limits),
             queue: VecDeque::new(),
             queued_bytes: 0,
+            strays: Vec::new(),
             identity: None,
             introduced: false,
             created: false,
@@ -244,6 +247,16 @@ impl BoshSession {
         }
         self.settle(now, &mut out);
         out
+    }
+
+    /// The answer to this ticket was given and is known not to have arrived; this was its content.
+    pub fn unread(&mut self, ticket: u64, content: &Bytes, now: Duration) -> Vec<Effect> {
+        let known = |answered: &Answered| answered.ticket == Some(ticket) || answered.reply.body == *content;
+        if !self.answered.iter().any(known) {
+            // It cannot be asked for any more.
+            self.stray(content);
+        }
+        self.lost(ticket, now)
     }
 
     /// When to call [`timeout`](Self::timeout), whatever else happens; `None` when nothing is awaited.

@@ -2,7 +2,7 @@
 //! them are added by dialback, and the judgement of stanzas by them (RFC 6120 §8.1, XEP-0220 §2 and §2.6).
 
 use super::{
-    Arrived, DialbackSecret, Pair, Policies, Policy, Proof, Refusal, S2sTask,
+    Arrived, Pair, Policy, Proof, Refusal, S2sConfig, S2sTask,
     dialback::{self, Answer, Content, Dialback, Kind, Malformed, Verification},
 };
 use crate::{
@@ -11,63 +11,10 @@ use crate::{
     stream::{StreamCondition, StreamError},
     xml::{ElementRef, Stanza, ns},
 };
-use std::{fmt, sync::Arc};
-
-/// Says whether a domain, in canonical form, is served here.
-pub type Hosts = Arc<dyn Fn(&str) -> bool + Send + Sync>;
+use std::fmt;
 
 /// Says whether the peer's certificate proves that it is this domain.
 pub(super) type Judge = Box<dyn Fn(&str) -> bool + Send>;
-
-/// Bounds on what a peer may make a stream remember.
-#[derive(Clone, Copy, Debug)]
-#[non_exhaustive]
-pub struct S2sLimits {
-    /// Pairs of domains in each direction. 256.
-    pub pairs: usize,
-    /// Keys being verified at once, and likewise requests of ours without an answer. 64.
-    pub pending: usize,
-    /// Bytes of elements before the first pair is authorised: a stream that is only there to verify keys has no more
-    /// than this. 64 KiB.
-    pub unauthenticated_bytes: usize,
-}
-
-impl Default for S2sLimits {
-    fn default() -> Self {
-        S2sLimits { pairs: 256, pending: 64, unauthenticated_bytes: 64 << 10 }
-    }
-}
-
-/// What a stream between servers needs to know, at either end.
-#[derive(Clone)]
-#[non_exhaustive]
-pub struct S2sConfig {
-    /// What our dialback keys are made of.
-    pub secret: DialbackSecret,
-    /// Which domains are served here.
-    pub hosts: Hosts,
-    /// What is asked of the others.
-    pub policies: Arc<Policies>,
-    /// Whether there is a certificate of ours, so that TLS is possible on incoming streams.
-    pub tls: bool,
-    /// Whether streams may carry stanzas both ways (XEP-0288). True.
-    pub bidi: bool,
-    /// The bounds.
-    pub limits: S2sLimits,
-}
-
-impl fmt::Debug for S2sConfig {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("S2sConfig").field("policies", &self.policies).field("bidi", &self.bidi).finish_non_exhaustive()
-    }
-}
-
-impl S2sConfig {
-    /// With TLS and streams that go both ways, and the default policy for everybody.
-    pub fn new(secret: DialbackSecret, hosts: Hosts) -> S2sConfig {
-        S2sConfig { secret, hosts, policies: Arc::default(), tls: true, bidi: true, limits: S2sLimits::default() }
-    }
-}
 
 /// Which end of the stream we are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,6 +44,8 @@ pub(super) struct Exchange {
     /// Keys that we asked the peer about.
     queried: Vec<Verification>,
     spent: usize,
+    /// Pairs that the peer asked for and did not get.
+    failures: usize,
 }
 
 impl fmt::Debug for Exchange {
@@ -125,6 +74,7 @@ impl Exchange {
             requested: Vec::new(),
             queried: Vec::new(),
             spent: 0,
+            failures: 0,
         }
     }
 
@@ -226,6 +176,16 @@ impl Exchange {
         self.queried.push(verification);
     }
 
+    /// Nobody waits for this pair any more; it can be asked for again.
+    pub(super) fn abandon(&mut self, pair: &Pair) {
+        self.requested.retain(|one| one != pair);
+    }
+
+    /// Nobody waits for this answer any more.
+    pub(super) fn abandon_query(&mut self, verification: &Verification) {
+        self.queried.retain(|one| one != verification);
+    }
+
     /// Takes a dialback element. An error ends the stream.
     pub(super) fn dialback(&mut self, root: ElementRef<'_>, tasks: &mut Vec<S2sTask>) -> Result<(), StreamError> {
         let element = Dialback::read(root).map_err(|malformed| match malformed {
@@ -293,6 +253,16 @@ impl Exchange {
             Err(Some(error)) => Answer::Failed(error),
         };
         tasks.push(S2sTask::Send(dialback::result(&pair.local, &pair.remote, &answer)));
+        self.failed()
+    }
+
+    /// Counts a pair that the peer did not get: each costs a judgement of its certificate, or a connection to somewhere.
+    fn failed(&mut self) -> Result<(), StreamError> {
+        self.failures = self.failures.saturating_add(1);
+        if self.failures > self.config.limits.failures {
+            return Err(StreamError::new(StreamCondition::PolicyViolation)
+                .with_text("too many domains were refused or could not be verified"));
+        }
         Ok(())
     }
 
@@ -313,7 +283,12 @@ impl Exchange {
             return Err(None);
         }
         let limits = &self.config.limits;
-        if self.verifying.len() >= limits.pending || self.verifying.len() + self.admitted.len() >= limits.pairs {
+        let pending = match self.is_authenticated() {
+            true => limits.pending,
+            // Each makes us look up a domain and connect to it.
+            false => limits.pending.min(limits.unauthenticated_pending),
+        };
+        if self.verifying.len() >= pending || self.verifying.len() + self.admitted.len() >= limits.pairs {
             return Err(Some(StanzaError::resource_constraint()));
         }
         if self.proves(&pair.remote) {
@@ -345,7 +320,7 @@ impl Exchange {
             Answer::Invalid => {
                 return Err(StreamError::new(StreamCondition::NotAuthorized).with_text("the dialback key is invalid"));
             }
-            Answer::Failed(_) => {}
+            Answer::Failed(_) => return self.failed(),
         }
         Ok(())
     }

@@ -3,10 +3,11 @@
 use super::{
     Answer, BIDI, BIDI_FEATURE, DIALBACK_FEATURE, Pair, Proof, S2sConfig, S2sTask, Verification, dialback,
     exchange::{End, Exchange},
+    side::Side,
 };
 use crate::{
     sasl::{self, SaslCondition, SaslFailure},
-    stream::{Entropy, Header, STREAM_END, StreamCondition, StreamError, header, sasl_xml::write_failure},
+    stream::{Entropy, Header, StreamCondition, StreamError, header, sasl_xml::write_failure},
     xml::{ElementRef, Event, Stanza, StreamHeader, Writer, ns},
 };
 
@@ -75,26 +76,12 @@ impl Incoming {
 
     /// What the peer sent.
     pub fn event(&mut self, event: Event) -> Vec<S2sTask> {
-        if self.state == State::Closed {
-            return Vec::new();
-        }
-        match event {
-            Event::Open(header) => self.opened(&header),
-            Event::Close => self.close(None),
-            Event::Stanza(stanza) => self.element(stanza),
-        }
+        self.take(event)
     }
 
     /// The answer to [`S2sTask::Verify`].
     pub fn verified(&mut self, verification: &Verification, answer: Answer) -> Vec<S2sTask> {
-        if self.state == State::Closed {
-            return Vec::new();
-        }
-        let mut tasks = Vec::new();
-        if let Err(error) = self.exchange.verified(verification, answer, &mut tasks) {
-            tasks.extend(self.close(Some(&error)));
-        }
-        tasks
+        self.answered(verification, answer)
     }
 
     /// Asks the peer, on a stream that goes both ways, to accept stanzas of another pair (XEP-0288 §2.2).
@@ -106,6 +93,11 @@ impl Incoming {
         tasks
     }
 
+    /// Forgets what was asked for by [`request`](Self::request) and never answered; it can be asked for again.
+    pub fn abandon(&mut self, pair: &Pair) {
+        self.exchange.abandon(pair);
+    }
+
     /// Ends the stream, with an error or without, at any time.
     pub fn end(&mut self, error: Option<&StreamError>) -> Vec<S2sTask> {
         self.close(error)
@@ -115,31 +107,6 @@ impl Incoming {
         self.state = State::Header;
         self.header_sent = false;
         vec![S2sTask::Restart]
-    }
-
-    fn opened(&mut self, header: &StreamHeader) -> Vec<S2sTask> {
-        if self.state != State::Header {
-            let error = StreamError::new(StreamCondition::BadFormat).with_text("a stream within a stream");
-            return self.close(Some(&error));
-        }
-        if let Err(error) = self.judge(header) {
-            return self.close(Some(&error));
-        }
-        let mut out = Vec::with_capacity(512);
-        self.write_header(&mut out);
-        out.extend_from_slice(b"<stream:features>");
-        let mut features = Writer::with_buffer(ns::SERVER, out);
-        self.write_features(&mut features);
-        let mut out = features.finish();
-        out.extend_from_slice(b"</stream:features>");
-        self.state = State::Open;
-        let mut tasks = vec![S2sTask::Send(out)];
-        if let (External::Done, Some(local), Some(remote)) = (self.external, &self.local, &self.remote) {
-            // Not before the new stream is there to take what goes the other way.
-            let pair = Pair::new(local, remote);
-            self.exchange.admit(pair, Proof::External, &mut tasks);
-        }
-        tasks
     }
 
     /// Who wants what (RFC 6120 §4.7.1, §4.7.2).
@@ -190,7 +157,9 @@ impl Incoming {
     }
 
     fn write_features(&mut self, out: &mut Writer) {
-        let policy = self.remote.as_deref().map(|remote| self.exchange.policy(remote)).unwrap_or_default();
+        // Who has not said who he is gets what anybody gets.
+        let policies = &self.exchange.config.policies;
+        let policy = self.remote.as_deref().map_or_else(|| policies.default_policy(), |remote| policies.of(remote));
         let offer_tls = self.exchange.config.tls && !self.exchange.secured;
         if offer_tls {
             out.open("starttls", ns::TLS);
@@ -218,41 +187,6 @@ impl Incoming {
         out.open("errors", DIALBACK_FEATURE);
         out.close();
         out.close();
-    }
-
-    fn element(&mut self, stanza: Stanza) -> Vec<S2sTask> {
-        let root = stanza.root();
-        if StreamError::matches(root) {
-            // RFC 6120 §4.9.1.1: an error is not answered with another.
-            let error = StreamError::read(root);
-            let mut tasks = self.close(None);
-            if let Some(S2sTask::Close(reason)) = tasks.last_mut() {
-                *reason = Some(error);
-            }
-            return tasks;
-        }
-        if self.state != State::Open {
-            return self.close(Some(&StreamCondition::NotAuthorized.into()));
-        }
-        if let Err(error) = self.exchange.charge(&stanza) {
-            return self.close(Some(&error));
-        }
-        let mut tasks = Vec::new();
-        let judged = match root.ns() {
-            ns::TLS if root.name() == "starttls" => return self.starttls(),
-            ns::SASL if matches!(root.name(), "auth" | "response" | "abort") => return self.sasl(root),
-            BIDI if root.name() == "bidi" && self.exchange.config.bidi => {
-                // XEP-0288 §2.2: before authentication; what is authorised already stays as it is.
-                self.exchange.bidi = self.exchange.bidi || !self.exchange.is_authenticated();
-                Ok(())
-            }
-            _ if dialback::matches(root) => self.exchange.dialback(root, &mut tasks),
-            _ => self.exchange.stanza(stanza).map(|arrived| tasks.push(S2sTask::Stanza(arrived))),
-        };
-        if let Err(error) = judged {
-            tasks.extend(self.close(Some(&error)));
-        }
-        tasks
     }
 
     fn starttls(&mut self) -> Vec<S2sTask> {
@@ -295,24 +229,73 @@ impl Incoming {
         tasks.extend(self.restart());
         tasks
     }
+}
 
-    fn close(&mut self, error: Option<&StreamError>) -> Vec<S2sTask> {
-        if self.state == State::Closed {
-            return Vec::new();
+impl Side for Incoming {
+    fn exchange(&mut self) -> &mut Exchange {
+        &mut self.exchange
+    }
+
+    fn is_closed(&self) -> bool {
+        self.state == State::Closed
+    }
+
+    fn opened(&mut self, header: &StreamHeader) -> Vec<S2sTask> {
+        if self.state != State::Header {
+            let error = StreamError::new(StreamCondition::BadFormat).with_text("a stream within a stream");
+            return self.close(Some(&error));
         }
+        if let Err(error) = self.judge(header) {
+            return self.close(Some(&error));
+        }
+        let mut out = Vec::with_capacity(512);
+        self.write_header(&mut out);
+        out.extend_from_slice(b"<stream:features>");
+        let mut features = Writer::with_buffer(ns::SERVER, out);
+        self.write_features(&mut features);
+        let mut out = features.finish();
+        out.extend_from_slice(b"</stream:features>");
+        self.state = State::Open;
+        let mut tasks = vec![S2sTask::Send(out)];
+        if let (External::Done, Some(local), Some(remote)) = (self.external, &self.local, &self.remote) {
+            // Not before the new stream is there to take what goes the other way.
+            let pair = Pair::new(local, remote);
+            self.exchange.admit(pair, Proof::External, &mut tasks);
+        }
+        tasks
+    }
+
+    fn element(&mut self, stanza: Stanza) -> Vec<S2sTask> {
+        let root = stanza.root();
+        if self.state != State::Open {
+            return self.close(Some(&StreamCondition::NotAuthorized.into()));
+        }
+        if let Err(error) = self.exchange.charge(&stanza) {
+            return self.close(Some(&error));
+        }
+        let mut tasks = Vec::new();
+        let judged = match root.ns() {
+            ns::TLS if root.name() == "starttls" => return self.starttls(),
+            ns::SASL if matches!(root.name(), "auth" | "response" | "abort") => return self.sasl(root),
+            BIDI if root.name() == "bidi" && self.exchange.config.bidi => {
+                // XEP-0288 §2.2: before authentication; what is authorised already stays as it is.
+                self.exchange.bidi = self.exchange.bidi || !self.exchange.is_authenticated();
+                Ok(())
+            }
+            _ if dialback::matches(root) => self.exchange.dialback(root, &mut tasks),
+            _ => self.exchange.stanza(stanza).map(|arrived| tasks.push(S2sTask::Stanza(arrived))),
+        };
+        self.judged(judged, tasks)
+    }
+
+    fn shut(&mut self) -> Option<Vec<u8>> {
         let mut out = Vec::new();
         if !self.header_sent {
             // RFC 6120 §4.9.1.2: an error needs a stream to be in.
             self.write_header(&mut out);
         }
-        if let Some(error) = error {
-            let mut writer = Writer::with_buffer(ns::SERVER, out);
-            error.write(&mut writer);
-            out = writer.finish();
-        }
-        out.extend_from_slice(STREAM_END.as_bytes());
         self.state = State::Closed;
-        vec![S2sTask::Send(out), S2sTask::Close(error.cloned())]
+        Some(out)
     }
 }
 

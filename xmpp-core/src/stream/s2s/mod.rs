@@ -20,17 +20,19 @@
 //! assert!(String::from_utf8_lossy(bytes).contains("<host-unknown"));
 //! ```
 
+mod config;
 mod dialback;
 mod exchange;
 mod incoming;
 mod key;
 mod outgoing;
 mod policy;
+mod side;
 #[cfg(test)]
 mod tests;
 
+pub use config::{Hosts, S2sConfig, S2sLimits};
 pub use dialback::{Answer, Verification};
-pub use exchange::{Hosts, S2sConfig, S2sLimits};
 pub use incoming::Incoming;
 pub use key::DialbackSecret;
 pub use outgoing::{Outgoing, Refusal};

@@ -3,11 +3,12 @@
 use super::{
     Answer, BIDI, BIDI_FEATURE, DIALBACK_FEATURE, Pair, Proof, S2sConfig, S2sTask, Verification, dialback,
     exchange::{End, Exchange},
+    side::Side,
 };
 use crate::{
     sasl::{self, SaslFailure},
     stanza::StanzaError,
-    stream::{Features, Header, STREAM_END, StreamCondition, StreamError, header, sasl_xml::read_failure},
+    stream::{Features, Header, StreamCondition, StreamError, header, sasl_xml::read_failure},
     xml::{Event, Stanza, StreamHeader, Writer, ns},
 };
 
@@ -131,14 +132,7 @@ impl Outgoing {
 
     /// What the peer sent.
     pub fn event(&mut self, event: Event) -> Vec<S2sTask> {
-        if self.state == State::Closed {
-            return Vec::new();
-        }
-        match event {
-            Event::Open(header) => self.opened(&header),
-            Event::Close => self.close(None),
-            Event::Stanza(stanza) => self.element(stanza),
-        }
+        self.take(event)
     }
 
     /// Asks the peer to accept stanzas of another pair, once the stream is negotiated (XEP-0220 §2.6).
@@ -172,74 +166,24 @@ impl Outgoing {
         tasks
     }
 
+    /// Forgets what was asked for by [`request`](Self::request) and never answered; it can be asked for again.
+    pub fn abandon(&mut self, pair: &Pair) {
+        self.exchange.abandon(pair);
+    }
+
+    /// Forgets what was asked by [`verify`](Self::verify) and never answered.
+    pub fn abandon_verification(&mut self, verification: &Verification) {
+        self.exchange.abandon_query(verification);
+    }
+
     /// The answer to [`S2sTask::Verify`], which comes on streams that go both ways.
     pub fn verified(&mut self, verification: &Verification, answer: Answer) -> Vec<S2sTask> {
-        let mut tasks = Vec::new();
-        if self.state != State::Closed
-            && let Err(error) = self.exchange.verified(verification, answer, &mut tasks)
-        {
-            tasks.extend(self.close(Some(&error)));
-        }
-        tasks
+        self.answered(verification, answer)
     }
 
     /// Ends the stream, with an error or without, at any time.
     pub fn end(&mut self, error: Option<&StreamError>) -> Vec<S2sTask> {
         self.close(error)
-    }
-
-    fn opened(&mut self, header: &StreamHeader) -> Vec<S2sTask> {
-        if self.state != State::Header {
-            return self.close(Some(&StreamCondition::BadFormat.into()));
-        }
-        if let Err(condition) = header::judge(header, ns::SERVER) {
-            return self.close(Some(&condition.into()));
-        }
-        // RFC 6120 §4.7.1: a server that says who it is must be the one we asked for.
-        let other =
-            header.from.as_deref().is_some_and(|from| dialback::domain(from).as_ref() != Some(&self.pair.remote));
-        if other {
-            return self.close(Some(&StreamCondition::InvalidFrom.into()));
-        }
-        self.exchange.id = header.id.clone().unwrap_or_default();
-        self.state = State::Features;
-        Vec::new()
-    }
-
-    fn element(&mut self, stanza: Stanza) -> Vec<S2sTask> {
-        let root = stanza.root();
-        if StreamError::matches(root) {
-            let error = StreamError::read(root);
-            let mut tasks = self.close(None);
-            if let Some(S2sTask::Close(reason)) = tasks.last_mut() {
-                *reason = Some(error);
-            }
-            return tasks;
-        }
-        if let Err(error) = self.exchange.charge(&stanza) {
-            return self.close(Some(&error));
-        }
-        match self.state {
-            State::Features => match Features::from_stanza(stanza) {
-                Some(features) => self.offered(&features),
-                None => self.close(Some(&StreamCondition::UnsupportedStanzaType.into())),
-            },
-            State::Proceed if root.is("proceed", ns::TLS) => {
-                self.state = State::Tls;
-                vec![S2sTask::StartTls]
-            }
-            State::Proceed if root.is("failure", ns::TLS) => self.give_up(Refusal::TlsUnavailable),
-            State::Sasl if root.is("success", ns::SASL) => {
-                self.external = true;
-                self.start()
-            }
-            State::Sasl if root.is("failure", ns::SASL) => {
-                let failure = read_failure(root);
-                self.external_refused(failure)
-            }
-            State::Open => self.in_the_open(stanza),
-            _ => self.close(Some(&StreamCondition::UnsupportedStanzaType.into())),
-        }
     }
 
     fn offered(&mut self, features: &Features) -> Vec<S2sTask> {
@@ -318,10 +262,9 @@ impl Outgoing {
         };
         // XEP-0220 §2.1.1: who finds our key invalid is no place to go on; other pairs it may have are told.
         let disowned = tasks.iter().any(|task| matches!(task, S2sTask::Refused(_, Refusal::Invalid)));
-        match judged {
-            Err(error) => tasks.extend(self.close(Some(&error))),
-            Ok(()) if disowned && !self.exchange.is_authenticated() => tasks.extend(self.close(None)),
-            Ok(()) => {}
+        let mut tasks = self.judged(judged, tasks);
+        if disowned && !self.exchange.is_authenticated() {
+            tasks.extend(self.close(None));
         }
         tasks
     }
@@ -331,22 +274,65 @@ impl Outgoing {
         tasks.extend(self.close(None));
         tasks
     }
+}
 
-    fn close(&mut self, error: Option<&StreamError>) -> Vec<S2sTask> {
-        if self.state == State::Closed {
-            return Vec::new();
+impl Side for Outgoing {
+    fn exchange(&mut self) -> &mut Exchange {
+        &mut self.exchange
+    }
+
+    fn is_closed(&self) -> bool {
+        self.state == State::Closed
+    }
+
+    fn opened(&mut self, header: &StreamHeader) -> Vec<S2sTask> {
+        if self.state != State::Header {
+            return self.close(Some(&StreamCondition::BadFormat.into()));
         }
+        if let Err(condition) = header::judge(header, ns::SERVER) {
+            return self.close(Some(&condition.into()));
+        }
+        // RFC 6120 §4.7.1: a server that says who it is must be the one we asked for.
+        let other =
+            header.from.as_deref().is_some_and(|from| dialback::domain(from).as_ref() != Some(&self.pair.remote));
+        if other {
+            return self.close(Some(&StreamCondition::InvalidFrom.into()));
+        }
+        self.exchange.id = header.id.clone().unwrap_or_default();
+        self.state = State::Features;
+        Vec::new()
+    }
+
+    fn element(&mut self, stanza: Stanza) -> Vec<S2sTask> {
+        let root = stanza.root();
+        if let Err(error) = self.exchange.charge(&stanza) {
+            return self.close(Some(&error));
+        }
+        match self.state {
+            State::Features => match Features::from_stanza(stanza) {
+                Some(features) => self.offered(&features),
+                None => self.close(Some(&StreamCondition::UnsupportedStanzaType.into())),
+            },
+            State::Proceed if root.is("proceed", ns::TLS) => {
+                self.state = State::Tls;
+                vec![S2sTask::StartTls]
+            }
+            State::Proceed if root.is("failure", ns::TLS) => self.give_up(Refusal::TlsUnavailable),
+            State::Sasl if root.is("success", ns::SASL) => {
+                self.external = true;
+                self.start()
+            }
+            State::Sasl if root.is("failure", ns::SASL) => {
+                let failure = read_failure(root);
+                self.external_refused(failure)
+            }
+            State::Open => self.in_the_open(stanza),
+            _ => self.close(Some(&StreamCondition::UnsupportedStanzaType.into())),
+        }
+    }
+
+    fn shut(&mut self) -> Option<Vec<u8>> {
         self.state = State::Closed;
-        let close = S2sTask::Close(error.cloned());
-        if !self.header_sent {
-            return vec![close];
-        }
-        let mut out = Writer::new(ns::SERVER);
-        if let Some(error) = error {
-            error.write(&mut out);
-        }
-        let mut out = out.finish();
-        out.extend_from_slice(STREAM_END.as_bytes());
-        vec![S2sTask::Send(out), close]
+        self.header_sent.then(Vec::new)
     }
 }

@@ -385,6 +385,19 @@ fn rfc6120_5_4_starttls_from_server_to_server() {
 }
 
 #[test]
+fn rfc7590_3_1_who_does_not_name_himself_is_offered_what_the_default_policy_permits() {
+    let anonymous = format!("{HEADER} to='montague.example'>");
+    let out = incoming(montague()).say(&anonymous);
+    assert!(out.contains("<required/>") && !out.contains("urn:xmpp:features:dialback"), "{out}");
+    let lax = with(montague(), Policy::default().require_tls(false));
+    let out = incoming(lax).say(&anonymous);
+    assert!(!out.contains("<required/>") && out.contains("urn:xmpp:features:dialback"), "{out}");
+    let strict = with(montague(), Policy::default().require_tls(false).require_valid_certificate(true));
+    let out = incoming(strict).say(&anonymous);
+    assert!(out.contains("<required/>") && !out.contains("urn:xmpp:features:dialback"), "{out}");
+}
+
+#[test]
 fn rfc7590_3_1_a_stripped_offer_does_not_strip_tls() {
     let mut wire = outgoing(capulet());
     assert_eq!(wire.say(&offer(DIALBACK_OFFER)), STARTTLS);
@@ -634,6 +647,73 @@ fn pairs_and_pending_verifications_are_bounded() {
     assert!(ask(&mut wire, 3).starts_with("[verify"));
     settle(&mut wire, 3);
     assert!(ask(&mut wire, 4).contains("<resource-constraint"));
+}
+
+#[test]
+fn abuse_a100_a_peer_of_which_nothing_is_verified_has_few_verifications_at_once() {
+    let mut config = montague();
+    config.limits.unauthenticated_pending = 1;
+    let mut wire = secured(config, &[]);
+    wire.feed(&header("capulet.example", "montague.example"));
+    let ask = |wire: &mut Wire<Incoming>, n: u32| {
+        wire.say(&format!("<db:result from='d{n}.example' to='montague.example'>k</db:result>"))
+    };
+    assert!(ask(&mut wire, 1).starts_with("[verify"));
+    let out = ask(&mut wire, 2);
+    assert!(out.contains("type='error'") && out.contains("<resource-constraint"), "{out}");
+    let question = Verification { remote: "d1.example".into(), key: "k".into(), ..verification() };
+    wire.machine.verified(&question, Answer::Valid);
+    assert!(ask(&mut wire, 2).starts_with("[verify") && ask(&mut wire, 3).starts_with("[verify"));
+}
+
+#[test]
+fn abuse_a101_who_asks_for_domain_after_domain_and_gets_none_is_sent_away() {
+    let mut config = with(montague(), Policy::default().require_valid_certificate(true));
+    config.limits.failures = 3;
+    let mut wire = secured(config, &["capulet.example"]);
+    wire.feed(&header("capulet.example", "montague.example"));
+    let ask = |wire: &mut Wire<Incoming>, from: &str| {
+        wire.say(&format!("<db:result from='{from}' to='montague.example'>k</db:result>"))
+    };
+    assert!(ask(&mut wire, "capulet.example").contains("[admitted"));
+    for from in ["d1.example", "d2.example", "d3.example"] {
+        let out = ask(&mut wire, from);
+        assert!(out.contains("<not-authorized") && !out.contains("[close]"), "{out}");
+    }
+    let out = ask(&mut wire, "d4.example");
+    assert!(out.contains("<policy-violation") && out.ends_with("[close]"), "{out}");
+
+    let mut config = montague();
+    config.limits.failures = 1;
+    let mut wire = secured(config, &[]);
+    wire.feed(&header("capulet.example", "montague.example"));
+    for closes in [false, true] {
+        assert!(ask(&mut wire, "d1.example").starts_with("[verify"));
+        let question = Verification { remote: "d1.example".into(), key: "k".into(), ..verification() };
+        let failed = Answer::Failed(StanzaError::remote_server_timeout());
+        assert_eq!(text_of(&wire.machine.verified(&question, failed)).ends_with("[close]"), closes);
+    }
+}
+
+#[test]
+fn what_was_never_answered_can_be_asked_again() {
+    let mut config = S2sConfig { bidi: false, ..capulet() };
+    config.limits.pending = 1;
+    let mut wire = outgoing_secured(config);
+    let request = wire.say(&offer(DIALBACK_OFFER));
+    assert_eq!(text_of(&wire.machine.request(pair())), "", "it is under way");
+    let rooms = Pair::new("rooms.capulet.example", "montague.example");
+    assert!(text_of(&wire.machine.request(rooms.clone())).starts_with("[refused"), "there is no room");
+    wire.machine.abandon(&pair());
+    assert!(text_of(&wire.machine.request(rooms.clone())).starts_with("<db:result"));
+    wire.machine.abandon(&rooms);
+    assert_eq!(format!("[negotiated]{}", text_of(&wire.machine.request(pair()))), request);
+    let (one, two) =
+        (Verification { id: "1".into(), ..verification() }, Verification { id: "2".into(), ..verification() });
+    assert!(text_of(&wire.machine.verify(one.clone())).starts_with("<db:verify"));
+    assert!(text_of(&wire.machine.verify(two.clone())).starts_with("[answer"));
+    wire.machine.abandon_verification(&one);
+    assert!(text_of(&wire.machine.verify(two)).starts_with("<db:verify"));
 }
 
 #[test]

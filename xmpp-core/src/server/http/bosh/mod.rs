@@ -125,17 +125,23 @@ impl Server {
         let limits = self.limits();
         let mut bytes = Vec::new();
         let mut entrance = None;
+        let mut lookout = Lookout::default();
         let mut allowed = &limits.unauthenticated;
         while let Some(frame) = stream.frame().await {
             let Ok(data) = frame.map_err(|_| BoshCondition::BadRequest)?.into_data() else { continue };
             bytes.extend_from_slice(&data);
-            if entrance.is_none() {
+            let much = bytes.len() > room(&limits.unauthenticated);
+            if entrance.is_none() && (lookout.is_due(bytes.len()) || much) {
                 entrance = self.entrance(&bytes, peer);
                 allowed = limits_of(entrance.as_ref(), limits);
             }
             if bytes.len() > room(allowed) {
                 return Ok((entrance, Err(BoshCondition::PolicyViolation)));
             }
+        }
+        if entrance.is_none() {
+            entrance = self.entrance(&bytes, peer);
+            allowed = limits_of(entrance.as_ref(), limits);
         }
         let body = Body::parse(&bytes, allowed).map_err(|error| {
             tracing::debug!(ip = %peer.ip, %error, "a BOSH request");
@@ -179,6 +185,23 @@ impl Server {
     }
 }
 
+/// When to look once more for what the beginning of a request says: each time that there is twice as much of it, so
+/// that whoever sends it octet by octet has no more looked through than twice what was sent.
+#[derive(Default)]
+struct Lookout {
+    due: usize,
+}
+
+impl Lookout {
+    fn is_due(&mut self, bytes: usize) -> bool {
+        let due = bytes >= self.due;
+        if due {
+            self.due = bytes.saturating_mul(2);
+        }
+        due
+    }
+}
+
 fn limits_of<'a>(entrance: Option<&Entrance>, limits: &'a crate::server::Limits) -> &'a XmlLimits {
     match entrance.is_some_and(|entrance| entrance.authenticated.load(Ordering::Relaxed)) {
         true => &limits.authenticated,
@@ -188,4 +211,18 @@ fn limits_of<'a>(entrance: Option<&Entrance>, limits: &'a crate::server::Limits)
 
 fn room(limits: &XmlLimits) -> usize {
     usize::try_from(Body::room(limits)).unwrap_or(usize::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Lookout;
+
+    #[test]
+    fn abuse_a023_a_request_that_trickles_in_is_not_looked_through_for_each_octet() {
+        let mut lookout = Lookout::default();
+        let looked_through: usize = (1..=20_000).filter(|bytes| lookout.is_due(*bytes)).sum();
+        assert!(looked_through <= 2 * 20_000, "{looked_through}");
+        // One that comes as a whole is looked at.
+        assert!(Lookout::default().is_due(1));
+    }
 }

@@ -21,8 +21,11 @@ pub(super) struct Delivery {
 #[derive(Debug)]
 struct Lost {
     ticket: u64,
-    session: mpsc::UnboundedSender<u64>,
+    session: mpsc::UnboundedSender<Unread>,
 }
+
+/// The ticket of an answer that did not get through, and its content.
+pub(super) type Unread = (u64, Bytes);
 
 impl From<Reply> for Delivery {
     fn from(reply: Reply) -> Delivery {
@@ -31,7 +34,7 @@ impl From<Reply> for Delivery {
 }
 
 impl Delivery {
-    pub(super) fn tracked(reply: Reply, ticket: u64, session: mpsc::UnboundedSender<u64>) -> Delivery {
+    pub(super) fn tracked(reply: Reply, ticket: u64, session: mpsc::UnboundedSender<Unread>) -> Delivery {
         Delivery { reply, lost: Some(Lost { ticket, session }) }
     }
 }
@@ -39,7 +42,7 @@ impl Delivery {
 impl Drop for Delivery {
     fn drop(&mut self) {
         if let Some(lost) = self.lost.take() {
-            let _ = lost.session.send(lost.ticket);
+            let _ = lost.session.send((lost.ticket, self.reply.body.clone()));
         }
     }
 }

@@ -1,9 +1,11 @@
 //! The task of one session: carries out what the [`BoshSession`] says.
 
-use super::{BoshSession, Delivery, Parcel, Place, Server, Transport};
+use super::reply::Unread;
+use super::{BoshSession, Bytes, Delivery, Parcel, Place, Server, Transport};
 use crate::jid::Jid;
 use crate::server::buffers;
 use crate::stream::bosh::Effect;
+use crate::xml::Stanza;
 use std::collections::BTreeMap;
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -34,9 +36,9 @@ pub(super) struct Task {
     parcels: mpsc::Receiver<Parcel>,
     replies: BTreeMap<u64, oneshot::Sender<Delivery>>,
     tickets: u64,
-    lost: mpsc::UnboundedReceiver<u64>,
+    lost: mpsc::UnboundedReceiver<Unread>,
     /// Given along with each answer.
-    told: mpsc::UnboundedSender<u64>,
+    told: mpsc::UnboundedSender<Unread>,
     authenticated: Arc<AtomicBool>,
     over: bool,
     _place: Place,
@@ -53,7 +55,10 @@ enum Closing {
 /// What there is to react to.
 enum Happening {
     Request(Parcel),
-    Lost(u64),
+    /// Nobody waits for this answer any more.
+    Gone(u64),
+    /// An answer did not get through.
+    Unread(u64, Bytes),
     Read(Box<[u8]>, usize),
     StreamEnded,
 }
@@ -109,6 +114,10 @@ impl Task {
                 None => self.session.timeout(now),
             };
             self.perform(effects);
+            let strays = self.session.strays();
+            if !strays.is_empty() {
+                self.bounce(strays);
+            }
         }
         if !self.over {
             let effects = self.session.shut_down(self.began.elapsed());
@@ -128,10 +137,11 @@ impl Task {
                     Err(condition) => self.session.refuse(condition, ticket, now),
                 }
             }
-            Happening::Lost(ticket) => {
+            Happening::Gone(ticket) => {
                 self.replies.remove(&ticket);
                 self.session.lost(ticket, now)
             }
+            Happening::Unread(ticket, content) => self.session.unread(ticket, &content, now),
             Happening::Read(buffer, count) => {
                 let effects = self.session.received(buffer.get(..count).unwrap_or_default(), now);
                 buffers::give_read(buffer);
@@ -162,13 +172,13 @@ impl Task {
     }
 
     fn poll_happening(&mut self, cx: &mut Context<'_>) -> Poll<Happening> {
-        if let Poll::Ready(Some(ticket)) = self.lost.poll_recv(cx) {
-            return Poll::Ready(Happening::Lost(ticket));
+        if let Poll::Ready(Some((ticket, content))) = self.lost.poll_recv(cx) {
+            return Poll::Ready(Happening::Unread(ticket, content));
         }
         let gone =
             self.replies.iter_mut().find_map(|(ticket, reply)| reply.poll_closed(cx).is_ready().then_some(*ticket));
         if let Some(ticket) = gone {
-            return Poll::Ready(Happening::Lost(ticket));
+            return Poll::Ready(Happening::Gone(ticket));
         }
         let _ = self.poll_write(cx);
         // What has come from the stream goes first: it may be the answer to a request that is held.
@@ -232,8 +242,8 @@ impl Task {
         let closing = self.server.limits().closing;
         let rest = poll_fn(|cx| {
             // Answers that are on their way have done what they could.
-            while let Poll::Ready(Some(ticket)) = self.lost.poll_recv(cx) {
-                self.session.lost(ticket, self.began.elapsed());
+            while let Poll::Ready(Some((ticket, content))) = self.lost.poll_recv(cx) {
+                self.session.unread(ticket, &content, self.began.elapsed());
             }
             while !self.ended
                 && let Poll::Ready(happening) = self.poll_read(cx)
@@ -245,13 +255,13 @@ impl Task {
         if tokio::time::timeout(closing, rest).await.is_err() {
             tracing::debug!("the stream behind a BOSH session takes nothing");
         }
-        self.bounce();
+        let leftovers = self.session.leftovers();
+        self.bounce(leftovers);
     }
 
-    fn bounce(&mut self) {
-        let leftovers = self.session.leftovers();
+    fn bounce(&self, stanzas: Vec<Stanza>) {
         let Some(jid) = self.session.jid().and_then(|jid| Jid::lenient(jid).ok()) else { return };
-        for stanza in leftovers {
+        for stanza in stanzas {
             self.server.undelivered(&jid, stanza);
         }
     }

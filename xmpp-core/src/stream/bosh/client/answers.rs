@@ -6,10 +6,16 @@ use crate::{
         Header, STREAM_END, StreamError,
         bosh::{Body, BoshCondition, HTTPBIND, body::number},
     },
-    xml::{Writer, XmlLimits, ns},
+    xml::{ElementRef, Writer, XmlLimits, ns},
 };
 use std::time::Duration;
 
+const SASL2: &str = "urn:xmpp:sasl:2";
+const BIND2: &str = "urn:xmpp:bind:0";
+const SM: &str = "urn:xmpp:sm:3";
+
+/// A service that holds nothing for so long is not asked in vain more often.
+const POINTLESS: Duration = Duration::from_secs(1);
 /// Answers of `type='error'` that are obeyed in a row.
 const RECOVERIES: u32 = 8;
 
@@ -41,11 +47,19 @@ impl BoshClient {
             return out;
         };
         if body.attr("type").as_deref() == Some("error") {
-            self.recover(rid, &mut out);
+            self.recover(rid, now, &mut out);
             return out;
         }
         self.recoveries = 0;
+        let took = now.saturating_sub(flight.at);
+        let empty = body.is_empty();
         flight.answer = Some(body);
+        let latest = rid + 1 >= self.next;
+        let in_vain = latest && empty && flight.bare && took < POINTLESS;
+        if latest || (empty && !self.polls && took < self.pace.hold()) {
+            // This is the latest; or it was let go because the next one came.
+            self.pace.arrived();
+        }
         while self.phase != Phase::Over
             && let Some(first) = self.flights.first_entry()
             && first.get().answer.is_some()
@@ -53,15 +67,19 @@ impl BoshClient {
             if let Some(body) = first.remove().answer {
                 // Two requests may come closer together than they went: the answer is what proves the first to be there.
                 self.last_answer = Some(now);
+                self.pace.answered(!body.is_empty(), now);
                 self.take(&body, &mut out);
             }
+        }
+        if in_vain {
+            self.pace.in_vain(now);
         }
         self.pump(now, &mut out);
         out
     }
 
     /// XEP-0124 §17.3: the request is sent again, and those before it that have no answer.
-    fn recover(&mut self, rid: u64, out: &mut Vec<Errand>) {
+    fn recover(&mut self, rid: u64, now: Duration, out: &mut Vec<Errand>) {
         self.recoveries += 1;
         if self.recoveries > RECOVERIES || self.phase == Phase::Creating {
             return self.break_off(BoshError::Protocol("it recovers from nothing"), out);
@@ -69,7 +87,7 @@ impl BoshClient {
         let unanswered = self.flights.range(..=rid).filter(|(_, flight)| flight.answer.is_none());
         let unanswered: Vec<u64> = unanswered.map(|(rid, _)| *rid).collect();
         for rid in unanswered {
-            self.send_again(rid, out);
+            self.send_again(rid, now, out);
         }
     }
 
@@ -95,11 +113,24 @@ impl BoshClient {
             if body.payloads().any(|payload| payload.is("success", ns::SASL)) {
                 self.scanner.restart();
             }
+            body.payloads().for_each(|payload| self.heard(payload));
             body.unwrap_into(&mut bytes);
             out.push(Errand::Deliver(bytes));
         }
         if body.is_terminate() {
             self.terminated(body, failed, out);
+        }
+    }
+
+    /// Takes notice of how far the client has come.
+    fn heard(&mut self, payload: ElementRef<'_>) {
+        if payload.is("enabled", SM) || payload.is("resumed", SM) {
+            self.managed = true;
+        } else if payload.is("success", SASL2) {
+            let enabled = payload.child("bound", BIND2).and_then(|bound| bound.child("enabled", SM));
+            self.managed = enabled.is_some() || payload.child("resumed", SM).is_some();
+        } else if matches!(payload.name(), "message" | "presence" | "iq") {
+            self.pace.settled();
         }
     }
 
@@ -147,6 +178,9 @@ impl BoshClient {
         let requests = told("requests").unwrap_or_else(|| hold.saturating_add(1));
         // More than two connections would gain nothing.
         self.requests = usize::try_from(requests.clamp(1, 2)).unwrap_or(1);
+        if let Some(wait) = told("wait") {
+            self.pace.set_wait(Duration::from_secs(wait).min(self.config.wait));
+        }
         self.polls = hold == 0 || told("wait") == Some(0) || requests == 1;
         // Where the server doesn't say, we set the pace.
         self.polling = Duration::from_secs(told("polling").unwrap_or(5).clamp(1, 600));

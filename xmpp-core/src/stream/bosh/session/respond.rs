@@ -117,8 +117,12 @@ impl BoshSession {
         });
         // One more than can be under way: the client may pause.
         let most = usize::try_from(self.terms.requests).unwrap_or(usize::MAX).saturating_add(1);
-        while self.answered.len() > most {
-            self.answered.pop_front();
+        while self.answered.len() > most
+            && let Some(old) = self.answered.pop_front()
+        {
+            if old.lost && old.payload {
+                self.stray(&old.reply.body);
+            }
         }
     }
 

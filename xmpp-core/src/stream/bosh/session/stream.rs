@@ -44,28 +44,42 @@ impl BoshSession {
         out
     }
 
+    /// Messages, presence and iqs that are known not to have arrived, and that the client can not ask for any more, though
+    /// the session goes on. A stream under stream management has none: it gets them once more.
+    pub fn strays(&mut self) -> Vec<Stanza> {
+        std::mem::take(&mut self.strays)
+    }
+
     /// Messages, presence and iqs that are known not to have arrived, oldest first. For when the session is over.
     ///
     /// A stream under stream management (XEP-0198) keeps account of its own, and leaves nothing here.
     pub fn leftovers(&mut self) -> Vec<Stanza> {
         let answered = std::mem::take(&mut self.answered);
         let queue = std::mem::take(&mut self.queue);
+        let mut left = self.strays();
         if self.managed {
             return Vec::new();
         }
-        let mut limits = XmlLimits::authenticated();
-        (limits.stanza_bytes, limits.elements) = (u32::MAX >> 8, u32::MAX);
-        let lost = answered.iter().filter(|answered| answered.lost && answered.payload);
-        let lost =
-            lost.filter_map(|answered| Stanza::document(std::str::from_utf8(&answered.reply.body).ok()?, &limits).ok());
-        let mut left: Vec<_> = Vec::new();
-        for wrapper in lost {
-            debug_assert!(wrapper.root().is("body", HTTPBIND));
-            left.extend(wrapper.root().children().map(|child| child.to_stanza()));
+        for answered in answered.iter().filter(|answered| answered.lost && answered.payload) {
+            left.extend(carried(&answered.reply.body));
         }
         left.extend(queue);
         left.retain(|stanza| StanzaKind::of(stanza).is_some());
         left
+    }
+
+    /// What an answer carried that never arrived and cannot be asked for any more: back into the queue where the stream
+    /// counts on it, or else out of the session.
+    pub(super) fn stray(&mut self, content: &[u8]) {
+        let carried = carried(content);
+        if self.managed && !matches!(self.phase, Phase::Ended(_)) {
+            for stanza in carried.into_iter().rev() {
+                self.queued_bytes += stanza.as_str().len();
+                self.queue.push_front(stanza);
+            }
+        } else if !self.managed {
+            self.strays.extend(carried.into_iter().filter(|stanza| StanzaKind::of(stanza).is_some()));
+        }
     }
 
     fn queue(&mut self, stanza: Stanza) {
@@ -110,6 +124,16 @@ impl BoshSession {
             self.phase = Phase::Ending(terminal);
         }
     }
+}
+
+/// What is in a wrapper that was written here.
+fn carried(content: &[u8]) -> Vec<Stanza> {
+    let mut limits = XmlLimits::authenticated();
+    (limits.stanza_bytes, limits.elements) = (u32::MAX >> 8, u32::MAX);
+    let wrapper = std::str::from_utf8(content).ok().and_then(|text| Stanza::document(text, &limits).ok());
+    let Some(wrapper) = wrapper else { return Vec::new() };
+    debug_assert!(wrapper.root().is("body", HTTPBIND));
+    wrapper.root().children().map(|child| child.to_stanza()).collect()
 }
 
 /// The address in the answer to a resource binding (RFC 6120 §7.6).

@@ -1,0 +1,60 @@
+//! What a session had on its way when another one took its place (RFC 6120 §7.7.2.2).
+#![cfg(all(feature = "client", feature = "server"))]
+#![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
+
+mod support;
+
+use std::sync::{Arc, Mutex};
+use support::{Raw, builder, managed::settled};
+use tokio::sync::Notify;
+use xmpp_core::server::{Decision, Envelope, Kinds, Server, ServerRegistrar, Stage, Station, Verdict};
+
+/// Presence waits for the bell, and then says how its sender is; what came of it is noted.
+fn slow_presence(bell: Arc<Notify>, told: Arc<Mutex<Vec<bool>>>) -> impl FnOnce(&mut ServerRegistrar) {
+    move |r: &mut ServerRegistrar| {
+        r.station(Station::new(
+            "test:slow",
+            Stage::FromClient,
+            Kinds::PRESENCE,
+            move |_: &mut Envelope, _: &Server| {
+                let bell = Arc::clone(&bell);
+                Decision::Wait(Box::pin(async move {
+                    bell.notified().await;
+                    Verdict::Continue
+                }))
+            },
+        ));
+        r.station(Station::new(
+            "test:tell",
+            Stage::Services,
+            Kinds::PRESENCE,
+            move |envelope: &mut Envelope, server: &Server| {
+                let presence = Some(envelope.stanza().clone());
+                let current = server.set_availability(envelope, Some(5), presence);
+                assert_eq!(server.is_current(envelope), current);
+                told.lock().unwrap().push(current);
+                Verdict::Handled
+            },
+        ));
+    }
+}
+
+#[tokio::test]
+async fn rfc6120_7_7_2_2_presence_of_the_replaced_says_nothing_of_the_successor() {
+    let (bell, told) = (Arc::new(Notify::new()), Arc::new(Mutex::new(Vec::new())));
+    let server = builder().with(slow_presence(Arc::clone(&bell), Arc::clone(&told))).build().unwrap();
+    let priority = || server.resources("juliet@localhost")[0].priority;
+    let mut old = Raw::session(&server, "juliet@localhost/x").await;
+    old.send("<presence/>").await;
+    // All that was sent is read by then.
+    assert!(old.is_quiet().await);
+    let mut new = Raw::session(&server, "juliet@localhost/x").await;
+    old.ends_with("conflict").await;
+    bell.notify_one();
+    settled(&server, |_| !told.lock().unwrap().is_empty()).await;
+    assert_eq!((told.lock().unwrap().as_slice(), priority()), ([false].as_slice(), None));
+    new.send("<presence/>").await;
+    bell.notify_one();
+    new.sync().await;
+    assert_eq!((told.lock().unwrap().as_slice(), priority()), ([false, true].as_slice(), Some(5)));
+}

@@ -1,0 +1,194 @@
+//! Writes of many sessions, committed together.
+//!
+//! A commit waits for the disk, whatever it commits. One task therefore takes what has been ordered meanwhile, writes all
+//! of it in one transaction, and tells each who ordered something when that is committed. While nothing else is under
+//! way, a write is committed alone and at once; the more there are, the fewer commits each costs.
+
+use crate::{Database, SqlError};
+use sqlx::SqliteConnection;
+use std::sync::Arc;
+use tokio::sync::{mpsc, oneshot};
+use xmpp_core::BoxFuture;
+
+/// Orders that wait for the writer; who has more waits for room.
+const QUEUE: usize = 256;
+
+/// How things of one kind are written, many at a time.
+pub(crate) trait Batch: Send + Sync + 'static {
+    /// One thing to write.
+    type Item: Send + Sync + 'static;
+    /// What its writing brings.
+    type Done: Send + 'static;
+
+    /// Writes all items inside a transaction, in their order, and answers for each.
+    fn write<'a>(
+        &'a self,
+        transaction: &'a mut SqliteConnection,
+        items: &'a [Self::Item],
+    ) -> BoxFuture<'a, Result<Vec<Self::Done>, SqlError>>;
+}
+
+type Order<B> = (<B as Batch>::Item, oneshot::Sender<Result<<B as Batch>::Done, SqlError>>);
+
+/// The way to the task that writes. All clones lead to the same; it ends with the last of them.
+pub(crate) struct GroupCommit<B: Batch>(mpsc::Sender<Order<B>>);
+
+impl<B: Batch> Clone for GroupCommit<B> {
+    fn clone(&self) -> Self {
+        GroupCommit(self.0.clone())
+    }
+}
+
+impl<B: Batch> GroupCommit<B> {
+    /// Starts the task, inside a tokio runtime. It commits at most `most` items at a time.
+    pub(crate) fn start(database: Database, batch: B, most: usize) -> GroupCommit<B> {
+        let (sender, receiver) = mpsc::channel(QUEUE);
+        tokio::spawn(run(database, batch, most.max(1), receiver));
+        GroupCommit(sender)
+    }
+
+    /// Resolves when the item is committed. Dropped before that, the item may or may not be written.
+    pub(crate) async fn write(&self, item: B::Item) -> Result<B::Done, SqlError> {
+        let stopped = || SqlError::Engine("the database does not write any more".into());
+        let (answer, answered) = oneshot::channel();
+        self.0.send((item, answer)).await.map_err(|_| stopped())?;
+        answered.await.unwrap_or_else(|_| Err(stopped()))
+    }
+}
+
+async fn run<B: Batch>(database: Database, batch: B, most: usize, mut orders: mpsc::Receiver<Order<B>>) {
+    let mut taken = Vec::new();
+    while orders.recv_many(&mut taken, most).await > 0 {
+        let (items, answers): (Vec<_>, Vec<_>) = taken.drain(..).unzip();
+        match commit(&database, &batch, &items).await {
+            Ok(done) => {
+                for (answer, done) in answers.into_iter().zip(done) {
+                    let _ = answer.send(Ok(done));
+                }
+            }
+            Err(error) => {
+                let error = Arc::new(error);
+                for answer in answers {
+                    let _ = answer.send(Err(SqlError::Engine(Box::new(Together(Arc::clone(&error))))));
+                }
+            }
+        }
+    }
+}
+
+async fn commit<B: Batch>(database: &Database, batch: &B, items: &[B::Item]) -> Result<Vec<B::Done>, SqlError> {
+    // Writers of this process take turns here; SQLite would let them look for their turn again and again.
+    let _turn = database.turn().lock().await;
+    let mut writing = database.write().await?;
+    let done = batch.write(&mut writing, items).await?;
+    writing.commit().await?;
+    Ok(done)
+}
+
+/// The error of a transaction, for each whose write was in it.
+#[derive(Debug)]
+struct Together(Arc<SqlError>);
+
+impl std::fmt::Display for Together {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl std::error::Error for Together {}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use tokio::sync::Semaphore;
+
+    /// Writes names into `meta`, when it is allowed to; not "bad".
+    struct Names {
+        transactions: Arc<AtomicUsize>,
+        gate: Arc<Semaphore>,
+    }
+
+    impl Batch for Names {
+        type Item = &'static str;
+        type Done = usize;
+
+        fn write<'a>(
+            &'a self,
+            transaction: &'a mut SqliteConnection,
+            items: &'a [&'static str],
+        ) -> BoxFuture<'a, Result<Vec<usize>, SqlError>> {
+            Box::pin(async move {
+                self.gate.acquire().await.unwrap().forget();
+                self.transactions.fetch_add(1, Ordering::SeqCst);
+                for item in items {
+                    let insert = sqlx::query("INSERT INTO meta (name, value) VALUES ($1, x'')").bind(*item);
+                    insert.execute(&mut *transaction).await?;
+                    if *item == "bad" {
+                        return Err(SqlError::Engine("bad".into()));
+                    }
+                }
+                Ok((0..items.len()).collect())
+            })
+        }
+    }
+
+    async fn fresh() -> (tempfile::TempDir, Database, Arc<AtomicUsize>, Arc<Semaphore>, GroupCommit<Names>) {
+        let folder = tempfile::tempdir().unwrap();
+        let database = Database::open(folder.path().join("test.sqlite")).await.unwrap();
+        let (transactions, gate) = (Arc::new(AtomicUsize::new(0)), Arc::new(Semaphore::new(0)));
+        let names = Names { transactions: Arc::clone(&transactions), gate: Arc::clone(&gate) };
+        let writer = GroupCommit::start(database.clone(), names, 3);
+        (folder, database, transactions, gate, writer)
+    }
+
+    async fn written(database: &Database) -> Vec<String> {
+        let names = sqlx::query_scalar("SELECT name FROM meta WHERE name NOT LIKE 'secret:%' ORDER BY rowid");
+        names.fetch_all(database.pool()).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn what_waits_is_committed_together_in_order_and_up_to_the_bound() {
+        let (_folder, database, transactions, gate, writer) = fresh().await;
+        // In one task, so that the order of the orders is known.
+        let mut writing = tokio::task::JoinSet::new();
+        for name in ["a", "b", "c", "d", "e", "f"] {
+            let writer = writer.clone();
+            writing.spawn(async move { writer.write(name).await.unwrap() });
+        }
+        tokio::task::yield_now().await;
+        gate.add_permits(100);
+        let mut places = writing.join_all().await;
+        places.sort_unstable();
+        let count = transactions.load(Ordering::SeqCst);
+        assert!((2..6).contains(&count), "{count} transactions for six writes, at most three in each");
+        assert_eq!(places.iter().filter(|place| **place == 0).count(), count, "each told of its own place");
+        assert_eq!(written(&database).await.len(), 6);
+    }
+
+    #[tokio::test]
+    async fn a_failure_is_told_to_each_and_the_next_are_written() {
+        let (_folder, database, _, gate, writer) = fresh().await;
+        let (first, good, bad) = tokio::join!(writer.write("a"), writer.write("b"), async {
+            let bad = writer.write("bad");
+            gate.add_permits(100);
+            bad.await
+        });
+        assert!(bad.unwrap_err().to_string().contains("bad"));
+        // Which of the others were in the same transaction is the writer's affair; what it said is true.
+        let said: Vec<_> = [("a", first), ("b", good)].into_iter().filter(|(_, said)| said.is_ok()).collect();
+        let said: Vec<_> = said.into_iter().map(|(name, _)| name).collect();
+        assert_eq!(written(&database).await, said);
+        writer.write("c").await.unwrap();
+        assert!(written(&database).await.contains(&"c".to_owned()));
+    }
+
+    #[tokio::test]
+    async fn a_database_that_is_closed_says_so() {
+        let (_folder, database, _, gate, writer) = fresh().await;
+        gate.add_permits(100);
+        database.close().await;
+        assert!(writer.write("a").await.is_err());
+    }
+}
