@@ -15,12 +15,15 @@ pub mod account_xml;
 pub mod administration;
 pub mod archive;
 pub mod blocking;
+pub mod caps;
 pub mod carbons;
 #[cfg(feature = "client")]
 pub mod chat;
 pub mod command;
 pub mod contact;
 pub mod delivery;
+#[cfg(feature = "client")]
+mod ext;
 pub mod external_services;
 #[cfg(feature = "server")]
 pub mod last_activity;
@@ -30,7 +33,10 @@ pub mod presence;
 pub mod private;
 pub mod registration;
 pub mod roster;
+pub mod search;
 mod storage;
 pub mod vcard;
 
+#[cfg(feature = "client")]
+pub use ext::ClientExt;
 pub use storage::{StorageError, Stored};

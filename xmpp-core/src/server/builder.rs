@@ -87,6 +87,19 @@ impl<F: FnOnce(&mut Registrar)> Extension<ForBoth> for F {
     }
 }
 
+/// Writes a stream feature.
+type WriteFeature = Box<dyn FnOnce(&mut Writer) + Send>;
+
+/// The elements of stream features.
+fn written<L: FromIterator<Stanza>>(features: Vec<WriteFeature>) -> L {
+    let element = |write: WriteFeature| {
+        let mut writer = Writer::new(ns::CLIENT);
+        write(&mut writer);
+        writer.into_stanza()
+    };
+    features.into_iter().map(element).collect()
+}
+
 /// Where a server's extension registers: everything a [`Registrar`] takes, and stations of the route.
 #[derive(Default)]
 pub struct ServerRegistrar {
@@ -96,7 +109,7 @@ pub struct ServerRegistrar {
     account_removed: Vec<super::AccountRemoved>,
     availability: Vec<super::AvailabilityChanged>,
     rejected: Vec<super::Rejected>,
-    features: (Vec<Stanza>, Vec<Stanza>),
+    features: (Vec<WriteFeature>, Vec<WriteFeature>),
     session_flags: u32,
     pub(super) bind_features: Vec<super::bind2::BindFeature>,
     pub(super) bound_info: Vec<super::bind2::BoundInfo>,
@@ -171,11 +184,11 @@ impl ServerRegistrar {
     ///     });
     /// }
     /// ```
-    pub fn stream_feature(&mut self, before_login: bool, write: impl FnOnce(&mut Writer)) {
-        let mut writer = Writer::new(ns::CLIENT);
-        write(&mut writer);
+    ///
+    /// It is called once, when the server is built and knows what it says of itself in service discovery.
+    pub fn stream_feature(&mut self, before_login: bool, write: impl FnOnce(&mut Writer) + Send + 'static) {
         let features = if before_login { &mut self.features.0 } else { &mut self.features.1 };
-        features.push(writer.into_stanza());
+        features.push(Box::new(write));
     }
 
     /// A flag for sessions. There are 32 in all.
@@ -497,7 +510,7 @@ impl ServerBuilder {
             account_removed: registrar.account_removed,
             availability_changed: registrar.availability,
             rejected: registrar.rejected,
-            features: (registrar.features.0.into(), registrar.features.1.into()),
+            features: (written(registrar.features.0), written(registrar.features.1)),
             detached: Detached::default(),
             idle_rules: registrar.idle_rules,
             hibernating: Hibernating::default(),

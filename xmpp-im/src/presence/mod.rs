@@ -6,8 +6,13 @@
 //! told when it goes. Nobody else learns anything: probes of strangers get the answer that an account gives which does
 //! not exist.
 //!
-//! At a server this is a part of [`roster::server`](crate::roster::server).
+//! At a server this is a part of [`roster::server`](crate::roster::server). A client keeps its own presence, and what it
+//! hears of others', with [`client`](client()).
 
+#[cfg(feature = "client")]
+pub(crate) mod client;
+#[cfg(feature = "client")]
+mod contacts;
 #[cfg(feature = "server")]
 mod directed;
 #[cfg(feature = "server")]
@@ -15,6 +20,10 @@ mod probe;
 #[cfg(feature = "server")]
 mod server;
 
+#[cfg(feature = "client")]
+pub use client::{ClientPresence, OwnPresence, PresenceEvent, PresenceEvents, SubscriptionRequest, client};
+#[cfg(feature = "client")]
+pub use contacts::Available;
 #[cfg(feature = "server")]
 pub use directed::MAX_DIRECTED;
 #[cfg(feature = "server")]

@@ -85,6 +85,21 @@ impl Item {
     pub fn removed(jid: impl Into<Jid>) -> Item {
         Item { subscription: Subscription::Remove, ..Item::new(jid) }
     }
+
+    /// Writes what a client says of a contact: of subscriptions nothing, unless the contact is to be removed (§2.1.2.5).
+    #[cfg(feature = "client")]
+    pub(super) fn write_request(&self, w: &mut Writer) {
+        w.open(Self::NAME, NS);
+        w.attr("jid", self.jid.as_str());
+        w.attr_opt("name", self.name.as_deref());
+        if self.subscription == Subscription::Remove {
+            w.attr("subscription", self.subscription.as_str());
+        }
+        for group in &self.groups {
+            w.text_element("group", NS, group);
+        }
+        w.close();
+    }
 }
 
 impl Payload for Item {

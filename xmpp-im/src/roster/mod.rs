@@ -15,6 +15,8 @@
 //! without the others, so they are one extension. [`chart`](chart::step) is the table of Appendix A, without I/O, for
 //! either end.
 //!
+//! A client keeps its roster with [`client`](client()), and has a [`ClientRoster`] as handle.
+//!
 //! The payload types serve both ends too:
 //!
 //! ```
@@ -29,7 +31,11 @@
 //! assert_eq!(push.items[0].groups, ["Friends"]);
 //! ```
 
+#[cfg(feature = "client")]
+mod cache;
 pub mod chart;
+#[cfg(feature = "client")]
+pub(crate) mod client;
 mod item;
 #[cfg(feature = "server")]
 mod limits;
@@ -42,6 +48,10 @@ mod store;
 #[cfg(feature = "server")]
 mod subscriptions;
 
+#[cfg(feature = "client")]
+pub use cache::{RosterChange, SavedRoster};
+#[cfg(feature = "client")]
+pub use client::{ClientRoster, RosterChanges, RosterError, client, restored};
 pub use item::{Item, Subscription};
 #[cfg(feature = "server")]
 pub use limits::RosterLimits;
