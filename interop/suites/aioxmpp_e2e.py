@@ -40,7 +40,7 @@ host={ENV["HOST"]}
 port={ENV["C2S_PORT"]}
 domain={ENV["ANONYMOUS_DOMAIN"]}
 no_verify=true
-quirks={ENV.get("AIOXMPP_QUIRKS", '["#no-adhoc-ping"]')}
+quirks={ENV.get("AIOXMPP_QUIRKS", "[]")}
 """)
     files = sorted(str(path.relative_to(source)) for path in source.glob("tests/**/test_e2e.py"))
     subprocess.run(

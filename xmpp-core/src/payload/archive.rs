@@ -5,6 +5,7 @@ use super::forward::Forwarded;
 use super::rsm::ResultSet;
 use super::{DateTime, Payload, TextValue};
 use crate::jid::Jid;
+use crate::xml::Stanza;
 
 /// `urn:xmpp:mam:2`.
 pub const NS: &str = "urn:xmpp:mam:2";
@@ -33,6 +34,9 @@ pub struct ArchiveQuery {
     /// Whether the page comes with its newest message first (§4.3.4).
     #[xml(flag = "flip-page")]
     pub flip_page: bool,
+    /// What extends the question (XEP-0413).
+    #[xml(unknown)]
+    pub others: Vec<Stanza>,
 }
 
 /// One message of an archive, in a message (§4.2). It counts only from the archive that was asked.
