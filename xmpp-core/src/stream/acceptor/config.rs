@@ -17,9 +17,9 @@ pub struct AcceptorConfig {
     pub tls: bool,
     /// Whether authentication without TLS is permitted.
     pub plaintext: bool,
-    /// From which the salts of users who do not exist are made ([`ServerPolicy::secret`]).
+    /// From which the salts of users who do not exist are made ([`ServerPolicy::secret`](crate::sasl::ServerPolicy::secret)).
     pub secret: Arc<[u8]>,
-    /// Iterations of new accounts ([`ServerPolicy::iterations`]).
+    /// Iterations of new accounts ([`ServerPolicy::iterations`](crate::sasl::ServerPolicy::iterations)).
     pub iterations: u32,
     /// Failed authentications before the stream is closed.
     pub auth_attempts: u32,

@@ -20,27 +20,27 @@ pub enum Task {
     Send(Vec<u8>),
     /// Expect a new stream header from the peer.
     Restart,
-    /// Send what is queued, make the TLS handshake, then call [`Acceptor::secured`]. If the peer has sent anything
+    /// Send what is queued, make the TLS handshake, then call [`Acceptor::secured`](super::Acceptor::secured). If the peer has sent anything
     /// behind `<starttls/>`, it must not survive (RFC 6120 §5.4.3.3): close the connection instead.
     StartTls,
     /// Look up how often the account's password has been changed, as the store of tokens counts it, then call
-    /// [`Acceptor::generation`]. What is looked up by the next task is no older.
+    /// [`Acceptor::generation`](super::Acceptor::generation). What is looked up by the next task is no older.
     Generation(BareJid),
-    /// Look the credentials up, then call [`Acceptor::credentials`].
+    /// Look the credentials up, then call [`Acceptor::credentials`](super::Acceptor::credentials).
     Credentials(BareJid, Hash),
-    /// Check the password, then call [`Acceptor::password`].
+    /// Check the password, then call [`Acceptor::password`](super::Acceptor::password).
     CheckPassword(BareJid, Zeroizing<String>),
     /// A login has failed, as this user if one was named: slow whoever it is before going on.
     Failed(Option<String>),
     /// Enter a session for this account, by the resource asked for or one of the server's making, then call
-    /// [`Acceptor::bound`].
+    /// [`Acceptor::bound`](super::Acceptor::bound).
     Bind(BareJid, Option<String>),
-    /// Enter a session as Bind 2 has it, with its features, then call [`Acceptor::bound2`].
+    /// Enter a session as Bind 2 has it, with its features, then call [`Acceptor::bound2`](super::Acceptor::bound2).
     Bind2(Box<BindRequest>),
-    /// Look up the tokens of the account's client with this id, then call [`Acceptor::tokens`].
+    /// Look up the tokens of the account's client with this id, then call [`Acceptor::tokens`](super::Acceptor::tokens).
     Tokens(BareJid, String),
     /// Store these tokens over those that were looked up, unless others have been stored meanwhile; then call
-    /// [`Acceptor::tokens_stored`].
+    /// [`Acceptor::tokens_stored`](super::Acceptor::tokens_stored).
     StoreTokens {
         /// The account.
         user: BareJid,
@@ -49,9 +49,9 @@ pub enum Task {
         /// Its tokens, with the revision that was looked up.
         tokens: ClientTokens,
     },
-    /// Store credentials for another hash beside what is there, then call [`Acceptor::credentials_stored`].
+    /// Store credentials for another hash beside what is there, then call [`Acceptor::credentials_stored`](super::Acceptor::credentials_stored).
     StoreCredentials(BareJid, Box<ScramCredentials>),
-    /// Give this connection to a former session of the account (XEP-0198 §5), then call [`Acceptor::resumed`].
+    /// Give this connection to a former session of the account (XEP-0198 §5), then call [`Acceptor::resumed`](super::Acceptor::resumed).
     Resume {
         /// The account.
         user: BareJid,

@@ -35,14 +35,14 @@ impl BindRequest {
 pub struct Bound {
     /// Its full address.
     pub jid: FullJid,
-    /// What the features say, as a [`Writer`] of the namespace `urn:xmpp:bind:0` has written it.
+    /// What the features say, as a [`Writer`](crate::xml::Writer) of the namespace `urn:xmpp:bind:0` has written it.
     pub features: Vec<u8>,
     /// Whether stream management is among them: it is then not offered any more.
     pub managed: bool,
 }
 
 impl Bound {
-    /// A session with this address, and what its features say: elements as a [`Writer`] of the content namespace
+    /// A session with this address, and what its features say: elements as a [`Writer`](crate::xml::Writer) of the content namespace
     /// `urn:xmpp:bind:0` writes them.
     pub fn new(jid: FullJid, features: Vec<u8>) -> Bound {
         Bound { jid, features, managed: false }
