@@ -17,13 +17,23 @@ pub(crate) struct Report {
 impl Report {
     /// Runs a check; its result is a note behind the name.
     pub(crate) async fn check(&mut self, name: &str, check: impl Future<Output = Checked<String>>) {
-        let why = match tokio::time::timeout(TIMEOUT, check).await {
+        self.check_within(TIMEOUT, name, check).await;
+    }
+
+    /// The same for what may take longer by its nature.
+    pub(crate) async fn check_within(
+        &mut self,
+        time: Duration,
+        name: &str,
+        check: impl Future<Output = Checked<String>>,
+    ) {
+        let why = match tokio::time::timeout(time, check).await {
             Ok(Ok(note)) => {
                 println!("{}", format!("ok {name} {note}").trim_end());
                 return;
             }
             Ok(Err(error)) => error.to_string(),
-            Err(_) => format!("not done within {} seconds", TIMEOUT.as_secs()),
+            Err(_) => format!("not done within {} seconds", time.as_secs()),
         };
         self.failed += 1;
         println!("FAIL {name} {}", why.replace('\n', " "));

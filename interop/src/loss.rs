@@ -13,6 +13,9 @@ use xmpp_core::{
     stanza::{Iq, Message, MessageType},
 };
 
+/// The longer a server took to start, the longer the bot waits before it tries again.
+pub(crate) const BOT: Duration = Duration::from_secs(300);
+
 pub(crate) async fn checks(report: &mut Report, peer: &Peer, way: Way) {
     let mut session = None;
     report
@@ -45,7 +48,7 @@ pub(crate) async fn checks(report: &mut Report, peer: &Peer, way: Way) {
         })
         .await;
     if let Some(bot) = optional("ECHO_JID") {
-        report.check(&format!("{way} the bot is back too"), bot_is_back(&mut session, &bot)).await;
+        report.check_within(BOT, &format!("{way} the bot is back too"), bot_is_back(&mut session, &bot)).await;
     }
     report
         .check(&format!("{way} the session that came back closes in good order"), async {

@@ -2,7 +2,7 @@
 
 use crate::{
     check::{Checked, Report, expect, expect_eq},
-    loss::bot_is_back,
+    loss::{BOT, bot_is_back},
     peer::{Peer, Way, optional},
     session::Session,
     wire::Wire,
@@ -27,7 +27,7 @@ pub(crate) async fn checks(report: &mut Report, peer: &Peer, way: Way) {
         .await;
     if let Some(bot) = optional("ECHO_JID") {
         report
-            .check(&format!("{way} the bot is back after the server forgot its session too"), async {
+            .check_within(BOT, &format!("{way} the bot is back after the server forgot its session too"), async {
                 let mut one = Session::login(peer.user(way, &peer.users[0], "asks")?).await?;
                 let note = bot_is_back(&mut one, &bot).await?;
                 one.client.close().await;

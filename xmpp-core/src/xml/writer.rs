@@ -331,10 +331,14 @@ impl Writer {
         }
     }
 
-    /// Text that needs no escaping: it was scanned so.
+    /// Text that needs no escaping: it was scanned so. Only behind what was a CDATA section it might end a `]]>`.
     fn raw_text(&mut self, raw: &str) {
         if !raw.is_empty() && self.enter() {
-            self.out.extend_from_slice(raw.as_bytes());
+            if self.out.last() == Some(&b']') && raw.starts_with([']', '>']) {
+                escape::text(&mut self.out, raw);
+            } else {
+                self.out.extend_from_slice(raw.as_bytes());
+            }
         }
     }
 

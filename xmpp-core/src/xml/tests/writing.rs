@@ -81,3 +81,16 @@ fn rfc6120_4_8_3_content_namespace_moves_only_where_it_is_in_force() {
          <x/></message>"
     );
 }
+
+/// Found by fuzzing: what was apart in a CDATA section and in the text behind it must not become the end of one.
+#[test]
+fn a_copy_makes_no_end_of_a_cdata_section() {
+    for body in ["<![CDATA[a]]]]>>b", "<![CDATA[a]]]>]>b", "<![CDATA[a]]]]><![CDATA[>]]>b"] {
+        let s = client(&format!("<message><body>{body}</body></message>"));
+        let text = s.root().child("body", ns::CLIENT).map(|body| body.text().into_owned());
+        let copied = rewritten(&s, ns::CLIENT, |r| r.id(Some("1")));
+        assert!(!copied.contains("]]>"), "{copied}");
+        let again = client(&copied);
+        assert_eq!(again.root().child("body", ns::CLIENT).map(|body| body.text().into_owned()), text, "{copied}");
+    }
+}
