@@ -49,7 +49,7 @@ async def check(name):
         print("ok", name, *note, flush=True)
     except Exception as error:  # any failure of a check is that check's FAIL line
         FAILED += 1
-        print("FAIL", name, " ".join(repr(error).split()), flush=True)
+        print("FAIL", name, " ".join(repr(error).split())[:500], flush=True)
 
 
 def skip(name, reason):
