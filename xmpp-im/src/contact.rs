@@ -1,9 +1,8 @@
 //! Contact addresses (XEP-0157): whom to write to about a server, told in its service discovery.
 
-use xmpp_core::{
-    extension::{Registrar, Target},
-    payload::form::{DataForm, Field, FieldType, FormKind},
-};
+#[cfg(any(feature = "client", feature = "server"))]
+use xmpp_core::extension::{Registrar, Target};
+use xmpp_core::payload::form::{DataForm, Field, FieldType, FormKind};
 
 /// The type of the form.
 pub const FORM: &str = "http://jabber.org/network/serverinfo";
@@ -51,6 +50,7 @@ impl ContactAddresses {
 }
 
 /// Tells them at the server's domain.
+#[cfg(any(feature = "client", feature = "server"))]
 pub fn contact_addresses(addresses: ContactAddresses) -> impl FnOnce(&mut Registrar) {
     move |r: &mut Registrar| {
         if addresses != ContactAddresses::default() {

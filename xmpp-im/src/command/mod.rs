@@ -15,12 +15,15 @@
 #[cfg(feature = "client")]
 mod client;
 mod element;
+#[cfg(any(feature = "client", feature = "server"))]
 mod registry;
+#[cfg(any(feature = "client", feature = "server"))]
 mod session;
 
 #[cfg(feature = "client")]
 pub use client::{Execution, execute, list};
 pub use element::{Action, Actions, CommandElement, Note, NoteKind, Status};
+#[cfg(any(feature = "client", feature = "server"))]
 pub use registry::{Call, Command, CommandLimits, Commands, Step, bad_payload, ping};
 
 /// `http://jabber.org/protocol/commands`, which is also the node of the list of commands.
