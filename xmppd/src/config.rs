@@ -7,6 +7,7 @@ use crate::{
     cli::Settings,
     federation::Federation,
     messages::{Blocking, Carbons, Offline},
+    rooms::Rooms,
     roster::Roster,
 };
 use serde::Deserialize;
@@ -49,6 +50,7 @@ pub(crate) struct Config {
     pub(crate) carbons: Carbons,
     pub(crate) blocking: Blocking,
     pub(crate) archive: Archive,
+    pub(crate) rooms: Rooms,
 }
 
 /// An external component that may connect.
@@ -177,6 +179,7 @@ impl Default for Config {
             carbons: Carbons::default(),
             blocking: Blocking::default(),
             archive: Archive::default(),
+            rooms: Rooms::default(),
         }
     }
 }

@@ -54,7 +54,8 @@ fn compose(config: &Config, accounts: impl Accounts, database: Option<&Database>
     let builder = config.offline.compose(builder, database);
     let builder = config.archive.compose(builder, database, Arc::clone(&rosters))?;
     let builder = account::compose(builder, config, database, Arc::clone(&rosters));
-    Ok(config.blocking.compose(config.carbons.compose(builder), database, rosters))
+    let builder = config.blocking.compose(config.carbons.compose(builder), database, rosters);
+    Ok(config.rooms.compose(builder, &config.all_domains(), &config.admins, database))
 }
 
 /// The stations of the route, one a line.

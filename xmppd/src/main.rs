@@ -13,6 +13,7 @@ mod handed;
 mod logging;
 mod messages;
 mod password;
+mod rooms;
 mod roster;
 mod signals;
 mod users;

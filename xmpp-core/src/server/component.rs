@@ -121,7 +121,8 @@ impl Server {
             Ok(_) if kind == StanzaKind::Iq => check_iq(root),
             Ok(_) => Ok(()),
         };
-        let envelope = Envelope { kind, from, to: to.ok(), sender: Some(Arc::clone(session)), stanza };
+        let envelope =
+            Envelope { kind, from, to: to.ok(), sender: Some(Arc::clone(session)), unaddressed: false, stanza };
         if let Err(error) = checked {
             self.reject(&envelope, &error);
             return Ok(Routed::Done);

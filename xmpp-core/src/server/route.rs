@@ -41,6 +41,8 @@ pub struct Envelope {
     pub(crate) from: Jid,
     pub(crate) to: Option<Jid>,
     pub(crate) sender: Option<Arc<Session>>,
+    /// Whether the recipient's address has to be written into the stanza, which lacks it.
+    pub(crate) unaddressed: bool,
 }
 
 impl Envelope {

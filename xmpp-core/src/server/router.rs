@@ -109,8 +109,14 @@ impl Server {
             self.refuse(session, &stanza, to.as_ref(), &error);
             return Ok(Routed::Done);
         }
-        let mut envelope =
-            Envelope { kind, from: session.jid().clone(), to, sender: Some(Arc::clone(session)), stanza };
+        let mut envelope = Envelope {
+            kind,
+            from: session.jid().clone(),
+            to,
+            sender: Some(Arc::clone(session)),
+            unaddressed: false,
+            stanza,
+        };
         if envelope.to.is_none() && kind == StanzaKind::Message {
             // RFC 6120 §10.3.1: as if it were addressed to the sender's own bare address.
             envelope.to = Some(session.jid().to_bare().into());
@@ -184,7 +190,7 @@ impl Server {
         let stanza = stanza.rewrite(ns::CLIENT).from(Some(from.as_str())).to(Some(to.as_str())).to_stanza();
         let kind = stanza_kind(stanza.root(), ns::CLIENT).ok()?;
         let checked = if kind == StanzaKind::Iq { check_iq(stanza.root()) } else { Ok(()) };
-        let envelope = Envelope { stanza, kind, from, to: Some(to), sender: None };
+        let envelope = Envelope { stanza, kind, from, to: Some(to), sender: None, unaddressed: false };
         if let Err(error) = checked {
             self.reject(&envelope, &error);
             return None;
@@ -196,8 +202,19 @@ impl Server {
     /// [`Stage::Outgoing`]; `from` and `to` must be set.
     pub fn send(&self, from: Jid, to: Jid, stanza: Stanza) {
         let Ok(kind) = stanza_kind(stanza.root(), ns::CLIENT) else { return };
-        let envelope = Envelope { stanza, kind, from, to: Some(to), sender: None };
+        let envelope = Envelope { stanza, kind, from, to: Some(to), sender: None, unaddressed: false };
         self.run_detached(envelope, self.inner().outgoing);
+    }
+
+    /// Sends a stanza, which has no `to`, to each of these addresses: what a room tells its occupants. It is written once
+    /// a recipient, into its queue, and takes the same way as by [`send`](Self::send).
+    pub fn send_to_each<'a>(&self, from: &Jid, to: impl IntoIterator<Item = &'a Jid>, stanza: &Stanza) {
+        let Ok(kind) = stanza_kind(stanza.root(), ns::CLIENT) else { return };
+        for to in to {
+            let (stanza, from, to) = (stanza.clone(), from.clone(), Some(to.clone()));
+            let envelope = Envelope { stanza, kind, from, to, sender: None, unaddressed: true };
+            self.run_detached(envelope, self.inner().outgoing);
+        }
     }
 
     /// Puts a stanza into the session with the full address `to`, past the route: what a station or a handler sends
@@ -205,7 +222,7 @@ impl Server {
     /// there to take it.
     pub fn hand(&self, from: Jid, to: &Jid, stanza: Stanza) -> bool {
         let Ok(kind) = stanza_kind(stanza.root(), ns::CLIENT) else { return false };
-        self.deliver(&Envelope { stanza, kind, from, to: Some(to.clone()), sender: None }, to)
+        self.deliver(&Envelope { stanza, kind, from, to: Some(to.clone()), sender: None, unaddressed: false }, to)
     }
 
     /// Sets or clears a flag of the session with this full address; whether there is one.
@@ -267,7 +284,7 @@ impl Server {
             // Prepared, as the recipient knows itself: it may answer under the name it was called by. Who has many names
             // has to be told which.
             if let Some(to) = &envelope.to
-                && (envelope.sender.is_some() || session.role() != Role::Client)
+                && (envelope.unaddressed || envelope.sender.is_some() || session.role() != Role::Client)
                 && envelope.stanza.root().attr("to").as_deref() != Some(to.as_str())
             {
                 rewrite = rewrite.to(Some(to.as_str()));
@@ -401,7 +418,10 @@ impl Server {
         let kind = stanza_kind(stanza.root(), ns::CLIENT).unwrap_or(StanzaKind::Message);
         let sender = Some(Arc::clone(session));
         let from = session.jid().clone();
-        self.reject(&Envelope { stanza: stanza.clone(), kind, from, to: to.cloned(), sender }, error);
+        self.reject(
+            &Envelope { stanza: stanza.clone(), kind, from, to: to.cloned(), sender, unaddressed: false },
+            error,
+        );
     }
 
     /// The stations of core itself.

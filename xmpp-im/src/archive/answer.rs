@@ -109,7 +109,7 @@ pub fn result(
 }
 
 /// What the page is (§4.3.2). The count is that of the whole, which a page behind or before another does not know.
-fn fin(query: &ArchiveQuery, page: &Page) -> ArchiveFin {
+pub fn fin(query: &ArchiveQuery, page: &Page) -> ArchiveFin {
     let rsm = query.rsm.as_ref();
     let before = rsm.and_then(|rsm| rsm.before.as_deref());
     let whole = rsm.is_none_or(|rsm| rsm.after.is_none()) && before.is_none_or(str::is_empty);

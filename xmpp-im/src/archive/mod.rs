@@ -44,7 +44,7 @@ mod store;
 pub use self::client::{Archive, ArchiveSync, ArchivedMessage, Since, SyncError};
 #[cfg(feature = "server")]
 pub use self::{
-    answer::{form, result},
+    answer::{fin, form, result},
     conformance::conformance,
     filter::{FIELDS, select},
     id::ArchiveId,

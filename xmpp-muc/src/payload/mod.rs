@@ -1,0 +1,22 @@
+//! The elements of XEP-0045, and of what surrounds it, as they are in stanzas.
+
+mod admin;
+mod invitation;
+mod join;
+mod moderation;
+mod occupant_id;
+mod owner;
+mod status;
+mod user;
+
+pub use self::{
+    admin::{AdminItem, AdminQuery},
+    invitation::DirectInvitation,
+    join::{HistoryRequest, Join},
+    moderation::{Moderate, Moderated, RetractedBy},
+    occupant_id::OccupantId,
+    owner::{Destroy, OwnerQuery},
+    status::{Status, StatusCode},
+    user::{Actor, Continue, Decline, Destroyed, Invite, Item, UserInfo},
+};
+use crate::{ADMIN, NS, OWNER, USER};

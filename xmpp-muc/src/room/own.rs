@@ -1,0 +1,184 @@
+//! Configuration, and the end of a room (§10.1, §10.2, §10.9).
+
+use super::{Affiliated, Change, Delivery, Effects, Incoming, Kept, Plan, Room, announce::News};
+use crate::{
+    Affiliation, Role, RoomConfig,
+    config::{Submitted, Whois},
+    initial_role,
+    payload::{Destroy, Destroyed, Item, OwnerQuery, StatusCode},
+};
+use std::collections::BTreeMap;
+use xmpp_core::{
+    jid::{BareJid, Jid},
+    payload::form::FormKind,
+    stanza::StanzaError,
+};
+
+/// How a room ends.
+#[derive(Clone, Debug, Default)]
+pub struct Ending {
+    /// The room that takes its place.
+    pub alternate: Option<Jid>,
+    /// The password of that.
+    pub password: Option<String>,
+    /// Why.
+    pub reason: Option<String>,
+    /// Whether the service stops (status 332), and the room goes on when it is back.
+    pub shutdown: bool,
+}
+
+impl Room {
+    /// The form with the configuration (§10.2).
+    ///
+    /// # Errors
+    /// `forbidden` for who does not own the room.
+    pub fn configuration(&self, from: &Jid) -> Result<OwnerQuery, StanzaError> {
+        self.check_owner(from)?;
+        let list = |affiliation| self.affiliations.with(affiliation).cloned().collect::<Vec<_>>();
+        let form = self.config.form(&list(Affiliation::Owner), &list(Affiliation::Admin));
+        Ok(OwnerQuery { form: Some(form), destroy: None })
+    }
+
+    fn check_owner(&self, from: &Jid) -> Result<(), StanzaError> {
+        match self.standing(from).1 {
+            Affiliation::Owner => Ok(()),
+            _ => Err(StanzaError::forbidden().with_text("only owners may do that")),
+        }
+    }
+
+    /// Judges a submitted or cancelled form, or the wish that the room end.
+    ///
+    /// # Errors
+    /// `forbidden` for who does not own the room, `not-acceptable` for what makes no sense (§10.1.3), `conflict` if the
+    /// room would have no owner (§10.2).
+    pub fn own(&self, input: Incoming<'_>, query: &OwnerQuery) -> Result<Plan, StanzaError> {
+        self.check_owner(input.from)?;
+        match (&query.form, &query.destroy) {
+            (None, Some(destroy)) => self.judge_end(destroy),
+            (Some(form), None) => match form.type_ {
+                // §10.1.2: an empty form accepts what is.
+                FormKind::Submit => self.judge_form(input, &self.config.submitted(form)?),
+                FormKind::Cancel if self.locked => self.judge_end(&Destroy::default()),
+                FormKind::Cancel => Ok(Plan::default()),
+                FormKind::Form | FormKind::Result => Err(StanzaError::bad_request().with_text("no form was submitted")),
+            },
+            _ => Err(StanzaError::bad_request().with_text("a form or an end is needed")),
+        }
+    }
+
+    fn judge_end(&self, destroy: &Destroy) -> Result<Plan, StanzaError> {
+        self.check_reason(destroy.reason.as_deref())?;
+        self.check_reason(destroy.password.as_deref())?;
+        let ending = Ending {
+            alternate: destroy.jid.clone(),
+            password: destroy.password.clone(),
+            reason: destroy.reason.clone(),
+            shutdown: false,
+        };
+        Ok(Plan { changes: vec![Change::End(ending)], kept: vec![Kept::Ended] })
+    }
+
+    fn judge_form(&self, input: Incoming<'_>, submitted: &Submitted) -> Result<Plan, StanzaError> {
+        let mut plan = Plan::default();
+        plan.kept.push(Kept::Config(submitted.config.clone()));
+        plan.changes.push(Change::Configure(Box::new(submitted.config.clone())));
+        let mut changes = BTreeMap::new();
+        // The lists are whole (§10.5, §10.8): whoever is on neither has lost what it had.
+        let lists = [(Affiliation::Admin, &submitted.admins), (Affiliation::Owner, &submitted.owners)];
+        for (affiliation, list) in lists {
+            let Some(list) = list else { continue };
+            for user in self.affiliations.with(affiliation).filter(|user| !list.contains(user)) {
+                changes.entry(user.clone()).or_insert_with(|| self.affiliated_as(user, Affiliation::Member));
+            }
+        }
+        for (affiliation, list) in lists {
+            for user in list.iter().flat_map(|list| list.iter()) {
+                if user.local().is_none() {
+                    return Err(StanzaError::not_acceptable().with_text("a domain cannot own or administer a room"));
+                }
+                changes.insert(user.clone(), self.affiliated_as(user, affiliation));
+            }
+        }
+        self.plan_affiliations(changes, self.actor(input.from), &mut plan)?;
+        Ok(plan)
+    }
+
+    fn affiliated_as(&self, user: &BareJid, affiliation: Affiliation) -> Affiliated {
+        let entry = self.affiliations.entry(user).cloned().unwrap_or_default();
+        let reason = entry.reason.filter(|_| entry.affiliation == affiliation);
+        Affiliated { affiliation, reason, ..entry }
+    }
+
+    pub(super) fn configure(&mut self, config: RoomConfig, effects: &mut Effects) {
+        let was = std::mem::replace(&mut self.config, config);
+        let opened = std::mem::take(&mut self.locked);
+        if was.moderated != self.config.moderated {
+            self.give_voice(effects);
+        }
+        self.expel_strangers(effects);
+        let changed = |was: bool, is: bool, on, off| match (was, is) {
+            (false, true) => Some(on),
+            (true, false) => Some(off),
+            _ => None,
+        };
+        let logging = changed(was.logging, self.config.logging, StatusCode::LOGGED, StatusCode::NOT_LOGGED);
+        let open = |whois| whois == Whois::Anyone;
+        let (on, off) = (StatusCode::NOW_NON_ANONYMOUS, StatusCode::NOW_SEMI_ANONYMOUS);
+        let anonymity = changed(open(was.whois), open(self.config.whois), on, off);
+        let mut codes: Vec<StatusCode> = logging.into_iter().chain(anonymity).collect();
+        let (logging, whois) = (self.config.logging, self.config.whois);
+        if (RoomConfig { logging, whois, ..was }) != self.config {
+            codes.push(StatusCode::CONFIGURATION_CHANGED);
+        }
+        if !codes.is_empty() && !(opened && self.occupants.len() <= 1) {
+            let to = self.occupants.iter().flat_map(|(_, one)| &one.visits).map(|visit| visit.jid.clone()).collect();
+            effects.then.push(Delivery { from: self.jid.clone().into(), to, stanza: self.notice(&codes) });
+        }
+        if self.occupants.is_empty() && !self.config.persistent {
+            self.ended = true;
+        }
+    }
+
+    /// In a room that is no longer moderated all may speak (§5.1.2).
+    fn give_voice(&mut self, effects: &mut Effects) {
+        let visitors = self.occupants.iter().filter(|(_, occupant)| occupant.role == Role::Visitor);
+        let mute: Vec<_> = visitors
+            .filter(|(_, occupant)| {
+                initial_role(occupant.affiliation, self.config.moderated, false) > Some(Role::Visitor)
+            })
+            .map(|(number, _)| number)
+            .collect();
+        for number in mute {
+            self.set_role(number, Role::Participant, None, None, effects);
+        }
+    }
+
+    /// Everybody is told that the room is no more, and nothing else (§10.9).
+    pub(super) fn end(&mut self, ending: &Ending, effects: &mut Effects) {
+        let destroy = Destroyed {
+            jid: ending.alternate.clone(),
+            password: ending.password.clone(),
+            reason: ending.reason.clone(),
+        };
+        let numbers: Vec<_> = self.occupants.iter().map(|(number, _)| number).collect();
+        for number in numbers {
+            let Some(was) = self.occupants.remove(number) else { continue };
+            let item = Item { affiliation: Some(Affiliation::None), role: Some(Role::None), ..Item::default() };
+            let mut news = News { gone: true, item, ..News::default() };
+            if ending.shutdown {
+                news.codes.push(StatusCode::SHUTDOWN);
+                news.item.affiliation = Some(was.affiliation);
+            } else {
+                news.destroy = Some(destroy.clone());
+            }
+            let to = was.visits.iter().map(|visit| visit.jid.clone()).collect();
+            self.tell_own(&was, &news, to, &mut effects.first);
+        }
+        self.ended = true;
+    }
+
+    /// The service stops (§11.2).
+    pub fn shut_down(&self) -> Plan {
+        Plan::of(Change::End(Ending { shutdown: true, ..Ending::default() }))
+    }
+}

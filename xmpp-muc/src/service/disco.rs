@@ -1,0 +1,176 @@
+//! Service discovery of the service and of its rooms (§6).
+
+use super::{iq::ask, rooms::Rooms};
+use crate::{
+    config::Whois,
+    room::{REGISTER, Room},
+    store::Listed,
+};
+use std::{collections::BTreeMap, sync::Arc};
+use xmpp_core::{
+    extension::{DiscoCell, IqContext, Registrar, Target},
+    jid::BareJid,
+    payload::{
+        disco::{DiscoInfo, DiscoInfoQuery, DiscoItems, DiscoItemsQuery, Feature, Identity, Item},
+        form::{DataForm, Field, FormKind},
+        rsm::{First, ResultSet},
+    },
+    stanza::StanzaError,
+};
+
+/// The type of the form with what is to be known of a room.
+pub(super) const ROOM_INFO: &str = "http://jabber.org/protocol/muc#roominfo";
+/// The node that tells whose nickname is reserved (§7.12).
+const RESERVED_NICK: &str = "x-roomuser-item";
+/// The node that would tell what rooms pass on, if they kept something back (§18.1.1).
+const TRAFFIC: &str = "http://jabber.org/protocol/muc#traffic";
+/// Rooms on a page of the list, at most.
+const PAGE: usize = 100;
+
+pub(super) fn register(r: &mut Registrar, rooms: &Arc<Rooms>) {
+    let (own, cell) = (Arc::clone(rooms), r.disco());
+    r.iq_get_async::<DiscoInfoQuery, _, _>(Target::Account, move |cx, query| {
+        let (rooms, cell) = (Arc::clone(&own), cell.clone());
+        async move { info(&rooms, &cell, &cx, query).await }
+    });
+    let own = Arc::clone(rooms);
+    r.iq_get_async::<DiscoItemsQuery, _, _>(Target::Account, move |cx, query| {
+        let rooms = Arc::clone(&own);
+        // §6.5: who is in a room is for those who are.
+        async move { ask(&rooms, &cx, |_, _| Ok(DiscoItems { node: query.node, ..DiscoItems::default() })).await }
+    });
+    let own = Arc::clone(rooms);
+    r.iq_get_async::<DiscoItemsQuery, _, _>(Target::Server, move |_, query| {
+        let rooms = Arc::clone(&own);
+        async move { list(&rooms, query).await }
+    });
+}
+
+async fn info(
+    rooms: &Rooms,
+    cell: &DiscoCell,
+    cx: &IqContext,
+    query: DiscoInfoQuery,
+) -> Result<DiscoInfo, StanzaError> {
+    let registered = cell.get(Target::Account);
+    ask(rooms, cx, |room, from| match query.node.as_deref() {
+        None | Some("") => Ok(of_room(room, registered.into_iter().flat_map(|node| &node.features))),
+        Some(RESERVED_NICK) => {
+            let nick = room.affiliations().nick(&from.to_bare()).map(str::to_owned);
+            let identities = nick.map(|nick| Identity::new("conference", "text", Some(nick))).into_iter().collect();
+            Ok(DiscoInfo { node: query.node.clone(), identities, ..DiscoInfo::default() })
+        }
+        // §18.1.1: nothing is kept back.
+        Some(TRAFFIC) => Err(StanzaError::service_unavailable()),
+        Some(_) => Err(StanzaError::item_not_found()),
+    })
+    .await
+}
+
+/// §6.4.
+fn of_room<'a>(room: &Room, registered: impl Iterator<Item = &'a String>) -> DiscoInfo {
+    let config = room.config();
+    let either = |is, yes: &'static str, no: &'static str| if is { yes } else { no };
+    let of_config = [
+        either(config.public, "muc_public", "muc_hidden"),
+        either(config.members_only, "muc_membersonly", "muc_open"),
+        either(config.moderated, "muc_moderated", "muc_unmoderated"),
+        either(config.whois == Whois::Anyone, "muc_nonanonymous", "muc_semianonymous"),
+        either(config.password.is_some(), "muc_passwordprotected", "muc_unsecured"),
+        either(config.persistent, "muc_persistent", "muc_temporary"),
+    ];
+    let archive = |feature: &str| feature.starts_with("urn:xmpp:mam:2");
+    let mut features: Vec<Feature> = registered
+        .filter(|feature| config.archived || !archive(feature))
+        .map(|var| var.as_str())
+        .chain(of_config)
+        .chain(config.registration.then_some(REGISTER))
+        .map(|var| Feature { var: var.to_owned() })
+        .collect();
+    features.sort();
+    features.dedup();
+    let local = room.jid().local().unwrap_or_default();
+    let name = if config.name.is_empty() { local } else { &config.name };
+    DiscoInfo {
+        identities: vec![Identity::new("conference", "text", Some(name.to_owned()))],
+        features,
+        forms: vec![form(room)],
+        ..DiscoInfo::default()
+    }
+}
+
+fn form(room: &Room) -> DataForm {
+    let config = room.config();
+    let subject = room.subject().and_then(|subject| {
+        subject.stanza.root().child("subject", xmpp_core::xml::ns::CLIENT).map(|subject| subject.text().into_owned())
+    });
+    let mut form = DataForm::typed(FormKind::Result, ROOM_INFO)
+        .with(Field::new("muc#roominfo_description").value(config.description.as_str()))
+        .with(Field::new("muc#roominfo_occupants").value(room.occupants().len().to_string()))
+        .with(Field::new("muc#roominfo_subjectmod").typed_value(&config.change_subject))
+        .with(Field::new("muc#roomconfig_changesubject").typed_value(&config.change_subject))
+        .with(Field::new("muc#maxhistoryfetch").value(config.history.to_string()))
+        .with(Field::new("muc#roomconfig_roomname").value(config.name.as_str()));
+    if !config.lang.is_empty() {
+        form = form.with(Field::new("muc#roominfo_lang").value(config.lang.as_str()));
+    }
+    match subject {
+        Some(subject) => form.with(Field::new("muc#roominfo_subject").value(subject)),
+        None => form,
+    }
+}
+
+/// §6.3: the rooms that are not hidden, by address, in pages (XEP-0059).
+async fn list(rooms: &Rooms, query: DiscoItemsQuery) -> Result<DiscoItems, StanzaError> {
+    if query.node.as_deref().is_some_and(|node| !node.is_empty()) {
+        return Err(StanzaError::item_not_found());
+    }
+    let stored = rooms.store.listed(&rooms.domain).await?;
+    let mut all: BTreeMap<BareJid, String> = stored.into_iter().map(|Listed { jid, name }| (jid, name)).collect();
+    for (jid, name, listed) in rooms.resident() {
+        if listed {
+            all.insert(jid, name);
+        } else {
+            all.remove(&jid);
+        }
+    }
+    page(all, query.rsm.as_ref())
+}
+
+fn page(all: BTreeMap<BareJid, String>, rsm: Option<&ResultSet>) -> Result<DiscoItems, StanzaError> {
+    let count = all.len();
+    let all: Vec<(BareJid, String)> = all.into_iter().collect();
+    let place = |id: &str| match all.iter().position(|(jid, _)| jid.as_str() == id) {
+        Some(place) => Ok(place),
+        None => Err(StanzaError::item_not_found()),
+    };
+    let asked = rsm.cloned().unwrap_or_default();
+    let max = asked.max.map_or(PAGE, |max| usize::try_from(max).unwrap_or(PAGE)).min(PAGE);
+    let (start, end) = match (&asked.after, &asked.before, asked.index) {
+        (Some(after), _, _) => {
+            let start = place(after)? + 1;
+            (start, (start + max).min(count))
+        }
+        (None, Some(before), _) => {
+            let end = if before.is_empty() { count } else { place(before)? };
+            (end.saturating_sub(max), end)
+        }
+        (None, None, index) => {
+            let start = usize::try_from(index.unwrap_or(0)).unwrap_or(count).min(count);
+            (start, (start + max).min(count))
+        }
+    };
+    let shown = all.get(start..end).unwrap_or_default();
+    let items = shown.iter().map(|(jid, name)| {
+        let name = if name.is_empty() { jid.local().unwrap_or_default() } else { name };
+        Item { name: Some(name.to_owned()), ..Item::new(jid.clone()) }
+    });
+    let index = u32::try_from(start).ok();
+    let rsm = (rsm.is_some() || shown.len() < count).then(|| ResultSet {
+        first: shown.first().map(|(jid, _)| First { index, id: jid.to_string() }),
+        last: shown.last().map(|(jid, _)| jid.to_string()),
+        count: u32::try_from(count).ok(),
+        ..ResultSet::default()
+    });
+    Ok(DiscoItems { items: items.collect(), rsm, ..DiscoItems::default() })
+}
