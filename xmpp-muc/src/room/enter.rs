@@ -194,7 +194,8 @@ impl Room {
         ];
         let root = input.stanza.root();
         let error = root.child("error", ns::CLIENT);
-        let gone = error.is_some_and(|error| error.children().any(|child| GONE.contains(&child.name())));
+        // Who sends an error that says nothing cannot make sense of the room.
+        let gone = error.is_none_or(|error| error.children().any(|child| GONE.contains(&child.name())));
         if !gone || self.sender(input.from).is_none() {
             return Plan::default();
         }

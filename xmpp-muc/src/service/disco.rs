@@ -3,7 +3,7 @@
 use super::{iq::ask, rooms::Rooms};
 use crate::{
     config::Whois,
-    room::{REGISTER, Room},
+    room::{REGISTER, Room, VOICE},
     store::Listed,
 };
 use std::{collections::BTreeMap, sync::Arc};
@@ -85,6 +85,7 @@ fn of_room<'a>(room: &Room, registered: impl Iterator<Item = &'a String>) -> Dis
         .map(|var| var.as_str())
         .chain(of_config)
         .chain(config.registration.then_some(REGISTER))
+        .chain([VOICE, crate::config::FORM])
         .map(|var| Feature { var: var.to_owned() })
         .collect();
     features.sort();
