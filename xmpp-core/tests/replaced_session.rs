@@ -92,7 +92,7 @@ async fn rfc6120_7_7_2_2_a_late_request_of_the_replaced_sets_no_flag_of_its_succ
     assert!(!server.resources("juliet@localhost")[0].has(flag));
     new.send(ask).await;
     bell.notify_one();
-    new.sync().await;
+    new.sync_whole().await;
     assert_eq!(told.lock().unwrap().as_slice(), [false, true]);
     assert!(server.resources("juliet@localhost")[0].has(flag));
 }
