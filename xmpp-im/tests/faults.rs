@@ -331,3 +331,92 @@ async fn abuse_a071_a_request_that_waits_is_not_shown_once_its_sender_is_blocked
     juliet.send("<presence/>").await;
     assert!(juliet.seen().await.contains(&"subscribe tybalt@localhost".to_owned()));
 }
+
+#[tokio::test]
+async fn rfc6121_8_5_3_1_what_the_replaced_never_got_is_for_its_successor() {
+    let (server, _) = scene();
+    let mut romeo = Device::new(&server, "romeo@localhost/orchard").await;
+    let mut old = Device::connect(&server, "juliet@localhost/balcony").await;
+    // It can be resumed, is lost, and has all of these for the next.
+    old.send("<enable xmlns='urn:xmpp:sm:3' resume='true'/>").await;
+    settle().await;
+    drop(old);
+    while server.hibernating() == 0 {
+        tokio::task::yield_now().await;
+    }
+    for kind in ["normal", "chat", "headline"] {
+        romeo.send(&format!("<message type='{kind}' to='juliet@localhost/balcony'><body>1</body></message>")).await;
+    }
+    romeo.seen().await;
+    let mut new = Device::connect(&server, "juliet@localhost/balcony").await;
+    assert_eq!(new.seen().await, ["message normal", "message chat", "message headline"]);
+    assert!(romeo.seen().await.is_empty(), "nothing comes back");
+}
+
+#[tokio::test]
+async fn abuse_a071_a_request_is_not_made_again_of_who_is_blocked() {
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    let noted = Arc::clone(&asked);
+    let (server, _) = scene_with(|builder| {
+        builder.with(Blocking::new(MemoryBlocking::new()).server()).with(move |r: &mut ServerRegistrar| {
+            r.service("elsewhere.example", |s| {
+                s.stanzas(Kinds::PRESENCE, move |envelope: &mut Envelope, _: &Server| {
+                    noted.lock().unwrap().push(envelope.type_str().into_owned());
+                    Verdict::Handled
+                });
+            });
+        })
+    });
+    let mut juliet = Device::new(&server, "juliet@localhost/balcony").await;
+    juliet.presence("subscribe", "paris@elsewhere.example").await;
+    juliet.send("<presence type='unavailable'/>").await;
+    juliet.send("<presence/>").await;
+    juliet.seen().await;
+    assert_eq!(std::mem::take(&mut *asked.lock().unwrap()), ["subscribe", "subscribe"], "once more at the next login");
+    juliet
+        .send("<iq type='set' id='b'><block xmlns='urn:xmpp:blocking'><item jid='elsewhere.example'/></block></iq>")
+        .await;
+    juliet.send("<presence type='unavailable'/>").await;
+    juliet.send("<presence/>").await;
+    juliet.seen().await;
+    assert!(asked.lock().unwrap().is_empty(), "it would tell when she is there");
+}
+
+#[tokio::test]
+async fn abuse_a051_each_limit_of_a_roster_is_met_exactly() {
+    let mut limits = RosterLimits::default();
+    (limits.items, limits.name, limits.group, limits.groups) = (2, 6, 4, 2);
+    let server = compose(builder(), MemoryRosters::new(), limits).build().unwrap();
+    let mut juliet = Device::new(&server, "juliet@localhost/balcony").await;
+    let cases = [
+        // In bytes, not in characters.
+        ("<item jid='a@localhost' name='éüö'/>", "iq result"),
+        ("<item jid='a@localhost' name='éüöx'/>", "error not-acceptable "),
+        ("<item jid='a@localhost'><group>1234</group></item>", "iq result"),
+        ("<item jid='a@localhost'><group>12345</group></item>", "error not-acceptable "),
+        ("<item jid='a@localhost'><group>1</group><group>2</group></item>", "iq result"),
+        ("<item jid='a@localhost'><group>1</group><group>2</group><group>3</group></item>", "error not-acceptable "),
+        ("<item jid='b@localhost'/>", "iq result"),
+        ("<item jid='c@localhost'/>", "error resource-constraint "),
+        ("<item jid='b@localhost' name='still'/>", "iq result"),
+    ];
+    for (item, expected) in cases {
+        assert_eq!(juliet.set(item).await, expected, "{item}");
+    }
+    // Nor by a request, nor by an approval before one is made.
+    for type_ in ["subscribe", "subscribed"] {
+        juliet.seen().await;
+        juliet.presence(type_, "c@localhost").await;
+        assert_eq!(juliet.seen().await, ["error resource-constraint c@localhost"], "{type_}");
+    }
+    // What others ask for takes no place until it is granted.
+    let mut other = Device::new(&server, "other@localhost/x").await;
+    other.presence("subscribe", JULIET).await;
+    assert_eq!(juliet.seen().await, ["subscribe other@localhost"]);
+    juliet.presence("subscribed", "other@localhost").await;
+    assert_eq!(juliet.seen().await, ["error resource-constraint other@localhost"]);
+    assert_eq!(juliet.set("<item jid='b@localhost' subscription='remove'/>").await, "iq result");
+    juliet.presence("subscribed", "other@localhost").await;
+    settle().await;
+    assert_eq!(juliet.roster().await.0, ["a@localhost none [1] [2]", "other@localhost from"]);
+}
