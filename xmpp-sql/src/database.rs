@@ -5,7 +5,7 @@ use crate::{
     SqlRosters, SqlTokens,
 };
 use sqlx::{
-    ConnectOptions as _, Sqlite, SqlitePool, Transaction,
+    ConnectOptions as _, Connection as _, Sqlite, SqlitePool, Transaction,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions},
 };
 use std::{io, path::Path, sync::Arc, time::Duration};
@@ -51,6 +51,10 @@ impl Database {
             .foreign_keys(true)
             .disable_statement_logging();
         let pool = SqlitePoolOptions::new().max_connections(CONNECTIONS).test_before_acquire(false);
+        // On a full disk SQLite ends a transaction by itself. There is nothing to roll back then, which sqlx takes for a
+        // transaction that goes on, in which no other can begin.
+        let pool =
+            pool.before_acquire(|connection, _| Box::pin(std::future::ready(Ok(!connection.is_in_transaction()))));
         let pool = pool.connect_with(options).await.map_err(|error| failed(Box::new(error)))?;
         let database = Database { pool, turn: Arc::default() };
         match database.migrate().await {
@@ -186,6 +190,8 @@ fn random() -> Result<[u8; 32], SqlError> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use xmpp_core::payload::DateTime;
+    use xmpp_im::archive::{ArchiveStore as _, NewEntry};
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn a_new_file_may_be_opened_many_times_at_once() {
@@ -243,5 +249,38 @@ mod tests {
         std::fs::write(&path, "Dear Romeo, ".repeat(100)).unwrap();
         let error = Database::open(&path).await.unwrap_err();
         assert!(error.to_string().contains("letter.txt") && error.to_string().contains("not a database"), "{error}");
+    }
+
+    /// A file of so many pages is what a full disk is like. SQLite then ends the transaction by itself.
+    async fn allow_pages(database: &Database, pages: i64) {
+        let mut connections = Vec::new();
+        for _ in 0..CONNECTIONS {
+            let mut connection = database.pool().acquire().await.unwrap();
+            let limit = sqlx::AssertSqlSafe(format!("PRAGMA max_page_count = {pages}"));
+            sqlx::raw_sql(limit).execute(&mut *connection).await.unwrap();
+            connections.push(connection);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_full_disk_is_told_and_forgotten_when_there_is_room_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let database = Database::open(folder.path().join("full.sqlite")).await.unwrap();
+        allow_pages(&database, 60).await;
+        let (archive, owner) = (database.archive(), "juliet@capulet.example".parse().unwrap());
+        let entry = |size: usize| NewEntry {
+            with: "romeo@montague.example".parse().unwrap(),
+            text: "x".repeat(size).into(),
+            at: DateTime::from_unix(1, 0).unwrap(),
+        };
+        let mut kept = 0;
+        while archive.append(&owner, entry(50_000)).await.is_ok() {
+            kept += 1;
+            assert!(kept < 100, "it does not get full");
+        }
+        allow_pages(&database, 10_000).await;
+        for _ in 0..2 * CONNECTIONS {
+            archive.append(&owner, entry(50_000)).await.unwrap();
+        }
     }
 }
