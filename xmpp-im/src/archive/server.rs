@@ -164,10 +164,13 @@ fn hide_id(envelope: &mut Envelope, _: &Server) -> Verdict {
 
 /// Ids and delays that claim to be of the recipient's account, or of this server, and are not (XEP-0359 §3, XEP-0203 §4).
 fn strip_forged(envelope: &mut Envelope, server: &Server) -> Verdict {
-    let Some(to) = envelope.to().filter(|_| !is_to_self(envelope)) else { return Verdict::Continue };
+    let (Some(to), to_self) = (envelope.to(), is_to_self(envelope)) else { return Verdict::Continue };
     let (account, from) = (to.bare_str(), envelope.from());
     let forged = |child: ElementRef<'_>| {
-        claims(child, account) || (Delay::matches(child) && is_forged_delay(child, account, from, server))
+        // The id that a message to oneself has of its account is genuine.
+        (!to_self && claims(child, account))
+            || server.domains().any(|domain| domain != from.as_str() && claims(child, domain))
+            || (!to_self && Delay::matches(child) && is_forged_delay(child, account, from, server))
     };
     if envelope.stanza().root().children().any(forged) {
         return Verdict::ContinueWith(envelope.stanza().rewrite(ns::CLIENT).without(&forged).to_stanza());

@@ -244,7 +244,7 @@ fn record(envelope: &Envelope) -> Option<(OfflineMessage, bool)> {
 /// Puts a message into the session of `target`, or, when that is gone, into another's that can take it; whether one did.
 /// One that cannot be read again is done with.
 fn hand(server: &Server, account: &BareJid, target: &mut Option<Jid>, message: &OfflineMessage) -> bool {
-    let stanza = match Stanza::parse(&message.stanza, ns::CLIENT, &limits()) {
+    let stanza = match Stanza::parse(&message.stanza, ns::CLIENT, &XmlLimits::unbounded()) {
         Ok(stanza) => stanza,
         Err(error) => {
             tracing::error!(%account, "an offline message cannot be read and is dropped: {error}");
@@ -265,12 +265,4 @@ fn hand(server: &Server, account: &BareJid, target: &mut Option<Jid>, message: &
         }
     }
     false
-}
-
-/// What was accepted once is read again, whatever the limits are now.
-fn limits() -> XmlLimits {
-    let mut limits = XmlLimits::authenticated();
-    limits.stanza_bytes = u32::MAX >> 8;
-    limits.attributes = limits.attributes.saturating_add(16);
-    limits
 }

@@ -1,0 +1,292 @@
+//! What others send must neither be lost, nor come to whom it is not for, nor stand in the way of what comes after.
+#![cfg(all(feature = "client", feature = "server"))]
+#![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
+
+mod stage;
+
+use stage::{
+    Device, settle,
+    support::{Raw, builder},
+};
+use std::{future::Future, sync::Arc};
+use xmpp_core::{
+    client::{Client, Event},
+    jid::BareJid,
+    payload::ping::Ping,
+    server::Server,
+    stanza::{Iq, Presence},
+};
+use xmpp_im::{
+    account_xml::MemoryAccountXml,
+    archive::{self, ArchiveSettings, ArchiveStore as _, MemoryArchive, Since},
+    carbons,
+    chat::{self, ChatClient, ChatSettings},
+    delivery,
+    last_activity::{self, LastActivityStore as _, MemoryLastActivity},
+    offline::{self, MemoryOffline, OfflineLimits, OfflineStore as _},
+    presence, private,
+};
+
+const JULIET: &str = "juliet@localhost";
+
+struct Stores {
+    archive: Arc<MemoryArchive>,
+    offline: Arc<MemoryOffline>,
+}
+
+fn server() -> (Server, Stores) {
+    let stores = Stores { archive: Arc::default(), offline: Arc::default() };
+    let builder = builder().with(presence::server).with(delivery::server).with(carbons::server);
+    let builder = builder.with(archive::server(stores.archive.clone(), ArchiveSettings::default()));
+    let builder = builder.with(offline::server(stores.offline.clone(), OfflineLimits::default()));
+    (builder.with(private::server(MemoryAccountXml::new(), private::QUOTA)).build().unwrap(), stores)
+}
+
+fn bare(text: &str) -> BareJid {
+    BareJid::new(text).unwrap()
+}
+
+async fn offline(stores: &Stores) -> Vec<String> {
+    let kept = stores.offline.first(&bare(JULIET), 1000).await.unwrap();
+    kept.into_iter().map(|message| message.stanza).collect()
+}
+
+/// Gives what runs in tasks the time that it needs.
+async fn eventually<F: Future<Output = bool>>(what: &str, f: impl Fn() -> F) {
+    for _ in 0..200 {
+        if f().await {
+            return;
+        }
+        settle().await;
+    }
+    panic!("{what}");
+}
+
+/// As many elements as a client may send, one of them the body.
+fn elements(text: &str) -> String {
+    format!(
+        "<message to='{JULIET}' type='chat'><body>{text}</body><m xmlns='urn:example'>{}</m></message>",
+        "<n/>".repeat(8189)
+    )
+}
+
+/// As deep as a client may send.
+fn depth(text: &str) -> String {
+    let (open, close) = ("<n>".repeat(126), "</n>".repeat(126));
+    format!("<message to='{JULIET}' type='chat'><body>{text}</body><m xmlns='urn:example'>{open}{close}</m></message>")
+}
+
+/// As many attributes as a client may send, and namespaces that are declared outside.
+fn attributes(text: &str) -> String {
+    let attributes: String = (0..63).map(|n| format!(" a{n}=''")).collect();
+    format!(
+        "<message to='{JULIET}' type='chat'><body>{text}</body><o:m xmlns:o='urn:example'><o:n o:x=''{attributes}/></o:m>\
+         </message>"
+    )
+}
+
+/// The same in its first tag, to which the server adds addresses.
+fn tag(text: &str) -> String {
+    let attributes: String = (0..62).map(|n| format!(" a{n}=''")).collect();
+    format!("<message to='{JULIET}' type='chat'{attributes}><body>{text}</body></message>")
+}
+
+/// As long as a client may send.
+fn bytes(text: &str) -> String {
+    let empty = format!("<message to='{JULIET}' type='chat'><body>{text}</body></message>");
+    empty.replace("</body>", &format!("{}</body>", "x".repeat(262_144 - empty.len())))
+}
+
+fn bodies(stanzas: &[xmpp_core::xml::Stanza]) -> Vec<String> {
+    let own = stanzas
+        .iter()
+        .filter(|one| one.root().name() == "message")
+        .filter_map(|one| Some(one.root().child("body", "jabber:client")?.text().chars().take(9).collect()));
+    own.collect()
+}
+
+#[tokio::test]
+async fn what_is_as_large_as_it_may_be_is_kept_until_it_is_delivered() {
+    for largest in [elements, depth, attributes, tag, bytes] {
+        let (server, stores) = server();
+        let mut romeo = Device::new(&server, "romeo@localhost/orchard").await;
+        romeo.send(&largest("first")).await;
+        romeo.send(&format!("<message to='{JULIET}' type='chat'><body>second</body></message>")).await;
+        assert_eq!(romeo.seen().await, [""; 0]);
+        assert_eq!(offline(&stores).await.len(), 2);
+        let mut juliet = Raw::session(&server, "juliet@localhost/balcony").await;
+        juliet.send("<presence/>").await;
+        let text = juliet.until("<body>second").await;
+        assert!(text.contains("<body>first"), "{}", text.len());
+    }
+}
+
+#[tokio::test]
+async fn what_a_session_did_not_get_is_not_lost_behind_what_is_as_large_as_it_may_be() {
+    for largest in [elements, depth, attributes, tag, bytes] {
+        let (server, stores) = server();
+        let mut romeo = Device::new(&server, "romeo@localhost/orchard").await;
+        let mut juliet = Raw::session(&server, "juliet@localhost/balcony").await;
+        juliet.send("<presence/>").await;
+        juliet.sync_whole().await;
+        // More than what lies in the pipe.
+        for text in ["first", "next"] {
+            romeo.send(&largest(text)).await;
+            romeo.send(&bytes(text)).await;
+        }
+        romeo.send(&format!("<message to='{JULIET}' type='chat'><body>last</body></message>")).await;
+        assert_eq!(romeo.seen().await, [""; 0]);
+        drop(juliet);
+        eventually("the last is lost", || async {
+            offline(&stores).await.iter().any(|text| text.contains("<body>last"))
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn clients_read_what_is_as_large_as_it_may_be_with_what_servers_add() {
+    for largest in [elements, depth, attributes, tag, bytes] {
+        let (server, _) = server();
+        let mut romeo = Device::new(&server, "romeo@localhost/orchard").await;
+        let pipe = server.clone();
+        let builder = Client::builder("juliet@localhost/balcony".parse().unwrap(), stage::support::PASSWORD);
+        let builder = builder.no_reconnect().with(chat::client(ChatSettings::default()));
+        let (client, mut events) = builder.pipe(move || pipe.connect_memory()).connect().unwrap();
+        assert!(matches!(events.next().await, Some(Event::Online { .. })));
+        client.send(Presence::available()).await.unwrap();
+        client.request(Iq::get_own().payload(&Ping)).await.unwrap();
+        tokio::spawn(async move { while events.next().await.is_some() {} });
+        romeo.send(&largest("first")).await;
+        assert_eq!(romeo.seen().await, [""; 0]);
+        client.request(Iq::get_own().payload(&Ping)).await.unwrap();
+        let archive = client.archive().unwrap();
+        let mut sync = archive.sync(Since::Beginning);
+        // It has come live.
+        assert!(sync.next().await.is_none());
+        let mut with = archive.with("romeo@localhost".parse::<xmpp_core::jid::Jid>().unwrap()).sync(Since::Beginning);
+        assert!(with.next().await.is_none());
+    }
+}
+
+#[tokio::test]
+async fn pages_of_an_archive_that_a_session_did_not_get_are_for_nobody_else() {
+    let (server, stores) = server();
+    let mut romeo = Device::new(&server, "romeo@localhost/orchard").await;
+    let mut other = Device::new(&server, "juliet@localhost/chamber").await;
+    let body = "x".repeat(10_000);
+    for _ in 0..30 {
+        romeo.send(&format!("<message to='{JULIET}' type='chat'><body>{body}</body></message>")).await;
+    }
+    assert_eq!(other.seen().await.len(), 30);
+    let mut juliet = Raw::session(&server, "juliet@localhost/balcony").await;
+    juliet.send("<presence/>").await;
+    juliet.sync_whole().await;
+    juliet.send("<iq type='set' id='q'><query xmlns='urn:xmpp:mam:2'/></iq>").await;
+    settle().await;
+    drop(juliet);
+    other.seen().await;
+    let seen = other.seen().await;
+    assert!(!seen.iter().any(|one| one.starts_with("message")), "{seen:?}");
+    drop(other);
+    settle().await;
+    assert_eq!(offline(&stores).await, [""; 0]);
+
+    // Nor are they kept where there is no other.
+    let mut juliet = Raw::session(&server, "juliet@localhost/balcony").await;
+    juliet.send("<presence/>").await;
+    juliet.send("<iq type='set' id='q'><query xmlns='urn:xmpp:mam:2'/></iq>").await;
+    settle().await;
+    drop(juliet);
+    settle().await;
+    assert_eq!(offline(&stores).await.len(), 0);
+}
+
+#[tokio::test]
+async fn private_xml_that_was_taken_can_be_read() {
+    let (server, _) = server();
+    let mut juliet = Raw::session(&server, "juliet@localhost/balcony").await;
+    let attributes: String = (0..61).map(|n| format!(" o{n}:a=''")).collect();
+    let spaces: String = (0..61).map(|n| format!(" xmlns:o{n}='urn:{n}'")).collect();
+    let set = format!(
+        "<iq type='set' id='s'{spaces}><query xmlns='jabber:iq:private'><m xmlns='urn:example'{attributes}/></query></iq>"
+    );
+    juliet.send(&set).await;
+    juliet.until("type='result'").await;
+    juliet.send("<iq type='get' id='g'><query xmlns='jabber:iq:private'><m xmlns='urn:example'/></query></iq>").await;
+    let text = juliet.until("</iq>").await;
+    assert!(text.contains("type='result'"), "{text}");
+}
+
+#[tokio::test]
+async fn abuse_a063_ids_in_the_name_of_the_server_itself_are_removed() {
+    let (server, _) = server();
+    let mut romeo = Device::new(&server, "romeo@localhost/orchard").await;
+    let mut juliet = Device::new(&server, "juliet@localhost/balcony").await;
+    let forged = "<stanza-id xmlns='urn:xmpp:sid:0' by='localhost' id='1'/>";
+    for to in [JULIET, "juliet@localhost/balcony", "romeo@localhost/orchard"] {
+        romeo.send(&format!("<message to='{to}' type='chat'><body>x</body>{forged}</message>")).await;
+    }
+    for (device, count) in [(&mut juliet, 2), (&mut romeo, 1)] {
+        let stanzas = device.stanzas().await;
+        assert_eq!(stanzas.len(), count);
+        assert!(stanzas.iter().all(|one| !one.as_str().contains("by='localhost'")), "{stanzas:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_removed_account_leaves_nothing_behind_when_its_sessions_end() {
+    let store = Arc::new(MemoryLastActivity::default());
+    let accounts = Arc::new(xmpp_core::server::MemoryAccounts::new());
+    accounts.set_password(bare(JULIET), stage::support::PASSWORD);
+    let entitled = |_, _| -> xmpp_im::Stored<'static, bool> { Box::pin(async { Ok(true) }) };
+    let builder = Server::builder("localhost").accounts(accounts.clone()).with(presence::server);
+    let server = builder.with(last_activity::server(store.clone(), entitled)).build().unwrap();
+    let mut juliet = Raw::session(&server, "juliet@localhost/balcony").await;
+    juliet.send("<presence/>").await;
+    juliet.sync_whole().await;
+    accounts.remove(&bare(JULIET));
+    server.account_removed(&bare(JULIET)).await;
+    juliet.rest().await;
+    settle().await;
+    assert_eq!(store.get(&bare(JULIET)).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn copies_by_every_road_have_the_id_that_the_archive_has() {
+    let (server, stores) = server();
+    let mut romeo = Device::new(&server, "romeo@localhost/orchard").await;
+    let forged = format!("<stanza-id xmlns='urn:xmpp:sid:0' by='{JULIET}' id='forged'/>");
+    let message =
+        |to: &str, body: &str| format!("<message to='{to}' type='chat'><body>{body}</body>{forged}</message>");
+    romeo.send(&message(JULIET, "away")).await;
+    assert_eq!(romeo.seen().await, [""; 0]);
+    let mut one = Device::connect(&server, "juliet@localhost/one").await;
+    one.send("<presence/>").await;
+    let mut two = Device::new(&server, "juliet@localhost/two").await;
+    let away = one.stanzas().await;
+    for device in [&mut two, &mut one] {
+        device.send("<iq type='set' id='c'><enable xmlns='urn:xmpp:carbons:2'/></iq>").await;
+        device.stanzas().await;
+    }
+    romeo.send(&message(JULIET, "both")).await;
+    romeo.send(&message("juliet@localhost/one", "one")).await;
+    romeo.stanzas().await;
+    let (one, two) = (one.stanzas().await, two.stanzas().await);
+    let (owner, all) = (bare(JULIET), archive::Selection { max: 9, max_bytes: 1 << 20, ..Default::default() });
+    let page = stores.archive.query(&owner, &all).await.unwrap().unwrap();
+    let archive: Vec<String> = page.entries.iter().map(|entry| entry.id.to_string()).collect();
+    assert_eq!(archive.len(), 3);
+    let has = |stanzas: &[xmpp_core::xml::Stanza], id: &str| {
+        let of_it: Vec<_> = stanzas.iter().filter(|one| one.as_str().contains(id)).collect();
+        assert_eq!(of_it.len(), 1, "{id} in {stanzas:?}");
+        assert_eq!(of_it[0].as_str().matches("urn:xmpp:sid:0").count(), 1, "{stanzas:?}");
+    };
+    has(&away, &archive[0]);
+    for copies in [&one, &two] {
+        assert_eq!(copies.len(), 2);
+        has(copies, &archive[1]);
+        has(copies, &archive[2]);
+    }
+    assert_eq!(bodies(&away), ["away"]);
+}
