@@ -16,6 +16,7 @@ use xmpp_core::{
     server::Server,
     stanza::{Iq, Presence},
 };
+use xmpp_im::Stored;
 use xmpp_im::{
     account_xml::MemoryAccountXml,
     archive::{self, ArchiveSettings, ArchiveStore as _, MemoryArchive, Since},
@@ -239,7 +240,7 @@ async fn a_removed_account_leaves_nothing_behind_when_its_sessions_end() {
     let store = Arc::new(MemoryLastActivity::default());
     let accounts = Arc::new(xmpp_core::server::MemoryAccounts::new());
     accounts.set_password(bare(JULIET), stage::support::PASSWORD);
-    let entitled = |_, _| -> xmpp_im::Stored<'static, bool> { Box::pin(async { Ok(true) }) };
+    let entitled = |_, _| -> Stored<'static, bool> { Box::pin(async { Ok(true) }) };
     let builder = Server::builder("localhost").accounts(accounts.clone()).with(presence::server);
     let server = builder.with(last_activity::server(store.clone(), entitled)).build().unwrap();
     let mut juliet = Raw::session(&server, "juliet@localhost/balcony").await;
@@ -289,4 +290,65 @@ async fn copies_by_every_road_have_the_id_that_the_archive_has() {
         has(copies, &archive[2]);
     }
     assert_eq!(bodies(&away), ["away"]);
+}
+
+/// Reads preferences at once, and says so when it is allowed to.
+#[derive(Default)]
+struct Late {
+    inner: MemoryArchive,
+    gate: tokio::sync::Mutex<()>,
+}
+
+impl archive::ArchiveStore for Late {
+    fn append<'a>(&'a self, owner: &'a BareJid, entry: archive::NewEntry) -> Stored<'a, archive::ArchiveId> {
+        self.inner.append(owner, entry)
+    }
+    fn query<'a>(&'a self, owner: &'a BareJid, selection: &'a archive::Selection) -> Stored<'a, Option<archive::Page>> {
+        self.inner.query(owner, selection)
+    }
+    fn ends<'a>(&'a self, owner: &'a BareJid) -> Stored<'a, Option<(archive::ArchiveId, archive::ArchiveId)>> {
+        self.inner.ends(owner)
+    }
+    fn preferences<'a>(&'a self, owner: &'a BareJid) -> Stored<'a, Option<archive::Preferences>> {
+        Box::pin(async move {
+            let said = self.inner.preferences(owner).await;
+            drop(self.gate.lock().await);
+            said
+        })
+    }
+    fn set_preferences<'a>(&'a self, owner: &'a BareJid, said: &'a archive::Preferences) -> Stored<'a, ()> {
+        self.inner.set_preferences(owner, said)
+    }
+    fn expire(&self, before: xmpp_core::payload::DateTime) -> Stored<'_, ()> {
+        self.inner.expire(before)
+    }
+    fn trim<'a>(&'a self, owner: &'a BareJid, keep: u64) -> Stored<'a, ()> {
+        self.inner.trim(owner, keep)
+    }
+    fn forget<'a>(&'a self, owner: &'a BareJid) -> Stored<'a, ()> {
+        self.inner.forget(owner)
+    }
+}
+
+#[tokio::test]
+async fn xep0441_2_what_an_account_does_not_want_kept_is_not_kept_though_a_message_asked_just_before() {
+    let store = Arc::new(Late::default());
+    let builder = builder().with(presence::server).with(delivery::server);
+    let server = builder.with(archive::server(store.clone(), ArchiveSettings::default())).build().unwrap();
+    let mut romeo = Device::new(&server, "romeo@localhost/orchard").await;
+    let mut juliet = Device::connect(&server, "juliet@localhost/balcony").await;
+    let message = format!("<message to='{JULIET}/balcony' type='chat'><body>x</body></message>");
+    let held = store.gate.lock().await;
+    romeo.send(&message).await;
+    settle().await;
+    let never = "<prefs xmlns='urn:xmpp:mam:2' default='never'/>";
+    juliet.send(&format!("<iq type='set' id='p'>{never}</iq>")).await;
+    settle().await;
+    drop(held);
+    let answer = juliet.stanzas().await;
+    assert!(answer.iter().any(|one| one.as_str().contains("default='never'")), "{answer:?}");
+    let before = store.ends(&bare(JULIET)).await.unwrap();
+    romeo.send(&message).await;
+    romeo.seen().await;
+    assert_eq!(store.ends(&bare(JULIET)).await.unwrap(), before);
 }

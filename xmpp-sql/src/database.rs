@@ -283,4 +283,91 @@ mod tests {
             archive.append(&owner, entry(50_000)).await.unwrap();
         }
     }
+
+    #[tokio::test]
+    async fn tables_of_every_earlier_version_are_brought_up_to_date() {
+        for version in 0..=MIGRATIONS.len() {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("old.sqlite");
+            let database = Database::open(&path).await.unwrap();
+            let drop_all: Vec<String> = sqlx::query_scalar(
+                "SELECT 'DROP TABLE ' || name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite%'",
+            )
+            .fetch_all(database.pool())
+            .await
+            .unwrap();
+            for sql in ["PRAGMA foreign_keys = OFF".to_owned()].into_iter().chain(drop_all) {
+                sqlx::raw_sql(sqlx::AssertSqlSafe(sql)).execute(database.pool()).await.unwrap();
+            }
+            for migration in MIGRATIONS.iter().take(version) {
+                sqlx::raw_sql(*migration).execute(database.pool()).await.unwrap();
+            }
+            let version = sqlx::AssertSqlSafe(format!("PRAGMA user_version = {version}"));
+            sqlx::raw_sql(version).execute(database.pool()).await.unwrap();
+            database.close().await;
+            // Twice: what is done is not done again.
+            for _ in 0..2 {
+                let database = Database::open(&path).await.unwrap();
+                let found: i64 = sqlx::query_scalar("PRAGMA user_version").fetch_one(database.pool()).await.unwrap();
+                assert_eq!(usize::try_from(found).unwrap(), MIGRATIONS.len());
+                database.secret("x").await.unwrap();
+                database.close().await;
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_migration_that_fails_leaves_the_tables_as_they_were() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("odd.sqlite");
+        let database = Database::open(&path).await.unwrap();
+        // As after a crash of something else: a table is there that a migration makes.
+        let odd = "DROP TABLE archive; DROP TABLE archive_preferences; PRAGMA user_version = 5;";
+        sqlx::raw_sql(odd).execute(database.pool()).await.unwrap();
+        database.close().await;
+        let error = Database::open(&path).await.unwrap_err();
+        assert!(error.to_string().contains("odd.sqlite") && error.to_string().contains("already exists"), "{error}");
+        let options = SqliteConnectOptions::new().filename(&path);
+        let pool = SqlitePool::connect_with(options).await.unwrap();
+        let count = "SELECT count(*) FROM sqlite_schema WHERE name = 'archive'";
+        let archives: i64 = sqlx::query_scalar(count).fetch_one(&pool).await.unwrap();
+        let version: i64 = sqlx::query_scalar("PRAGMA user_version").fetch_one(&pool).await.unwrap();
+        assert_eq!((archives, version), (0, 5));
+    }
+
+    #[tokio::test]
+    async fn a_broken_file_is_told_when_it_is_read_and_harms_nobody_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("broken.sqlite");
+        let database = Database::open(&path).await.unwrap();
+        let (archive, owner) = (database.archive(), "juliet@capulet.example".parse().unwrap());
+        let entry = |text: String| NewEntry {
+            with: "romeo@montague.example".parse().unwrap(),
+            text: text.into(),
+            at: DateTime::from_unix(1, 0).unwrap(),
+        };
+        for _ in 0..100 {
+            archive.append(&owner, entry("x".repeat(3000))).await.unwrap();
+        }
+        drop(archive);
+        database.close().await;
+        let mut bytes = std::fs::read(&path).unwrap();
+        let half = bytes.len() / 2;
+        bytes[half..].fill(0xAA);
+        std::fs::write(&path, bytes).unwrap();
+        match Database::open(&path).await {
+            Err(error) => assert!(error.to_string().contains("broken.sqlite"), "{error}"),
+            Ok(database) => {
+                let archive = database.archive();
+                let all = xmpp_im::archive::Selection { max: 1000, max_bytes: usize::MAX, ..Default::default() };
+                assert!(archive.query(&owner, &all).await.is_err());
+                // Each connection is still of use for what is whole.
+                for _ in 0..2 * CONNECTIONS {
+                    let _ = archive.append(&owner, entry("y".into())).await;
+                    database.secret("x").await.unwrap();
+                }
+            }
+        }
+        assert!(Database::open(folder.path()).await.is_err(), "a folder");
+    }
 }

@@ -89,6 +89,7 @@ pub(super) struct Archives {
     pub(super) settings: ArchiveSettings,
     /// So that not every message asks the store. `None` is an account that has said nothing.
     preferences: Mutex<HashMap<BareJid, Option<Arc<Preferences>>>>,
+    saying: tokio::sync::Mutex<()>,
     keeping: Keeping,
 }
 
@@ -99,8 +100,13 @@ pub(super) struct Archives {
 /// that nobody took counts as stored if it is in its recipient's archive.
 pub fn server(store: Arc<dyn ArchiveStore>, settings: ArchiveSettings) -> impl FnOnce(&mut ServerRegistrar) {
     move |r| {
-        let archives =
-            Arc::new(Archives { store, settings, preferences: Mutex::default(), keeping: Keeping::default() });
+        let archives = Arc::new(Archives {
+            store,
+            settings,
+            preferences: Mutex::default(),
+            saying: tokio::sync::Mutex::default(),
+            keeping: Keeping::default(),
+        });
         answer::register(r, &archives);
         stations(r, &archives);
         r.on_account_removed(move |_, account| {
@@ -300,9 +306,16 @@ impl Archives {
 
     /// Stores what an account says of its archive.
     pub(super) async fn set_preferences(&self, owner: &BareJid, said: Preferences) -> Result<(), StorageError> {
+        // In turns, so that what is remembered is what was stored last.
+        let _turn = self.saying.lock().await;
         let stored = self.store.set_preferences(owner, &said).await;
-        // Also if that failed: nobody knows then what the store has.
-        self.remembered().remove(owner);
+        let mut remembered = self.remembered();
+        match &stored {
+            // Whoever has read the store before, and comes back only now, finds this.
+            Ok(()) => drop(remembered.insert(owner.clone(), Some(Arc::new(said)))),
+            // Nobody knows then what the store has.
+            Err(_) => drop(remembered.remove(owner)),
+        }
         stored
     }
 
