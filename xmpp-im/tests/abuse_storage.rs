@@ -249,6 +249,7 @@ async fn a_removed_account_leaves_nothing_behind_when_its_sessions_end() {
     accounts.remove(&bare(JULIET));
     server.account_removed(&bare(JULIET)).await;
     juliet.rest().await;
+    drop(juliet);
     settle().await;
     assert_eq!(store.get(&bare(JULIET)).await.unwrap(), None);
 }
@@ -338,6 +339,9 @@ async fn xep0441_2_what_an_account_does_not_want_kept_is_not_kept_though_a_messa
     let mut romeo = Device::new(&server, "romeo@localhost/orchard").await;
     let mut juliet = Device::connect(&server, "juliet@localhost/balcony").await;
     let message = format!("<message to='{JULIET}/balcony' type='chat'><body>x</body></message>");
+    // What he wants himself is known from now on.
+    romeo.send("<message to='romeo@localhost/orchard' type='chat'><body>x</body></message>").await;
+    romeo.seen().await;
     let held = store.gate.lock().await;
     romeo.send(&message).await;
     settle().await;

@@ -83,6 +83,12 @@ impl LastActivities {
     }
 
     async fn saw(&self, user: BareJid, status: Option<String>) {
+        // A session may end because its account is gone, and what was kept of that is forgotten already.
+        if let Some(server) = self.server.get()
+            && matches!(server.account_exists(&user).await, Ok(false))
+        {
+            return;
+        }
         if let Err(error) = self.store.set(&user, LastSeen { at: now(), status }).await {
             let error: StorageError = error;
             tracing::error!(%error, "when a user went is not stored");
