@@ -356,3 +356,91 @@ async fn xep0441_2_what_an_account_does_not_want_kept_is_not_kept_though_a_messa
     romeo.seen().await;
     assert_eq!(store.ends(&bare(JULIET)).await.unwrap(), before);
 }
+
+/// The answer to a request to the own account, in a word: the condition of an error, or how many messages came before.
+async fn asked(device: &mut Device, payload: &str) -> String {
+    device.send(&format!("<iq type='set' id='asked'>{payload}</iq>")).await;
+    let mut messages = 0;
+    loop {
+        let stanza = device.next().await;
+        match stanza.root().attr("id").as_deref() {
+            Some("asked") if stanza.root().attr("type").as_deref() == Some("error") => return stage::brief(&stanza),
+            Some("asked") => return messages.to_string(),
+            _ => messages += 1,
+        }
+    }
+}
+
+fn query(fields: &str, rsm: &str) -> String {
+    let form = "<field var='FORM_TYPE' type='hidden'><value>urn:xmpp:mam:2</value></field>";
+    format!(
+        "<query xmlns='urn:xmpp:mam:2'><x xmlns='jabber:x:data' type='submit'>{form}{fields}</x>\
+         <set xmlns='http://jabber.org/protocol/rsm'>{rsm}</set></query>"
+    )
+}
+
+#[tokio::test]
+async fn abuse_a062_queries_and_preferences_at_their_bounds_and_beyond() {
+    let (server, _) = server();
+    let mut romeo = Device::new(&server, "romeo@localhost/orchard").await;
+    let mut juliet = Device::connect(&server, "juliet@localhost/balcony").await;
+    for n in 0..251 {
+        romeo.send(&format!("<message to='{JULIET}' type='chat'><body>{n}</body></message>")).await;
+    }
+    romeo.seen().await;
+    for (max, messages) in
+        [("0", "0"), ("1", "1"), ("249", "249"), ("250", "250"), ("251", "250"), ("4294967295", "250")]
+    {
+        assert_eq!(asked(&mut juliet, &query("", &format!("<max>{max}</max>"))).await, messages, "{max}");
+    }
+    for max in ["-1", "4294967296", "1e3", "", "x"] {
+        let answer = asked(&mut juliet, &query("", &format!("<max>{max}</max>"))).await;
+        assert!(answer.starts_with("error bad-request"), "{max}: {answer}");
+    }
+    let ids = |count: usize| {
+        let ids: String = (0..count).map(|n| format!("<value>{n:030x}</value>")).collect();
+        query(&format!("<field var='ids'>{ids}</field>"), "")
+    };
+    assert!(asked(&mut juliet, &ids(1000)).await.starts_with("error item-not-found"));
+    for count in [1001, 5000] {
+        assert!(asked(&mut juliet, &ids(count)).await.starts_with("error not-acceptable"));
+    }
+    let prefs = |count: usize| {
+        let jids: String = (0..count).map(|n| format!("<jid>u{n}@a.example</jid>")).collect();
+        format!("<prefs xmlns='urn:xmpp:mam:2' default='always'><always/><never>{jids}</never></prefs>")
+    };
+    assert_eq!(asked(&mut juliet, &prefs(500)).await, "0");
+    assert!(asked(&mut juliet, &prefs(501)).await.starts_with("error resource-constraint"));
+}
+
+#[tokio::test]
+async fn xep0313_4_1_2_dates_at_the_ends_of_time() {
+    let (server, _) = server();
+    let mut romeo = Device::new(&server, "romeo@localhost/orchard").await;
+    let mut juliet = Device::connect(&server, "juliet@localhost/balcony").await;
+    romeo.send(&format!("<message to='{JULIET}' type='chat'><body>x</body></message>")).await;
+    romeo.seen().await;
+    for (var, value, found) in [
+        ("start", "0001-01-01T00:00:00Z", "1"),
+        ("start", "1969-12-31T23:59:59.999999Z", "1"),
+        ("start", "9999-12-31T23:59:59.999999999Z", "0"),
+        ("end", "0001-01-01T00:00:00Z", "0"),
+        ("end", "1970-01-01T00:00:00-12:00", "0"),
+        ("end", "9999-12-31T23:59:59.999999999Z", "1"),
+        ("start", "2020-02-29T12:00:00.123456789+14:00", "1"),
+        ("end", "2020-02-29T12:00:00-14:00", "0"),
+        ("start", "2021-02-29T12:00:00Z", "error"),
+        ("start", "2020-01-01", "error"),
+        ("start", "2020-01-01T25:00:00Z", "error"),
+        ("start", "2020-01-01T00:00:00", "error"),
+        ("end", "10000-01-01T00:00:00Z", "error"),
+        ("end", "-0001-01-01T00:00:00Z", "error"),
+        ("end", "2020-01-01T00:00:00Z; DROP TABLE archive", "error"),
+        ("end", "２０２０-01-01T00:00:00Z", "error"),
+    ] {
+        let field = format!("<field var='{var}'><value>{value}</value></field>");
+        let answer = asked(&mut juliet, &query(&field, "")).await;
+        assert!(answer.starts_with(found), "{var} {value}: {answer}");
+        assert!(found != "error" || answer.starts_with("error bad-request"), "{answer}");
+    }
+}
