@@ -30,6 +30,9 @@ mod database;
 mod group_commit;
 mod last_activity;
 mod offline;
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic)]
+mod plans;
 mod roster;
 mod tokens;
 

@@ -505,7 +505,8 @@ impl ClientBuilder {
         self
     }
 
-    /// The largest stanza that is sent, and accepted: 262,144 bytes unless set.
+    /// The largest stanza that is sent, 262,144 bytes unless set. Three times as much is accepted: servers take larger
+    /// ones from each other, and add to them; who sends such a one is not to end our stream.
     #[must_use]
     pub fn max_stanza_bytes(mut self, bytes: usize) -> Self {
         self.max_stanza_bytes = bytes;

@@ -192,8 +192,8 @@ pub(super) async fn establish(
 
 /// What the server may send.
 fn limits(settings: &Settings) -> XmlLimits {
-    let mut limits = XmlLimits::authenticated();
-    limits.stanza_bytes = u32::try_from(settings.max_stanza_bytes).unwrap_or(u32::MAX);
+    let mut limits = XmlLimits::authenticated().passed_on();
+    limits.stanza_bytes = u32::try_from(settings.max_stanza_bytes.saturating_mul(3)).unwrap_or(u32::MAX);
     limits
 }
 

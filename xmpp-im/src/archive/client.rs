@@ -118,7 +118,9 @@ impl Archive {
             Since::Time(time) => (Some(time), None),
             Since::After(id) => (None, Some(id)),
         };
-        ArchiveSync { archive: self.clone(), start, after, ready: VecDeque::new(), ended: false, complete: false }
+        let progress = Progress::default();
+        let ready = VecDeque::new();
+        ArchiveSync { archive: self.clone(), start, after, ready, progress, held: false, ended: false, complete: false }
     }
 
     /// Whether it is all that the account has.
@@ -134,9 +136,38 @@ pub struct ArchiveSync {
     start: Option<DateTime>,
     after: Option<String>,
     ready: VecDeque<ArchiveResult>,
+    progress: Progress,
+    /// Something that came before is still waiting as an event: the position stays in front of it.
+    held: bool,
     ended: bool,
     /// The archive has said that this is all.
     complete: bool,
+}
+
+/// So many pages without a message may follow each other.
+const BARREN: u32 = 256;
+
+/// Whether pages bring on: an archive that sends the same ones round and round would be read for ever.
+#[derive(Debug, Default)]
+struct Progress {
+    /// The end of an earlier page, further and further apart, as in Brent's search for cycles.
+    mark: Option<String>,
+    pages: u64,
+    next_mark: u64,
+    barren: u32,
+}
+
+impl Progress {
+    /// A page that ends with this message, and not the archive.
+    fn is_made(&mut self, last: &str, messages: usize) -> bool {
+        let again = self.mark.as_deref() == Some(last);
+        if self.pages >= self.next_mark {
+            (self.mark, self.next_mark) = (Some(last.to_owned()), self.pages.saturating_add(1).saturating_mul(2));
+        }
+        self.pages = self.pages.saturating_add(1);
+        self.barren = if messages == 0 { self.barren.saturating_add(1) } else { 0 };
+        !again && self.barren <= BARREN
+    }
 }
 
 /// Forgets the page when the request is dropped.
@@ -190,17 +221,15 @@ impl ArchiveSync {
         let time = forwarded.delay.map(|delay| delay.stamp);
         let message = forwarded.stanza.and_then(|stanza| Message::from_stanza(stanza).ok());
         let state = &self.archive.state;
-        if self.archive.is_whole() {
-            state.synchronised(&id);
-        }
         let events = match &message {
-            Some(message) if self.archive.of.is_none() => {
-                let mut events = state.read_archived(message, &id)?;
-                events.iter_mut().for_each(|event| event.time = event.time.or(time));
-                events
-            }
-            _ => Vec::new(),
+            Some(message) if self.archive.of.is_none() => state.read_archived(message, &id),
+            _ => Some(Vec::new()),
         };
+        if self.archive.is_whole() {
+            self.held = self.held || !state.synchronised(&id);
+        }
+        let mut events = events?;
+        events.iter_mut().for_each(|event| event.time = event.time.or(time));
         Some(ArchivedMessage { id, time, message, events })
     }
 
@@ -229,8 +258,11 @@ impl ArchiveSync {
         }
         if fin.complete {
             (self.ended, self.complete) = (true, true);
-        } else if fin.rsm.last.is_none() || fin.rsm.last == self.after {
-            return Err(SyncError::Broken);
+        } else {
+            let last = fin.rsm.last.as_deref().filter(|last| Some(*last) != self.after.as_deref());
+            if !last.is_some_and(|last| self.progress.is_made(last, page.results.len())) {
+                return Err(SyncError::Broken);
+            }
         }
         self.after = fin.rsm.last.or(self.after.take());
         self.ready = page.results.into();
@@ -251,5 +283,25 @@ impl ArchiveSync {
             form = form.with(Field::new("start").value(start.to_text()));
         }
         Some(form)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn xep0313_4_3_pages_that_come_round_again_or_bring_nothing_end_the_reading() {
+        for cycle in 1..40 {
+            let mut progress = Progress::default();
+            let mut lasts = (0..10).chain((0..cycle).map(|n| n + 100).cycle()).map(|n| n.to_string());
+            assert!(lasts.by_ref().take(500).any(|last| !progress.is_made(&last, 1)), "a cycle of {cycle} pages");
+        }
+        let mut progress = Progress::default();
+        assert!((0..100_000).all(|n| progress.is_made(&n.to_string(), usize::from(n % 200 == 0))));
+        let mut progress = Progress::default();
+        let barren: Vec<bool> = (0..=BARREN).map(|n| progress.is_made(&n.to_string(), 0)).collect();
+        assert_eq!(barren.iter().filter(|made| !**made).count(), 1);
     }
 }

@@ -89,6 +89,7 @@ pub(super) struct Archives {
     pub(super) settings: ArchiveSettings,
     /// So that not every message asks the store. `None` is an account that has said nothing.
     preferences: Mutex<HashMap<BareJid, Option<Arc<Preferences>>>>,
+    saying: tokio::sync::Mutex<()>,
     keeping: Keeping,
 }
 
@@ -99,8 +100,13 @@ pub(super) struct Archives {
 /// that nobody took counts as stored if it is in its recipient's archive.
 pub fn server(store: Arc<dyn ArchiveStore>, settings: ArchiveSettings) -> impl FnOnce(&mut ServerRegistrar) {
     move |r| {
-        let archives =
-            Arc::new(Archives { store, settings, preferences: Mutex::default(), keeping: Keeping::default() });
+        let archives = Arc::new(Archives {
+            store,
+            settings,
+            preferences: Mutex::default(),
+            saying: tokio::sync::Mutex::default(),
+            keeping: Keeping::default(),
+        });
         answer::register(r, &archives);
         stations(r, &archives);
         r.on_account_removed(move |_, account| {
@@ -164,10 +170,13 @@ fn hide_id(envelope: &mut Envelope, _: &Server) -> Verdict {
 
 /// Ids and delays that claim to be of the recipient's account, or of this server, and are not (XEP-0359 §3, XEP-0203 §4).
 fn strip_forged(envelope: &mut Envelope, server: &Server) -> Verdict {
-    let Some(to) = envelope.to().filter(|_| !is_to_self(envelope)) else { return Verdict::Continue };
+    let (Some(to), to_self) = (envelope.to(), is_to_self(envelope)) else { return Verdict::Continue };
     let (account, from) = (to.bare_str(), envelope.from());
     let forged = |child: ElementRef<'_>| {
-        claims(child, account) || (Delay::matches(child) && is_forged_delay(child, account, from, server))
+        // The id that a message to oneself has of its account is genuine.
+        (!to_self && claims(child, account))
+            || server.domains().any(|domain| domain != from.as_str() && claims(child, domain))
+            || (!to_self && Delay::matches(child) && is_forged_delay(child, account, from, server))
     };
     if envelope.stanza().root().children().any(forged) {
         return Verdict::ContinueWith(envelope.stanza().rewrite(ns::CLIENT).without(&forged).to_stanza());
@@ -297,9 +306,16 @@ impl Archives {
 
     /// Stores what an account says of its archive.
     pub(super) async fn set_preferences(&self, owner: &BareJid, said: Preferences) -> Result<(), StorageError> {
+        // In turns, so that what is remembered is what was stored last.
+        let _turn = self.saying.lock().await;
         let stored = self.store.set_preferences(owner, &said).await;
-        // Also if that failed: nobody knows then what the store has.
-        self.remembered().remove(owner);
+        let mut remembered = self.remembered();
+        match &stored {
+            // Whoever has read the store before, and comes back only now, finds this.
+            Ok(()) => drop(remembered.insert(owner.clone(), Some(Arc::new(said)))),
+            // Nobody knows then what the store has.
+            Err(_) => drop(remembered.remove(owner)),
+        }
         stored
     }
 

@@ -191,9 +191,15 @@ impl State {
         Some(events)
     }
 
-    /// The archive has been handed to the application up to here.
-    pub(crate) fn synchronised(&self, id: &str) {
-        self.known().position = Some(id.to_owned());
+    /// The archive has been handed to the application up to here. `false` if this was told as an event that still waits
+    /// to be taken: then it has not.
+    pub(crate) fn synchronised(&self, id: &str) -> bool {
+        let mut known = self.known();
+        let handed = !known.reading.is_waiting(id);
+        if handed {
+            known.position = Some(id.to_owned());
+        }
+        handed
     }
 
     /// There was nothing more in the archive.
@@ -248,8 +254,11 @@ impl ChatEvents {
             match self.receiver.as_mut()?.recv().await {
                 Ok(event) => {
                     let mut known = self.state.known();
-                    if let Some(id) = event.archive_id.as_ref().filter(|_| known.caught_up) {
-                        known.position = Some(id.clone());
+                    if let Some(id) = &event.archive_id {
+                        known.reading.taken(id);
+                        if known.caught_up {
+                            known.position = Some(id.clone());
+                        }
                     }
                     return Some(event);
                 }

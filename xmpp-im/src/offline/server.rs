@@ -295,7 +295,7 @@ fn record(envelope: &Envelope) -> Option<(OfflineMessage, bool)> {
 
 /// A kept message with its stamp, and who sent it. One that cannot be read again is done with.
 fn read(account: &BareJid, message: &OfflineMessage) -> Option<(Jid, Stanza)> {
-    let stanza = match Stanza::parse(&message.stanza, ns::CLIENT, &limits()) {
+    let stanza = match Stanza::parse(&message.stanza, ns::CLIENT, &XmlLimits::unbounded()) {
         Ok(stanza) => stanza,
         Err(error) => {
             tracing::error!(%account, "an offline message cannot be read and is dropped: {error}");
@@ -320,12 +320,4 @@ fn hand(server: &Server, account: &BareJid, target: &mut Option<Jid>, from: &Jid
         }
     }
     false
-}
-
-/// What was accepted once is read again, whatever the limits are now.
-fn limits() -> XmlLimits {
-    let mut limits = XmlLimits::authenticated();
-    limits.stanza_bytes = u32::MAX >> 8;
-    limits.attributes = limits.attributes.saturating_add(16);
-    limits
 }

@@ -120,7 +120,7 @@ impl Default for PoshLimits {
 
 impl Default for FederationLimits {
     fn default() -> Self {
-        let mut authenticated = XmlLimits::authenticated();
+        let mut authenticated = XmlLimits::authenticated().passed_on();
         authenticated.stanza_bytes = 512 << 10;
         // What a server adds to what its client may send must not end a stream that many share.
         authenticated.attributes = authenticated.attributes.saturating_add(8);
