@@ -12,7 +12,7 @@ use crate::{
 use xmpp_core::{
     jid::{BareJid, Jid},
     payload::{Payload, chat_state::ChatState, forward::Forwarded},
-    stanza::{Condition, Message},
+    stanza::Message,
     xml::{Stanza, XmlLimits, ns},
 };
 use xmpp_im::{
@@ -44,7 +44,7 @@ pub(super) async fn checks(report: &mut Report, peer: &Peer, features: &Features
             adorned(&romeo, &mut juliet).await
         })
         .await;
-    report.check("im a message to nobody fails", failed(peer, &romeo)).await;
+    report.check("im a message to a server that is not there fails", failed(&romeo)).await;
     if features.has(carbons::NS) {
         copies(report, peer, &mut romeo, &mut juliet).await;
     } else {
@@ -189,16 +189,14 @@ async fn adorned(from: &Device, to: &mut Device) -> Checked<String> {
     Ok(String::new())
 }
 
-async fn failed(peer: &Peer, from: &Device) -> Checked<String> {
-    let nobody: BareJid = format!("nobody@{}", peer.domain).parse()?;
+/// What is for an account that is not there may vanish (RFC 6121 §8.5.1); what is for a server that is not there may not.
+async fn failed(from: &Device) -> Checked<String> {
+    let nobody: BareJid = "nobody@nowhere.invalid".parse()?;
     let mut sent = from.client.chat(nobody)?.send("are you there?").await?;
     soon("the failure", async {
         loop {
             match sent.progress() {
-                Progress::Failed(condition) => {
-                    expect_eq("the condition", &condition, &Condition::ServiceUnavailable)?;
-                    return Ok(String::new());
-                }
+                Progress::Failed(condition) => return Ok(format!("{condition:?}")),
                 _ => drop(sent.changed().await.ok_or("nothing more will be told of it")?),
             }
         }
