@@ -140,6 +140,8 @@ async fn missed(peer: &Peer, archive_first: bool) -> Checked<String> {
     say(&romeo, &juliet, &["the last live".into()]).await?;
     told.live(&mut juliet, "the last live").await?;
     expect_eq("the archive since then", told.archived(&juliet, saved.clone()).await?, 0)?;
+    // What Prosody did not give a session that had read the archive, it gives the next one.
+    told.0.retain(|body, _| body.starts_with("live"));
     told.expect(&numbered("live", 3))?;
     let saved = juliet.client.archive()?.position().map_or(saved, Since::After);
     let gone = juliet.bare();
