@@ -14,8 +14,8 @@ use xmpp_core::{
 use xmpp_im::{
     Stored,
     blocking::{
-        ABUSE, Block, BlockListAnswer, BlockListQuery, Blocking, BlockingStore as _, Item, MemoryBlocking, Report,
-        Reported, SPAM, Subscribers, Unblock,
+        self, ABUSE, Block, BlockChange, BlockListAnswer, BlockListQuery, Blocking, BlockingStore as _, Item,
+        MemoryBlocking, Report, Reported, SPAM, Subscribers, Unblock,
     },
     carbons, offline,
 };
@@ -426,4 +426,51 @@ async fn abuse_a071_the_list_is_met_exactly_and_duplicates_count_once() {
     assert_eq!(list(&juliet).await.len(), 3);
     unblock(&juliet, &[]).await;
     assert!(list(&juliet).await.is_empty());
+}
+
+#[tokio::test]
+async fn xep0191_3_3_a_client_is_told_what_another_blocks_and_believes_its_own_account_alone() {
+    let server = builder().with(blocking().server()).build().unwrap();
+    let (told, mut changes) = mpsc::unbounded_channel();
+    let listener = blocking::client(move |change| told.send(change).unwrap());
+    let balcony = Device::with(&server, "juliet@localhost/balcony", |builder| builder.with(listener)).await;
+    let phone = Device::new(&server, "juliet@localhost/phone").await;
+    assert!(blocking::list(&balcony.client).await.unwrap().is_empty());
+
+    let mallory = Device::new(&server, "tybalt@localhost/street").await;
+    let forged = || Block { items: items(&["romeo@localhost"]) };
+    let forgery = mallory.request(Iq::set(balcony.jid.clone()).payload(&forged())).await;
+    assert_eq!(forgery.unwrap_err(), Condition::ServiceUnavailable);
+    let forgery = mallory.request(Iq::set(balcony.jid.clone()).payload(&Unblock::default())).await;
+    assert_eq!(forgery.unwrap_err(), Condition::ServiceUnavailable);
+
+    let (nurse, tybalt) = (jid("nurse@localhost"), jid("tybalt@localhost"));
+    blocking::block(&phone.client, [nurse.clone(), tybalt.clone()]).await.unwrap();
+    assert_eq!(changes.recv().await, Some(BlockChange::Blocked(vec![nurse.clone(), tybalt.clone()])));
+    blocking::unblock(&phone.client, []).await.unwrap();
+    assert_eq!(blocking::list(&phone.client).await.unwrap().len(), 2, "nobody is not everybody");
+    blocking::unblock(&phone.client, [nurse.clone()]).await.unwrap();
+    assert_eq!(changes.recv().await, Some(BlockChange::Unblocked(vec![nurse])));
+    assert_eq!(blocking::list(&balcony.client).await.unwrap(), [tybalt]);
+    blocking::unblock_all(&phone.client).await.unwrap();
+    assert_eq!(changes.recv().await, Some(BlockChange::Nobody));
+}
+
+#[tokio::test]
+async fn xep0377_a_client_reports_whom_it_blocks() {
+    let (told, mut reports) = mpsc::unbounded_channel();
+    let blocking = blocking().on_report(move |report: Reported| told.send(report).unwrap());
+    let server = builder().with(blocking.server()).build().unwrap();
+    let juliet = Device::new(&server, "juliet@localhost/balcony").await;
+    let report = Report {
+        reason: SPAM.into(),
+        texts: vec!["never heard of him".into()],
+        messages: Vec::new(),
+        to_origin: false,
+        to_third_parties: true,
+    };
+    blocking::report(&juliet.client, &jid("tybalt@localhost"), &report).await.unwrap();
+    let reported = reports.recv().await.unwrap();
+    assert_eq!((reported.reported.as_str(), &reported.report), ("tybalt@localhost", &report));
+    assert_eq!(blocking::list(&juliet.client).await.unwrap(), [jid("tybalt@localhost")]);
 }
