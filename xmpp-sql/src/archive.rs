@@ -18,7 +18,7 @@ use xmpp_im::{
 };
 
 /// Messages that are committed together at most.
-const TOGETHER: usize = 256;
+const TOGETHER: usize = 512;
 
 /// Rows that are deleted in one transaction, so that nobody waits long.
 const DELETED: i64 = 1000;

@@ -5,13 +5,13 @@
 //! way, a write is committed alone and at once; the more there are, the fewer commits each costs.
 
 use crate::{Database, SqlError};
-use sqlx::SqliteConnection;
+use sqlx::{Connection as _, Sqlite, SqliteConnection, pool::PoolConnection};
 use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 use xmpp_core::BoxFuture;
 
 /// Orders that wait for the writer; who has more waits for room.
-const QUEUE: usize = 256;
+const QUEUE: usize = 1024;
 
 /// How things of one kind are written, many at a time.
 pub(crate) trait Batch: Send + Sync + 'static {
@@ -58,28 +58,43 @@ impl<B: Batch> GroupCommit<B> {
 
 async fn run<B: Batch>(database: Database, batch: B, most: usize, mut orders: mpsc::Receiver<Order<B>>) {
     let mut taken = Vec::new();
+    // Kept as long as there is more to write. What a connection has in memory is of no use once another one has written.
+    let mut connection = None;
     while orders.recv_many(&mut taken, most).await > 0 {
         let (items, answers): (Vec<_>, Vec<_>) = taken.drain(..).unzip();
-        match commit(&database, &batch, &items).await {
+        match commit(&database, &mut connection, &batch, &items).await {
             Ok(done) => {
                 for (answer, done) in answers.into_iter().zip(done) {
                     let _ = answer.send(Ok(done));
                 }
             }
             Err(error) => {
+                connection = None;
                 let error = Arc::new(error);
                 for answer in answers {
                     let _ = answer.send(Err(SqlError::Engine(Box::new(Together(Arc::clone(&error))))));
                 }
             }
         }
+        if orders.is_empty() || database.pool().is_closed() {
+            connection = None;
+        }
     }
 }
 
-async fn commit<B: Batch>(database: &Database, batch: &B, items: &[B::Item]) -> Result<Vec<B::Done>, SqlError> {
+async fn commit<B: Batch>(
+    database: &Database,
+    connection: &mut Option<PoolConnection<Sqlite>>,
+    batch: &B,
+    items: &[B::Item],
+) -> Result<Vec<B::Done>, SqlError> {
     // Writers of this process take turns here; SQLite would let them look for their turn again and again.
     let _turn = database.turn().lock().await;
-    let mut writing = database.write().await?;
+    let connection = match connection {
+        Some(connection) => connection,
+        None => connection.insert(database.pool().acquire().await?),
+    };
+    let mut writing = connection.begin_with("BEGIN IMMEDIATE").await?;
     let done = batch.write(&mut writing, items).await?;
     writing.commit().await?;
     Ok(done)
