@@ -16,9 +16,7 @@ use xmpp_core::{
 };
 use xmpp_im::{
     StorageError, Stored,
-    archive::{
-        self, ArchiveId, ArchiveSettings, ArchiveStore, MemoryArchive, NewEntry, Page, Preferences, Selection,
-    },
+    archive::{self, ArchiveId, ArchiveSettings, ArchiveStore, MemoryArchive, NewEntry, Page, Preferences, Selection},
 };
 
 type Order = (BareJid, NewEntry, oneshot::Sender<Result<ArchiveId, StorageError>>);
@@ -97,7 +95,7 @@ struct Plan {
 }
 
 fn plan() -> impl Strategy<Value = Plan> {
-    let messages = prop::collection::vec((0..DEVICES.len(), 0..USERS.len()), 1..60);
+    let messages = prop::collection::vec((0..DEVICES.len(), 0..USERS.len()), 1..150);
     let commits = prop::collection::vec((1..12usize, prop::bool::weighted(0.25)), 1..8);
     (messages, commits).prop_map(|(messages, commits)| Plan { messages, commits })
 }
@@ -191,8 +189,11 @@ async fn run(plan: Plan) {
         let (id, sender, recipient) = (number.to_string(), DEVICES[*from].split('/').next().unwrap(), USERS[*to]);
         let times = |list: &[String]| list.iter().filter(|one| **one == id).count();
         let bounced = times(&got[DEVICES[*from]].bounced);
-        let shown: BTreeSet<usize> =
-            DEVICES.iter().filter(|device| device.starts_with(recipient)).map(|device| times(&got[*device].bodies)).collect();
+        let shown: BTreeSet<usize> = DEVICES
+            .iter()
+            .filter(|device| device.starts_with(recipient))
+            .map(|device| times(&got[*device].bodies))
+            .collect();
         let (sent, received) = (times(&archives[sender]), times(&archives[recipient]));
         let what = format!("{id}: {sender} to {recipient}: {bounced} bounced, shown {shown:?}, {sent} and {received}");
         let (keeps, takes) = (sender != USERS[2], recipient != USERS[2]);
@@ -224,7 +225,7 @@ fn in_order(plan: &Plan, got: &BTreeMap<String, Got>, archives: &BTreeMap<&str, 
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 10, ..ProptestConfig::default() })]
 
     #[test]
     fn what_is_delivered_is_archived_and_what_is_not_archived_comes_back(plan in plan()) {

@@ -45,11 +45,6 @@ mod server;
 mod store;
 
 pub use self::preferences::Preferences;
-#[cfg(feature = "client")]
-pub use self::{
-    client::{Archive, ArchiveSync, ArchivedMessage, Since, SyncError},
-    history::{ArchiveHistory, HistoryPage},
-};
 #[cfg(feature = "server")]
 pub use self::{
     answer::{form, result},
@@ -60,4 +55,9 @@ pub use self::{
     rules::{is_worth_archiving, strip_ids},
     server::{ArchiveSettings, Contacts, in_roster, server},
     store::{ArchiveStore, Archived, NewEntry, Page, Selection},
+};
+#[cfg(feature = "client")]
+pub use self::{
+    client::{Archive, ArchiveSync, ArchivedMessage, Since, SyncError},
+    history::{ArchiveHistory, HistoryPage},
 };
