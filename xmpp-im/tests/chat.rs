@@ -15,7 +15,7 @@ use xmpp_core::{
 use xmpp_im::{
     archive::{self, ArchiveSettings, MemoryArchive, Since},
     carbons,
-    chat::{self, Chat, ChatClient, ChatEvent, ChatEventKind, ChatEvents, ChatSettings, Progress, Source},
+    chat::{self, Chat, ChatClient, ChatEvent, ChatEventKind, ChatEvents, ChatSettings, Progress, Sent, Source},
     delivery, presence,
 };
 
@@ -76,6 +76,16 @@ fn with(client: &Client, address: &str) -> Chat {
     client.chat(bare(address)).unwrap()
 }
 
+/// It may have been acknowledged before.
+async fn becomes(sent: &mut Sent, progress: Progress) {
+    let mut now = timeout(Duration::from_secs(20), sent.changed()).await.unwrap();
+    if now == Some(Progress::Accepted) && progress != Progress::Accepted {
+        now = timeout(Duration::from_secs(20), sent.changed()).await.unwrap();
+    }
+    assert_eq!(now, Some(progress.clone()));
+    assert_eq!(sent.progress(), progress);
+}
+
 #[tokio::test]
 async fn a_message_is_followed_until_it_is_displayed_and_can_be_changed() {
     let server = server();
@@ -87,9 +97,9 @@ async fn a_message_is_followed_until_it_is_displayed_and_can_be_changed() {
     let mut sent = to_him.send("Art thou not Romeo?").await.unwrap();
     let event = told(&mut his).await;
     assert_eq!((text(&event), event.id.as_deref(), event.is_mine), ("Art thou not Romeo?", Some(sent.id()), false));
-    assert_eq!(timeout(Duration::from_secs(20), sent.changed()).await.unwrap(), Some(Progress::Delivered));
+    becomes(&mut sent, Progress::Delivered).await;
     assert!(to_her.mark_displayed(&event).await.unwrap());
-    assert_eq!(timeout(Duration::from_secs(20), sent.changed()).await.unwrap(), Some(Progress::Displayed));
+    becomes(&mut sent, Progress::Displayed).await;
     assert!(matches!(told(&mut hers).await.kind, ChatEventKind::Delivered { id } if id == sent.id()));
     assert!(matches!(told(&mut hers).await.kind, ChatEventKind::Displayed { id } if id == sent.id()));
 
@@ -120,7 +130,44 @@ async fn xep0184_nobody_learns_that_we_are_there_unless_the_application_says_so(
     assert_eq!(text(&told(&mut hers).await), "Are you there?");
     with(&juliet, "romeo@localhost").send("first").await.unwrap();
     assert_eq!(text(&told(&mut his).await), "first", "and no confirmation before it");
+    assert!(matches!(sent.progress(), Progress::Sent | Progress::Accepted));
+}
+
+#[tokio::test]
+async fn xep0198_a_message_that_the_server_has_is_accepted_and_one_that_was_lost_is_doubtful() {
+    let server = server();
+    let (juliet, _events) = login(&server, "juliet@localhost/balcony", ChatSettings::default()).await;
+    // He is not there, and will say nothing.
+    let mut sent = with(&juliet, "romeo@localhost").send("Art thou there?").await.unwrap();
+    becomes(&mut sent, Progress::Accepted).await;
+
+    // A line that swallows what is sent.
+    let (end, mut peer) = xmpp_core::net::Transport::pair(64 * 1024);
+    let (mut end, mut up) = (Some(end), server.connect_memory());
+    let (swallows, cut) = (Arc::new(tokio::sync::Notify::new()), Arc::new(tokio::sync::Notify::new()));
+    let (told, cutting) = (Arc::clone(&swallows), Arc::clone(&cut));
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = tokio::io::copy_bidirectional(&mut peer, &mut up) => {}
+            () = told.notified() => {}
+        }
+        cutting.notified().await;
+        drop((peer, up));
+    });
+    let builder = Client::builder("juliet@localhost/tomb".parse().unwrap(), "secret").no_reconnect();
+    let builder = builder.with(chat::client(ChatSettings::default()));
+    let (lost, mut events) = builder.pipe(move || end.take().unwrap()).connect().unwrap();
+    assert!(matches!(events.next().await, Some(Event::Online { .. })));
+    lost.request(Iq::get_own().payload(&Ping)).await.unwrap();
+    swallows.notify_one();
+    tokio::task::yield_now().await;
+    let mut sent = with(&lost, "romeo@localhost").send("Where is my lord?").await.unwrap();
+    lost.session().await.unwrap();
     assert_eq!(sent.progress(), Progress::Sent);
+    cut.notify_one();
+    becomes(&mut sent, Progress::Doubtful).await;
+    while events.next().await.is_some() {}
+    assert_eq!(timeout(Duration::from_secs(20), sent.changed()).await.unwrap(), None);
 }
 
 #[tokio::test]
