@@ -239,7 +239,7 @@ impl Connection {
             let held = self.line.as_mut().and_then(|line| line.held.take());
             let Some(next) = held.or_else(|| self.scanner.scan(&mut rest).transpose()) else { break };
             let alone = self.session.role() != Role::Client;
-            if let Some(line) = self.line.as_mut().filter(|line| line.len() > 0 && (alone || !line.takes(&next))) {
+            if let Some(line) = self.line.as_mut().filter(|line| line.count() > 0 && (alone || !line.takes(&next))) {
                 line.held = Some(next);
                 input.start = input.end - rest.len();
                 self.input = Some(input);
@@ -275,7 +275,7 @@ impl Connection {
         };
         match (self.route(stanza)?, &mut self.line) {
             // XEP-0198 §4: handled, and only now.
-            (Routed::Done, Some(line)) if line.len() > 0 => line.push(None), // It is counted after those before it.
+            (Routed::Done, Some(line)) if line.count() > 0 => line.push(None), // It is counted after those before it.
             (Routed::Done, _) => self.session.count_handled(),
             (Routed::Waits(pending), line) => line.get_or_insert_default().push(Some(pending)),
             (Routed::NoStanza, _) => {}
@@ -301,7 +301,7 @@ impl Connection {
             for _ in 0..line.poll(cx, &self.server) {
                 self.session.count_handled();
             }
-            if line.len() > 0 {
+            if line.count() > 0 {
                 return Poll::Pending;
             }
             self.line = None;
@@ -361,7 +361,7 @@ impl Drop for Connection {
         let line = self.line.take();
         // A panic while another one is unwinding must not get out of here; what is handed on may need a runtime.
         let handed_on = catch_unwind(AssertUnwindSafe(|| {
-            for _ in 0..line.as_ref().map_or(0, |line| line.len()) {
+            for _ in 0..line.as_ref().map_or(0, |line| line.count()) {
                 self.session.count_handled();
             }
             self.server.disconnected(&self.session, lost, &writing, self.written);

@@ -65,7 +65,7 @@ impl Server {
         let server = self.clone();
         self.inner().tasks.spawn(poll_fn(move |cx| {
             line.poll(cx, &server);
-            if line.len() == 0 { Poll::Ready(()) } else { Poll::Pending }
+            if line.count() == 0 { Poll::Ready(()) } else { Poll::Pending }
         }));
     }
 

@@ -137,7 +137,7 @@ impl Line {
     }
 
     /// How many are not counted as handled yet.
-    pub(super) fn len(&self) -> usize {
+    pub(super) fn count(&self) -> usize {
         self.routes.len()
     }
 

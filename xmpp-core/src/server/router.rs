@@ -286,6 +286,8 @@ impl Server {
         ahead: Option<Place>,
     ) -> Option<Box<Pending>> {
         let route = &self.inner().route;
+        // What others do may change what those behind them meet.
+        let is_message = envelope.kind == StanzaKind::Message;
         while let Some(station) = route.get(position) {
             let at = position;
             if let Some(ahead) = ahead.filter(|ahead| !ahead.admits(at)) {
@@ -304,7 +306,7 @@ impl Server {
             let decided = catch_unwind(AssertUnwindSafe(|| (station.interceptor)(&mut envelope, self)));
             let (verdict, in_order) = match decided.unwrap_or_else(|_| Decision::Ready(panicked())) {
                 Decision::Ready(verdict) => match meanwhile.take_if(|_| verdict.ends_the_route()) {
-                    Some(first) => (finally(first, verdict), true),
+                    Some(first) => (finally(first, verdict), is_message),
                     // Whoever is ahead waits here, and its turn is before this one's.
                     None if ahead.is_some_and(|ahead| !ahead.admits(position)) => {
                         let (place, verdict) = (Place { station: at, in_order: true }, Awaited::Now(verdict));
@@ -322,7 +324,7 @@ impl Server {
                     continue;
                 }
                 Decision::Wait(verdict) => (self.in_time(verdict), false),
-                Decision::InOrder(verdict) => (self.in_time(verdict), true),
+                Decision::InOrder(verdict) => (self.in_time(verdict), is_message),
             };
             let verdict = match meanwhile.take() {
                 Some(first) => both(first, verdict),
