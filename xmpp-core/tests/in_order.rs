@@ -122,7 +122,7 @@ async fn xep0198_4_what_is_taken_up_is_not_acknowledged_before_it_has_gone_on() 
 }
 
 #[tokio::test]
-async fn abuse_a_line_of_messages_is_bounded() {
+async fn a_line_of_messages_is_bounded() {
     let (gate, _server, mut juliet, mut romeo) = scene(false).await;
     juliet.send(&messages(0..40)).await;
     gate.holds(16).await;
@@ -138,7 +138,7 @@ async fn abuse_a_line_of_messages_is_bounded() {
 }
 
 #[tokio::test]
-async fn abuse_large_messages_wait_in_fewer_numbers() {
+async fn large_messages_wait_in_fewer_numbers() {
     let (gate, _server, mut juliet, mut romeo) = scene(false).await;
     let large = "x".repeat(40_000);
     let one = move |n: usize| {

@@ -214,11 +214,11 @@ async fn run(plan: Plan) {
 fn in_order(plan: &Plan, got: &BTreeMap<String, Got>, archives: &BTreeMap<&str, Vec<String>>) {
     let lists = got.values().map(|got| &got.bodies).chain(archives.values());
     for list in lists {
-        for from in 0..DEVICES.len() {
-            for to in 0..USERS.len() {
+        for (from, device) in DEVICES.iter().enumerate() {
+            for (to, user) in USERS.iter().enumerate() {
                 let pair = |id: &&String| plan.messages[id.parse::<usize>().unwrap()] == (from, to);
                 let numbers: Vec<usize> = list.iter().filter(pair).map(|id| id.parse().unwrap()).collect();
-                assert!(numbers.is_sorted(), "{} to {}: {list:?}", DEVICES[from], USERS[to]);
+                assert!(numbers.is_sorted(), "{device} to {user}: {list:?}");
             }
         }
     }

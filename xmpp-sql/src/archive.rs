@@ -403,6 +403,22 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_question_about_one_peer_reads_the_index_of_the_owner() {
+        let (_folder, database) = fresh().await;
+        let selection = Selection { with: Some("b@b".parse().unwrap()), last: true, ..Selection::default() };
+        for (what, covering) in [("SELECT seq, message", false), ("SELECT count(*)", true)] {
+            let mut sql = QueryBuilder::new(format!("EXPLAIN QUERY PLAN {what}"));
+            condition(&mut sql, &jid("juliet@capulet.example"), &selection);
+            sql.push(if covering { "" } else { " ORDER BY seq DESC" });
+            let rows = sql.build().fetch_all(database.pool()).await.unwrap();
+            let plan: Vec<String> = rows.iter().map(|row| row.get("detail")).collect();
+            let index = if covering { "COVERING INDEX" } else { "INDEX" };
+            let expected = format!("SEARCH archive USING {index} archive_owner (owner=? AND seq>? AND seq<?)");
+            assert_eq!(plan, [expected], "and nothing is sorted");
+        }
+    }
+
+    #[tokio::test]
     async fn abuse_a062_what_is_bound_is_no_sql() {
         let (_folder, database) = fresh().await;
         let (archive, owner) = (database.archive(), jid("juliet@capulet.example"));
