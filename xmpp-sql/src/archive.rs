@@ -18,7 +18,7 @@ use xmpp_im::{
 };
 
 /// Messages that are committed together at most.
-const TOGETHER: usize = 256;
+const TOGETHER: usize = 512;
 
 /// Rows that are deleted in one transaction, so that nobody waits long.
 const DELETED: i64 = 1000;
@@ -419,6 +419,22 @@ mod tests {
         database.accounts().delete(&juliet).await.unwrap();
         assert_eq!(archive.ends(&juliet).await.unwrap(), None);
         assert_eq!(archive.preferences(&juliet).await.unwrap(), None);
+    }
+
+    #[tokio::test]
+    async fn a_question_about_one_peer_reads_the_index_of_the_owner() {
+        let (_folder, database) = fresh().await;
+        let selection = Selection { with: Some("b@b".parse().unwrap()), last: true, ..Selection::default() };
+        for (what, covering) in [("SELECT seq, message", false), ("SELECT count(*)", true)] {
+            let mut sql = QueryBuilder::new(format!("EXPLAIN QUERY PLAN {what}"));
+            condition(&mut sql, &jid("juliet@capulet.example"), &selection);
+            sql.push(if covering { "" } else { " ORDER BY seq DESC" });
+            let rows = sql.build().fetch_all(database.pool()).await.unwrap();
+            let plan: Vec<String> = rows.iter().map(|row| row.get("detail")).collect();
+            let index = if covering { "COVERING INDEX" } else { "INDEX" };
+            let expected = format!("SEARCH archive USING {index} archive_owner (owner=? AND seq>? AND seq<?)");
+            assert_eq!(plan, [expected], "and nothing is sorted");
+        }
     }
 
     #[tokio::test]

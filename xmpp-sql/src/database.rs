@@ -6,7 +6,7 @@ use crate::{
 };
 use sqlx::{
     ConnectOptions as _, Connection as _, Sqlite, SqlitePool, Transaction,
-    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions},
+    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
 use std::{io, path::Path, sync::Arc, time::Duration};
 use tokio::sync::Mutex;
@@ -21,6 +21,7 @@ static MIGRATIONS: &[&str] = &[
     include_str!("../migrations/sqlite/0006_archive.sql"),
     include_str!("../migrations/sqlite/0007_account_data.sql"),
     include_str!("../migrations/sqlite/0008_account_xml.sql"),
+    include_str!("../migrations/sqlite/0009_archive_index.sql"),
 ];
 
 /// How long a writer waits for another one, in this process or elsewhere.
@@ -28,6 +29,10 @@ const BUSY: Duration = Duration::from_secs(10);
 
 /// Connections to the file. Each has a thread; readers work side by side, writers take turns.
 const CONNECTIONS: u32 = 4;
+
+/// Pages of 4 KiB in the write-ahead log before it is folded into the file. A page that is written often is then folded
+/// in less often; the log has to be read when the file is opened.
+const CHECKPOINT: &str = "4000";
 
 /// A database, with its tables up to date. Cheap to clone; all clones share its connections.
 #[derive(Clone, Debug)]
@@ -47,6 +52,9 @@ impl Database {
         let options = SqliteConnectOptions::new()
             .filename(path)
             .journal_mode(SqliteJournalMode::Wal)
+            // What was committed is there after a power failure.
+            .synchronous(SqliteSynchronous::Full)
+            .pragma("wal_autocheckpoint", CHECKPOINT)
             .busy_timeout(BUSY)
             .foreign_keys(true)
             .disable_statement_logging();

@@ -5,13 +5,13 @@
 //! way, a write is committed alone and at once; the more there are, the fewer commits each costs.
 
 use crate::{Database, SqlError};
-use sqlx::SqliteConnection;
+use sqlx::{Connection as _, Sqlite, SqliteConnection, pool::PoolConnection};
 use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 use xmpp_core::BoxFuture;
 
 /// Orders that wait for the writer; who has more waits for room.
-const QUEUE: usize = 256;
+const QUEUE: usize = 1024;
 
 /// How things of one kind are written, many at a time.
 pub(crate) trait Batch: Send + Sync + 'static {
@@ -58,6 +58,8 @@ impl<B: Batch> GroupCommit<B> {
 
 async fn run<B: Batch>(database: Database, batch: B, most: usize, mut orders: mpsc::Receiver<Order<B>>) {
     let mut taken = Vec::new();
+    // Kept as long as there is more to write. What a connection has in memory is of no use once another one has written.
+    let mut connection = None;
     while orders.recv_many(&mut taken, most).await > 0 {
         // Who has given up has told its sender that nothing was written.
         taken.retain(|(_, answer)| !answer.is_closed());
@@ -65,7 +67,7 @@ async fn run<B: Batch>(database: Database, batch: B, most: usize, mut orders: mp
         if items.is_empty() {
             continue;
         }
-        match commit(&database, &batch, &items).await {
+        match commit(&database, &mut connection, &batch, &items).await {
             Ok(done) => {
                 for (answer, done) in answers.into_iter().zip(done) {
                     let _ = answer.send(Ok(done));
@@ -74,19 +76,21 @@ async fn run<B: Batch>(database: Database, batch: B, most: usize, mut orders: mp
             // What cannot be written takes nothing with it that can.
             Err(Failed::Writing(_)) if items.len() > 1 => {
                 for (item, answer) in items.iter().zip(answers) {
-                    let written = commit(&database, &batch, std::slice::from_ref(item)).await;
+                    let written = commit(&database, &mut connection, &batch, std::slice::from_ref(item)).await;
                     let written = written.map_err(Failed::into_inner).map(|done| done.into_iter().next());
                     let nothing = || SqlError::Engine("nothing was written".into());
                     let _ = answer.send(written.and_then(|done| done.ok_or_else(nothing)));
                 }
             }
             Err(error) => {
-                let error = error.into_inner();
-                let error = Arc::new(error);
+                let error = Arc::new(error.into_inner());
                 for answer in answers {
                     let _ = answer.send(Err(SqlError::Engine(Box::new(Together(Arc::clone(&error))))));
                 }
             }
+        }
+        if orders.is_empty() || database.pool().is_closed() {
+            connection = None;
         }
     }
 }
@@ -107,12 +111,24 @@ impl Failed {
     }
 }
 
-async fn commit<B: Batch>(database: &Database, batch: &B, items: &[B::Item]) -> Result<Vec<B::Done>, Failed> {
+async fn commit<B: Batch>(
+    database: &Database,
+    connection: &mut Option<PoolConnection<Sqlite>>,
+    batch: &B,
+    items: &[B::Item],
+) -> Result<Vec<B::Done>, Failed> {
     // Writers of this process take turns here; SQLite would let them look for their turn again and again.
     let _turn = database.turn().lock().await;
-    let mut writing = database.write().await.map_err(Failed::Beginning)?;
+    let mut used = match connection.take() {
+        Some(connection) => connection,
+        None => database.pool().acquire().await.map_err(|error| Failed::Beginning(error.into()))?,
+    };
+    // Where something fails the connection goes back to the pool, which looks at its state before it lends it again.
+    let writing = used.begin_with("BEGIN IMMEDIATE").await;
+    let mut writing = writing.map_err(|error| Failed::Beginning(error.into()))?;
     let done = batch.write(&mut writing, items).await.map_err(Failed::Writing)?;
     writing.commit().await.map_err(|error| Failed::Writing(error.into()))?;
+    *connection = Some(used);
     Ok(done)
 }
 

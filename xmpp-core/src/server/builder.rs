@@ -491,6 +491,7 @@ impl ServerBuilder {
         let route = route::sort(stations)?;
         let first = |stage| route.iter().position(|station| station.stage() >= stage).unwrap_or(route.len());
         let (services, outgoing, locate) = (first(Stage::Services), first(Stage::Outgoing), first(Stage::Locate));
+        let deliver = first(Stage::Deliver);
         let mut core = registrar.registrar;
         extension::register_disco(&mut core);
 
@@ -512,6 +513,7 @@ impl ServerBuilder {
             services,
             outgoing,
             locate,
+            deliver,
             federation,
             owners,
             components,

@@ -29,6 +29,7 @@ mod hibernation;
 #[cfg(feature = "http")]
 mod http;
 mod limits;
+mod line;
 mod listener;
 mod manage;
 mod management;
@@ -144,6 +145,7 @@ pub(crate) struct Inner {
     outgoing: usize,
     /// Where stanzas of other servers enter the route.
     locate: usize,
+    deliver: usize,
     federation: Option<federation::Federator>,
     /// The domains of components and services.
     owners: domains::Owners,

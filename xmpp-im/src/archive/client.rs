@@ -1,5 +1,6 @@
 //! Reading archives (XEP-0313 §4): page by page, without what was there before, and without what others slip in.
 
+use super::Preferences;
 use crate::chat::{ChatEvent, Page, State};
 use std::{collections::VecDeque, sync::Arc};
 use xmpp_core::{
@@ -7,7 +8,7 @@ use xmpp_core::{
     jid::{BareJid, Jid},
     payload::{
         DateTime, TextValue,
-        archive::{ArchiveFin, ArchiveQuery, ArchiveResult, NS},
+        archive::{ArchiveFin, ArchiveMetadata, ArchivePrefs, ArchiveQuery, ArchiveResult, NS},
         form::{DataForm, Field, FormKind},
         rsm::ResultSet,
     },
@@ -20,8 +21,11 @@ pub struct Archive {
     client: Client,
     state: Arc<State>,
     /// Whose; `None` is our own.
-    of: Option<Jid>,
+    pub(super) of: Option<Jid>,
     with: Option<Jid>,
+    from: Option<DateTime>,
+    until: Option<DateTime>,
+    ids: Vec<String>,
     page: u32,
 }
 
@@ -67,7 +71,7 @@ pub enum SyncError {
 
 impl Archive {
     pub(crate) fn own(client: Client, state: Arc<State>) -> Self {
-        Archive { client, state, of: None, with: None, page: 50 }
+        Archive { client, state, of: None, with: None, from: None, until: None, ids: Vec::new(), page: 50 }
     }
 
     /// Another's archive: a room's.
@@ -80,6 +84,71 @@ impl Archive {
     pub fn with(mut self, jid: impl Into<Jid>) -> Self {
         self.with = Some(jid.into());
         self
+    }
+
+    /// Nothing that came before this time. [`Since::Time`] goes before it.
+    pub fn from(mut self, time: DateTime) -> Self {
+        self.from = Some(time);
+        self
+    }
+
+    /// Nothing that came after this time.
+    pub fn until(mut self, time: DateTime) -> Self {
+        self.until = Some(time);
+        self
+    }
+
+    /// Only the messages with these identifiers in the archive (`urn:xmpp:mam:2#extended`); none restricts nothing. If one
+    /// of them is not there, the reading ends with [`SyncError::Forgotten`].
+    pub fn only<S: Into<String>>(mut self, ids: impl IntoIterator<Item = S>) -> Self {
+        self.ids = ids.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Which messages the archive holds: the first and the last, or neither (XEP-0313 §5). Cancel-safe.
+    ///
+    /// # Errors
+    /// Those of [`Client::query`]; archives without `urn:xmpp:mam:2#extended` refuse it.
+    pub async fn extent(&self) -> Result<ArchiveMetadata, RequestError> {
+        let request = match &self.of {
+            Some(jid) => Iq::get(jid.clone()),
+            None => Iq::get_own(),
+        };
+        self.client.query(request.payload(&ArchiveMetadata::default())).await
+    }
+
+    /// What the account wants archived (XEP-0441 §2). Cancel-safe.
+    ///
+    /// ```no_run
+    /// # async fn run(client: xmpp_core::client::Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// use xmpp_im::chat::ChatClient;
+    ///
+    /// let archive = client.archive()?;
+    /// let mut preferences = archive.preferences().await?;
+    /// preferences.never.push("nurse@example.org".parse()?);
+    /// let kept = archive.set_preferences(preferences).await?;
+    /// println!("{} addresses are not archived", kept.never.len());
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// Those of [`Client::query`]; [`RequestError::Unexpected`] if the server leaves the default out.
+    pub async fn preferences(&self) -> Result<Preferences, RequestError> {
+        let prefs: ArchivePrefs = self.client.query(Iq::get_own().payload(&ArchivePrefs::default())).await?;
+        prefs.try_into().map_err(|_| RequestError::Unexpected)
+    }
+
+    /// Says what the account wants archived, in the place of all that was said before; returns what the server has made of
+    /// it, which may be less. Dropped early, it may have been done or not.
+    ///
+    /// # Errors
+    /// Those of [`Client::query`].
+    pub async fn set_preferences(&self, preferences: Preferences) -> Result<Preferences, RequestError> {
+        let request = Iq::set_own().payload(&ArchivePrefs::from(preferences.clone()));
+        let answer = self.client.request(request).await?;
+        // Some servers answer with nothing: they have taken all of it.
+        let Some(prefs) = answer.payload::<ArchivePrefs>() else { return Ok(preferences) };
+        prefs.map_err(RequestError::Payload)?.try_into().map_err(|_| RequestError::Unexpected)
     }
 
     /// So many messages a page, 50 unless set. Servers may send fewer.
@@ -127,7 +196,68 @@ impl Archive {
 
     /// Whether it is all that the account has.
     fn is_whole(&self) -> bool {
-        self.of.is_none() && self.with.is_none()
+        let all = self.from.is_none() && self.until.is_none() && self.ids.is_empty();
+        self.of.is_none() && self.with.is_none() && all
+    }
+
+    pub(super) fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// Asks for a page, in the direction that `rsm` says; messages come in the order of the archive, or with `flip` the
+    /// other way round. Dropped early, what still comes of it is thrown away.
+    pub(super) async fn ask(
+        &self,
+        start: Option<&DateTime>,
+        rsm: ResultSet,
+        flip: bool,
+    ) -> Result<(Vec<ArchiveResult>, ArchiveFin), SyncError> {
+        let queryid = generate_id();
+        let most = usize::try_from(self.page).unwrap_or(usize::MAX);
+        let page = Page { archive: self.of.clone(), most, results: Vec::new(), overflowed: false };
+        self.state.expect_page(&queryid, page);
+        let expected = Expected { state: &self.state, queryid: queryid.clone() };
+        let query = ArchiveQuery {
+            queryid: Some(queryid),
+            form: self.form(start),
+            rsm: Some(ResultSet { max: Some(self.page), ..rsm }),
+            flip_page: flip,
+            ..ArchiveQuery::default()
+        };
+        let request = match &self.of {
+            Some(jid) => Iq::set(jid.clone()),
+            None => Iq::set_own(),
+        };
+        let fin = self.client.query::<ArchiveFin>(request.payload(&query)).await.map_err(|error| match error {
+            RequestError::Refused(error) if error.condition == Condition::ItemNotFound => SyncError::Forgotten,
+            error => SyncError::Request(error),
+        })?;
+        let page = expected.take().ok_or(SyncError::Broken)?;
+        if page.overflowed {
+            return Err(SyncError::Broken);
+        }
+        Ok((page.results, fin))
+    }
+
+    /// The filter (§4.1).
+    fn form(&self, start: Option<&DateTime>) -> Option<DataForm> {
+        let start = start.or(self.from.as_ref());
+        if start.is_none() && self.until.is_none() && self.with.is_none() && self.ids.is_empty() {
+            return None;
+        }
+        let mut form = DataForm::typed(FormKind::Submit, NS);
+        if let Some(with) = &self.with {
+            form = form.with(Field::new("with").value(with.as_str()));
+        }
+        for (name, time) in [("start", start), ("end", self.until.as_ref())] {
+            if let Some(time) = time {
+                form = form.with(Field::new(name).value(time.to_text()));
+            }
+        }
+        if !self.ids.is_empty() {
+            form = form.with(self.ids.iter().fold(Field::new("ids"), |field, id| field.value(id.as_str())));
+        }
+        Some(form)
     }
 }
 
@@ -237,27 +367,8 @@ impl ArchiveSync {
 
     /// Fetches the next page.
     async fn turn(&mut self) -> Result<(), SyncError> {
-        let archive = &self.archive;
-        let queryid = generate_id();
-        let most = usize::try_from(archive.page).unwrap_or(usize::MAX);
-        let page = Page { archive: archive.of.clone(), most, results: Vec::new(), overflowed: false };
-        archive.state.expect_page(&queryid, page);
-        let expected = Expected { state: &archive.state, queryid: queryid.clone() };
-        let rsm = ResultSet { max: Some(archive.page), after: self.after.clone(), ..ResultSet::default() };
-        let query =
-            ArchiveQuery { queryid: Some(queryid), form: self.form(), rsm: Some(rsm), ..ArchiveQuery::default() };
-        let request = match &archive.of {
-            Some(jid) => Iq::set(jid.clone()),
-            None => Iq::set_own(),
-        };
-        let fin = archive.client.query::<ArchiveFin>(request.payload(&query)).await.map_err(|error| match error {
-            RequestError::Refused(error) if error.condition == Condition::ItemNotFound => SyncError::Forgotten,
-            error => SyncError::Request(error),
-        })?;
-        let page = expected.take().ok_or(SyncError::Broken)?;
-        if page.overflowed {
-            return Err(SyncError::Broken);
-        }
+        let rsm = ResultSet { after: self.after.clone(), ..ResultSet::default() };
+        let (results, fin) = self.archive.ask(self.start.as_ref(), rsm, false).await?;
         if fin.complete {
             (self.ended, self.complete) = (true, true);
         } else {
@@ -267,24 +378,8 @@ impl ArchiveSync {
             }
         }
         self.after = fin.rsm.last.or(self.after.take());
-        self.ready = page.results.into();
+        self.ready = results.into();
         Ok(())
-    }
-
-    /// The filter (§4.1).
-    fn form(&self) -> Option<DataForm> {
-        if self.start.is_none() && self.archive.with.is_none() {
-            return None;
-        }
-        let mut form = DataForm::typed(FormKind::Submit, NS);
-        if let Some(with) = &self.archive.with {
-            form = form.with(Field::new("with").value(with.as_str()));
-        }
-        // A page after a message says all about time that is left to say.
-        if let Some(start) = &self.start {
-            form = form.with(Field::new("start").value(start.to_text()));
-        }
-        Some(form)
     }
 }
 

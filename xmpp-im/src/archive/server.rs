@@ -156,8 +156,10 @@ fn archive_out(archives: &Arc<Archives>, envelope: &mut Envelope, server: &Serve
     };
     let owner = envelope.from().to_bare();
     let visible = is_to_self(envelope) || server.resources(owner.as_str()).len() > 1;
+    // Nobody sees it before its recipient's archive has it too: both can be written at once.
+    let meanwhile = !visible && server.domains().any(|domain| domain == to.domain());
     let entry = entry(envelope, to.clone());
-    archives.keep(owner, entry, visible.then(|| envelope.stanza().clone()), None)
+    archives.keep(owner, entry, visible.then(|| envelope.stanza().clone()), None, meanwhile)
 }
 
 /// Behind whoever shows the message to the account's own clients: others are not to see its place in the archive.
@@ -208,7 +210,7 @@ fn archive_in(archives: &Arc<Archives>, envelope: &mut Envelope, server: &Server
     }
     let owner = to.to_bare();
     let exists = resources.is_empty().then(|| server.clone());
-    archives.keep(owner, entry(envelope, envelope.from().clone()), Some(envelope.stanza().clone()), exists)
+    archives.keep(owner, entry(envelope, envelope.from().clone()), Some(envelope.stanza().clone()), exists, false)
 }
 
 /// Nobody took it, but it is in the archive, where its recipient will find it. Its id is genuine: forged ones are gone by
@@ -245,31 +247,64 @@ fn with_id(message: &Stanza, owner: &BareJid, id: ArchiveId) -> Stanza {
 
 impl Archives {
     /// Archives a message, unless its owner does not want that. The message goes on as `shown`, with its id, or as it was.
-    /// With `exists` there first has to be such an account.
+    /// With `exists` there first has to be such an account; with `meanwhile` the message goes on before it is written.
     fn keep(
         self: &Arc<Self>,
         owner: BareJid,
         entry: NewEntry,
         shown: Option<Stanza>,
         exists: Option<Server>,
+        meanwhile: bool,
     ) -> Decision {
-        let archives = Arc::clone(self);
-        let keeping = async move {
-            if let Some(server) = exists
-                && !server.account_exists(&owner).await.map_err(|error| StorageError(Box::new(error)))?
-            {
-                return Ok(Verdict::Continue);
+        let known = if exists.is_none() { self.wants_at_once(&owner, &entry.with) } else { None };
+        match known {
+            Some(false) => Verdict::Continue.into(),
+            // The store has it in its order as soon as it has been asked: others of the sender may follow.
+            Some(true) => match polled(refusing(Arc::clone(self).append(owner, entry, shown))) {
+                Ok(verdict) => verdict.into(),
+                Err(verdict) if meanwhile => Decision::Meanwhile(verdict),
+                Err(verdict) => Decision::InOrder(verdict),
+            },
+            None => {
+                let archives = Arc::clone(self);
+                let keeping = async move {
+                    if let Some(server) = exists
+                        && !server.account_exists(&owner).await.map_err(|error| StorageError(Box::new(error)))?
+                    {
+                        return Ok(Verdict::Continue);
+                    }
+                    if !archives.wants(&owner, &entry.with).await? {
+                        return Ok(Verdict::Continue);
+                    }
+                    archives.append(owner, entry, shown).await
+                };
+                polled(refusing(keeping)).map_or_else(Decision::Wait, Decision::from)
             }
-            if !archives.wants(&owner, &entry.with).await? {
-                return Ok(Verdict::Continue);
-            }
-            let id = archives.store.append(&owner, entry).await?;
-            archives.clean(&owner);
-            Ok(shown.map_or(Verdict::Continue, |message| Verdict::ContinueWith(with_id(&message, &owner, id))))
+        }
+    }
+
+    async fn append(
+        self: Arc<Self>,
+        owner: BareJid,
+        entry: NewEntry,
+        shown: Option<Stanza>,
+    ) -> Result<Verdict, StorageError> {
+        let id = self.store.append(&owner, entry).await?;
+        self.clean(&owner);
+        Ok(shown.map_or(Verdict::Continue, |message| Verdict::ContinueWith(with_id(&message, &owner, id))))
+    }
+
+    /// [`wants`](Self::wants), where that needs nobody to be asked.
+    fn wants_at_once(&self, owner: &BareJid, other: &Jid) -> Option<bool> {
+        let choice = match self.remembered().get(owner)? {
+            Some(preferences) => preferences.choose(other),
+            None => self.settings.default,
         };
-        decide(Box::pin(async move {
-            keeping.await.unwrap_or_else(|error: StorageError| Verdict::Reject(StanzaError::from(error)))
-        }))
+        match (choice, &self.settings.contacts) {
+            (ArchiveDefault::Always, _) => Some(true),
+            (ArchiveDefault::Roster, Some(_)) => None,
+            (ArchiveDefault::Never, _) | (ArchiveDefault::Roster, None) => Some(false),
+        }
     }
 
     /// Whether the owner wants messages to and from `other` archived (XEP-0441 §2).
@@ -345,10 +380,17 @@ impl Archives {
     }
 }
 
+/// A message that cannot be archived is refused.
+fn refusing(
+    keeping: impl Future<Output = Result<Verdict, StorageError>> + Send + 'static,
+) -> BoxFuture<'static, Verdict> {
+    Box::pin(async move { keeping.await.unwrap_or_else(|error| Verdict::Reject(StanzaError::from(error))) })
+}
+
 /// A store in memory answers at once, and nobody has to wait for that.
-fn decide(mut verdict: BoxFuture<'static, Verdict>) -> Decision {
+fn polled(mut verdict: BoxFuture<'static, Verdict>) -> Result<Verdict, BoxFuture<'static, Verdict>> {
     match verdict.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
-        Poll::Ready(verdict) => Decision::Ready(verdict),
-        Poll::Pending => Decision::Wait(verdict),
+        Poll::Ready(verdict) => Ok(verdict),
+        Poll::Pending => Err(verdict),
     }
 }
