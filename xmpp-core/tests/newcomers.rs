@@ -97,7 +97,8 @@ fn abuse_a040_nobody_is_asked_without_tls_or_where_no_account_is_needed_or_in_an
     let mut amid = asking(|config| config.tls = true);
     amid.secure(Default::default());
     amid.hear(HEADER);
-    let begin = "<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='SCRAM-SHA-1'>biwsbj1yb21lbyxyPWFiY2RlZmdo</auth>";
+    let begin =
+        "<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='SCRAM-SHA-1'>biwsbj1yb21lbyxyPWFiY2RlZmdo</auth>";
     assert!(amid.hear(begin).contains("<challenge"));
     assert!(amid.hear(ASK).contains("<not-authorized "));
 }

@@ -111,6 +111,7 @@ static OWNED: &[&str] = &[
     "DELETE FROM blocked WHERE address = $1",
     "DELETE FROM account_xml WHERE address = $1",
     "DELETE FROM last_activity WHERE address = $1",
+    "DELETE FROM invitation WHERE address = $1",
 ];
 
 impl From<SqlError> for AccountError {

@@ -13,7 +13,9 @@ use crate::{
     jid::{BareJid, FullJid},
     net::Transport,
     stanza::{Condition, StanzaError},
-    stream::{Acceptor, AcceptorConfig, BindRequest, Bound, ClientTokens, Phase, ResumeError, Resumed, StreamLimits, Task},
+    stream::{
+        Acceptor, AcceptorConfig, BindRequest, Bound, ClientTokens, Phase, ResumeError, Resumed, StreamLimits, Task,
+    },
     xml::{Scanner, Stanza, Writer, ns},
 };
 use std::{
