@@ -4,20 +4,24 @@
 mod stage;
 
 use stage::{
-    support::{HEADER, PASSWORD, Raw},
+    support::{HEADER, PASSWORD, Raw, builder},
     *,
 };
 use std::sync::Arc;
 use xmpp_core::{
+    client::{Client, ClientBuilder, Event},
     extension::Target,
     jid::BareJid,
     server::{Accounts, MemoryAccounts, Server, ServerRegistrar},
     xml::{Scanner, Stanza, XmlLimits},
 };
 use xmpp_im::{
+    ClientExt as _,
     command::Commands,
-    invitation::{Invitation, InvitationKey, InvitationSettings, InvitationStore, Invitations, MemoryInvitations},
-    registration::{self, Registration, SignUp},
+    invitation::{
+        self, Invitation, InvitationKey, InvitationSettings, InvitationStore, Invitations, MemoryInvitations,
+    },
+    registration::{self, RegisterError, Registration, SignUp},
     roster::{self, MemoryRosters, RosterLimits},
 };
 
@@ -538,4 +542,60 @@ async fn what_a_user_has_invited_to_goes_with_the_account() {
     place.accounts.remove(&juliet);
     place.server.account_removed(&juliet).await;
     assert_eq!(Stranger::at(&place).await.show(&token).await, "item-not-found");
+}
+
+fn client(place: &Place, account: &str) -> ClientBuilder {
+    let server = place.server.clone();
+    Client::builder(account.parse().unwrap(), PASSWORD).no_reconnect().pipe(move || server.connect_memory())
+}
+
+#[tokio::test]
+async fn a_client_registers_and_is_told_what_is_wrong() {
+    let place = Place::open();
+    assert!(matches!(
+        registration::register(client(&place, "romeo@localhost"), PASSWORD, None).await,
+        Err(RegisterError::Conflict)
+    ));
+    let refused = registration::register(client(&place, "mercutio@localhost"), "short", None).await;
+    assert!(matches!(refused, Err(RegisterError::Refused(_))), "{refused:?}");
+    let guessed = registration::register(client(&place, "mercutio@localhost"), PASSWORD, Some("guessed")).await;
+    assert!(matches!(guessed, Err(RegisterError::Invitation(_))), "{guessed:?}");
+    let nobody = registration::register(client(&place, "localhost"), PASSWORD, None).await;
+    assert!(matches!(nobody, Err(RegisterError::NoName(_))), "{nobody:?}");
+    registration::register(client(&place, "mercutio@localhost"), PASSWORD, None).await.unwrap();
+    let (_client, mut events) = client(&place, "mercutio@localhost").connect().unwrap();
+    assert!(matches!(events.next().await, Some(Event::Online { .. })));
+
+    let closed = Place::invited();
+    let refused = registration::register(client(&closed, "mercutio@localhost"), PASSWORD, None).await;
+    assert!(matches!(refused, Err(RegisterError::Refused(_))), "{refused:?}");
+    let server = builder().build().unwrap();
+    let pipe = Client::builder("mercutio@localhost".parse().unwrap(), "").pipe(move || server.connect_memory());
+    assert!(matches!(registration::register(pipe, PASSWORD, Some("x")).await, Err(RegisterError::NotOffered)));
+}
+
+#[tokio::test]
+async fn a_client_invites_and_others_accept_with_an_account_and_without() {
+    let place = Place::invited();
+    let (juliet, mut hers) = client(&place, "juliet@localhost").with(roster::client).connect().unwrap();
+    assert!(matches!(hers.next().await, Some(Event::Online { .. })));
+    let made = invitation::invite(&juliet).await.unwrap();
+    assert!(made.uri.may_register && made.expires.is_some() && made.landing.is_some());
+    assert_eq!(made.uri.address.as_str(), "juliet@localhost");
+    let token = made.uri.token.as_deref();
+    registration::register(client(&place, "mercutio@localhost"), PASSWORD, token).await.unwrap();
+
+    let link = invitation::invite(&juliet).await.unwrap().uri.to_string() + ";name=My%20Juliet";
+    let (romeo, mut his) = client(&place, "romeo@localhost").with(roster::client).connect().unwrap();
+    assert!(matches!(his.next().await, Some(Event::Online { .. })));
+    let roster = romeo.roster().unwrap();
+    let mut changes = roster.watch();
+    invitation::accept(&romeo, &link.parse().unwrap()).await.unwrap();
+    let her = jid("juliet@localhost");
+    while roster.get(&her).is_none_or(|item| item.subscription != xmpp_im::roster::Subscription::Both) {
+        changes.next().await.unwrap();
+    }
+    assert_eq!(roster.get(&her).unwrap().name.as_deref(), Some("My Juliet"));
+    let offer = "xmpp:localhost?register;preauth=x".parse().unwrap();
+    assert!(invitation::accept(&romeo, &offer).await.is_err(), "there is nobody to become a contact of");
 }

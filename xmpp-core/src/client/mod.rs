@@ -36,6 +36,7 @@ mod output;
 mod requests;
 mod task;
 mod unacknowledged;
+mod visit;
 
 pub use backoff::Backoff;
 pub use builder::{BuildError, ClientBuilder, ClientRegistrar, Extension, Flow, ForBoth, ForClient};
@@ -46,6 +47,7 @@ pub use events::{ConnectionError, Event, Events};
 pub use extend::SessionStart;
 pub use keepalive::Keepalive;
 pub use unacknowledged::{SavedSession, SavedStanza, Unacknowledged};
+pub use visit::{Visit, VisitError};
 
 use crate::{
     jid::{FullJid, Jid},

@@ -13,6 +13,23 @@
 //! builder.with(registration::sign_up(accounts, SignUp::open()))
 //! # }
 //! ```
+//!
+//! A client registers, and then is one:
+//!
+//! ```no_run
+//! # #[cfg(feature = "client")]
+//! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+//! use xmpp_core::{client::Client, jid::Jid};
+//! use xmpp_im::registration::{RegisterError, register};
+//!
+//! let account: Jid = "mercutio@example.org".parse()?;
+//! match register(Client::builder(account.clone(), ""), "queen mab", None).await {
+//!     Err(RegisterError::Conflict) => println!("the name is taken"),
+//!     other => other?,
+//! }
+//! let (client, events) = Client::builder(account, "queen mab").connect()?;
+//! # drop((client, events)); Ok(()) }
+//! ```
 
 #[cfg(feature = "client")]
 mod client;
@@ -26,13 +43,16 @@ mod server;
 mod sign_up;
 
 #[cfg(feature = "client")]
-pub use client::{change_password, remove_account};
+pub use client::{RegisterError, change_password, register, remove_account};
 #[cfg(feature = "server")]
 pub use server::{MAX_PASSWORD, Registration, server};
 #[cfg(feature = "server")]
 pub use sign_up::{SignUp, sign_up};
 
-use xmpp_core::payload::{Payload, form::DataForm};
+use xmpp_core::{
+    payload::{Payload, form::DataForm},
+    xml::Stanza,
+};
 
 /// `jabber:iq:register`.
 pub const NS: &str = "jabber:iq:register";
@@ -63,6 +83,9 @@ pub struct RegistrationQuery {
     /// The form.
     #[xml(child)]
     pub form: Option<DataForm>,
+    /// Other fields, and a place in the web (XEP-0066).
+    #[xml(unknown)]
+    pub others: Vec<Stanza>,
 }
 
 impl std::fmt::Debug for RegistrationQuery {
