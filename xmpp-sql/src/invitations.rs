@@ -48,7 +48,7 @@ impl SqlInvitations {
             .await?;
         let inviter = invitation.inviter.as_ref().map(|inviter| inviter.as_str());
         let good: i64 = sqlx::query_scalar(
-            "SELECT COUNT(*) FROM invitation WHERE address IS $1 AND (address IS NOT NULL OR domain = $2) \
+            "SELECT COUNT(*) FROM invitation WHERE address IS NOT DISTINCT FROM $1 AND (address IS NOT NULL OR domain = $2) \
              AND expires_at > $3",
         )
         .bind(inviter)

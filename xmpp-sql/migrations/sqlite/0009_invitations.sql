@@ -4,12 +4,12 @@ CREATE TABLE invitation (
     address TEXT,
     domain TEXT NOT NULL,
     account TEXT,
-    register INTEGER NOT NULL,
-    contact INTEGER NOT NULL,
-    expires_at INTEGER NOT NULL,
+    register BOOLEAN NOT NULL,
+    contact BOOLEAN NOT NULL,
+    expires_at BIGINT NOT NULL,
     -- Until when one who uses it has it alone.
-    claimed_until INTEGER NOT NULL DEFAULT 0
-) STRICT;
+    claimed_until BIGINT NOT NULL DEFAULT 0
+);
 
 CREATE INDEX invitation_by_address ON invitation (address);
 CREATE INDEX invitation_by_account ON invitation (account);
