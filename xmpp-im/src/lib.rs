@@ -25,6 +25,7 @@ pub mod delivery;
 #[cfg(feature = "client")]
 mod ext;
 pub mod external_services;
+pub mod invitation;
 #[cfg(feature = "server")]
 pub mod last_activity;
 pub mod message;

@@ -132,6 +132,7 @@ static OWNED: &[&str] = &[
     "DELETE FROM blocked WHERE address = $1",
     "DELETE FROM account_xml WHERE address = $1",
     "DELETE FROM last_activity WHERE address = $1",
+    "DELETE FROM invitation WHERE address = $1",
 ];
 
 /// The same of those who never had an account.

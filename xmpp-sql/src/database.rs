@@ -1,8 +1,8 @@
 //! The file: opened, brought up to date, shared.
 
 use crate::{
-    EngineError, SqlAccountXml, SqlAccounts, SqlArchive, SqlBlocking, SqlError, SqlLastActivity, SqlOffline,
-    SqlRosters, SqlTokens,
+    EngineError, SqlAccountXml, SqlAccounts, SqlArchive, SqlBlocking, SqlError, SqlInvitations, SqlLastActivity,
+    SqlOffline, SqlRosters, SqlTokens,
 };
 use sqlx::{
     ConnectOptions as _, Connection as _, Sqlite, SqlitePool, Transaction,
@@ -22,6 +22,7 @@ static MIGRATIONS: &[&str] = &[
     include_str!("../migrations/sqlite/0007_account_data.sql"),
     include_str!("../migrations/sqlite/0008_account_xml.sql"),
     include_str!("../migrations/sqlite/0009_archive_index.sql"),
+    include_str!("../migrations/sqlite/0010_invitations.sql"),
 ];
 
 /// How long a writer waits for another one, in this process or elsewhere.
@@ -111,6 +112,11 @@ impl Database {
     /// which is what the measurements compare with.
     pub fn archive_committing(&self, most: usize) -> SqlArchive {
         SqlArchive::committing(self.clone(), most)
+    }
+
+    /// Invitations.
+    pub fn invitations(&self) -> SqlInvitations {
+        SqlInvitations::new(self.clone())
     }
 
     /// Block lists.

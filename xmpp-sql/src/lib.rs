@@ -28,6 +28,7 @@ mod archive;
 mod blocking;
 mod database;
 mod group_commit;
+mod invitations;
 mod last_activity;
 mod offline;
 #[cfg(test)]
@@ -41,6 +42,7 @@ pub use accounts::SqlAccounts;
 pub use archive::SqlArchive;
 pub use blocking::SqlBlocking;
 pub use database::Database;
+pub use invitations::SqlInvitations;
 pub use last_activity::SqlLastActivity;
 pub use offline::SqlOffline;
 pub use roster::SqlRosters;

@@ -1,11 +1,11 @@
 //! What the configuration says of accounts: what is kept for them, who administers them, what they are told.
 
-use crate::{Outcome, config::Config};
+use crate::{Outcome, config::Config, registration::OpenTo};
 use serde::Deserialize;
 use std::{sync::Arc, time::Duration};
 use xmpp_core::{
     extension::Target,
-    jid::BareJid,
+    jid::{BareJid, Jid},
     server::{ServerBuilder, ServerRegistrar},
 };
 use xmpp_im::{
@@ -15,6 +15,7 @@ use xmpp_im::{
     command::{Command, Commands, ping},
     contact::{ContactAddresses, contact_addresses},
     external_services::{self, ExternalService},
+    invitation::Invitations,
     last_activity::{self, LastActivityStore, MemoryLastActivity},
     private, registration,
     roster::{RosterStore, Subscription},
@@ -127,6 +128,7 @@ pub(crate) fn compose(
     config: &Config,
     database: Option<&Database>,
     rosters: Arc<dyn RosterStore>,
+    invitations: Option<&Invitations>,
 ) -> ServerBuilder {
     builder = match database {
         Some(database) => keep(builder, &config.account, database.account_xml(), database.last_activity(), rosters),
@@ -135,17 +137,23 @@ pub(crate) fn compose(
     // The accounts of measurements are not in the database.
     let managed = database.filter(|_| config.any_user_password.is_none()).map(Database::accounts);
     let account = &config.account;
-    if let Some(accounts) = managed.clone().filter(|_| account.change_password || account.remove) {
+    builder = config.registration.compose(builder, managed.clone(), invitations);
+    let open = config.registration.open_to != OpenTo::Nobody;
+    if let Some(accounts) = managed.clone().filter(|_| account.change_password || account.remove || open) {
         let mut settings = registration::Registration::default();
         (settings.change_password, settings.remove) = (account.change_password, account.remove);
         builder = builder.with(registration::server(accounts, settings));
     }
     let admins: Vec<BareJid> = config.admins.iter().filter_map(|admin| BareJid::new(admin).ok()).collect();
+    let invitations = invitations.cloned().filter(|_| managed.is_some());
     builder = builder.with(move |r: &mut ServerRegistrar| {
+        let offering = admins.clone();
+        let may_offer = move |asker: &Jid| open && offering.contains(&asker.to_bare());
+        let inviting = invitations.map(|invitations| invitations.commands(r.server(), may_offer)).unwrap_or_default();
         let commands = managed.filter(|_| !admins.is_empty());
         let commands: Vec<Command> =
             commands.map(|accounts| administration::commands(accounts, admins, r.server())).unwrap_or_default();
-        commands.into_iter().fold(Commands::new().with(ping()), Commands::with).at(Target::Server)(r);
+        commands.into_iter().chain(inviting).fold(Commands::new().with(ping()), Commands::with).at(Target::Server)(r);
     });
     if !config.service.is_empty() {
         builder = builder.with(external_services::server(config.service.iter().map(Service::to_im).collect()));
@@ -209,7 +217,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let database = Database::open(folder.path().join("x.sqlite")).await.unwrap();
         let builder = xmpp_core::server::Server::builder("localhost").accounts(database.accounts());
-        let server = compose(builder, &config, Some(&database), Arc::new(database.rosters())).build().unwrap();
+        let server = compose(builder, &config, Some(&database), Arc::new(database.rosters()), None).build().unwrap();
         assert!(server.route_names().iter().any(|name| name.contains("im:last-activity")));
     }
 }

@@ -46,6 +46,12 @@ pub(crate) enum Command {
     /// Manage accounts; a running server sees the change at once.
     #[command(subcommand)]
     User(User),
+    /// Print a link by which somebody can register an account, once; a running server knows it at once.
+    Invite {
+        /// The account, as NAME@DOMAIN, which is kept free until then, or the domain where any can be registered; without
+        /// it the first domain.
+        to: Option<BareJid>,
+    },
     /// Make a configuration.
     #[command(subcommand)]
     Config(ConfigCommand),

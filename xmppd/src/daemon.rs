@@ -7,7 +7,7 @@ use crate::{
     cli::Settings,
     config::{Config, Listener, Otherwise},
     handed::Handed,
-    print,
+    print, registration,
     signals::{Signal, Signals},
 };
 use std::{fmt::Write as _, io, net::SocketAddr, path::Path, sync::Arc};
@@ -49,11 +49,17 @@ fn compose(config: &Config, accounts: impl Accounts, database: Option<&Database>
         .accounts(accounts)
         .http(config.http.to_core()?)
         .software(Some(Software { name: "xmppd".to_owned(), version, os: None }))
-        .with(roster::server_with(Arc::clone(&rosters), config.roster.to_limits()))
         .with(xmpp_im::delivery::server);
+    let invitations = registration::invitations(config, database);
+    let builder = match &invitations {
+        Some(invitations) => builder
+            .with(roster::server_inviting(Arc::clone(&rosters), config.roster.to_limits(), invitations))
+            .with(invitations.server()),
+        None => builder.with(roster::server_with(Arc::clone(&rosters), config.roster.to_limits())),
+    };
     let builder = config.offline.compose(builder, database);
     let builder = config.archive.compose(builder, database, Arc::clone(&rosters))?;
-    let builder = account::compose(builder, config, database, Arc::clone(&rosters));
+    let builder = account::compose(builder, config, database, Arc::clone(&rosters), invitations.as_ref());
     Ok(config.blocking.compose(config.carbons.compose(builder), database, rosters))
 }
 

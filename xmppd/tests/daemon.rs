@@ -14,6 +14,10 @@ use xmpp_core::{
     stanza::{Iq, Message},
     stream::StreamCondition,
 };
+use xmpp_im::{
+    invitation::{InvitationAction, InvitationUri},
+    registration::{self, RegisterError},
+};
 
 #[test]
 fn the_first_start_makes_what_is_missing_and_says_how_to_go_on() {
@@ -351,4 +355,43 @@ async fn a_component_connects_with_the_secret_of_the_configuration() {
     component.request(Iq::get(host).payload(&xmpp_core::payload::ping::Ping)).await.unwrap();
     assert!(component.close().await);
     assert!(daemon.stop().success());
+}
+
+#[tokio::test]
+async fn who_has_a_link_of_the_command_line_registers_once_under_tls() {
+    let scratch = Scratch::new();
+    let config = scratch.config(&format!(
+        "data = {:?}\nlog = 'trace'\nregistration.open_to = 'invited'\naccount.remove = true\n[listen]\nc2s = ['127.0.0.1:0']",
+        scratch.data()
+    ));
+    let daemon = Daemon::start_plain(&scratch, &["--config", &config]);
+    let port = daemon.starttls.port();
+    let (_stream, features) = open_stream(daemon.starttls);
+    assert!(!features.contains("register"), "not in the open: {features}");
+    let output = scratch.run(&["invite", "mercutio@localhost", "--config", &config]);
+    let told = String::from_utf8(output.stdout).unwrap();
+    let link: InvitationUri = told.lines().next().unwrap().parse().unwrap_or_else(|error| panic!("{error}: {told}"));
+    assert!(link.action == InvitationAction::Register && link.address.as_str() == "mercutio@localhost", "{told}");
+    let trusted = scratch.root();
+    let builder = |account: &str| client(account, "", &trusted).server("127.0.0.1", port);
+    let uninvited = registration::register(builder("tybalt@localhost"), "prince of cats", None).await;
+    assert!(matches!(uninvited, Err(RegisterError::Refused(_))), "{uninvited:?}");
+    let token = link.token.unwrap();
+    registration::register(builder("mercutio@localhost"), "queen mab", Some(&token)).await.unwrap();
+    let again = registration::register(builder("tybalt@localhost"), "prince of cats", Some(&token)).await;
+    assert!(matches!(again, Err(RegisterError::Invitation(_))), "{again:?}");
+    let (mercutio, mut events) =
+        client("mercutio@localhost", "queen mab", &trusted).server("127.0.0.1", port).connect().unwrap();
+    online(&mut events).await;
+    registration::remove_account(&mercutio).await.unwrap();
+    let log = daemon.log();
+    assert!(!log.contains(&token) && !log.contains("queen mab"), "{log}");
+
+    for (arguments, says) in [
+        (["invite", "mercutio@elsewhere.example", "--config", &config].as_slice(), "is not served here"),
+        (["invite"].as_slice(), "registration.open_to"),
+    ] {
+        let (_, said) = scratch.fails_bare(arguments);
+        assert!(said.contains(says), "{said}");
+    }
 }

@@ -37,6 +37,7 @@ mod receipt;
 mod requests;
 mod task;
 mod unacknowledged;
+mod visit;
 
 pub use backoff::Backoff;
 pub use builder::{BuildError, ClientBuilder, ClientRegistrar, Extension, Flow, ForBoth, ForClient};
@@ -48,6 +49,7 @@ pub use extend::SessionStart;
 pub use keepalive::Keepalive;
 pub use receipt::{Handover, Receipt};
 pub use unacknowledged::{SavedSession, SavedStanza, Unacknowledged};
+pub use visit::{Visit, VisitError};
 
 use crate::{
     jid::{FullJid, Jid},

@@ -34,6 +34,7 @@ mod listener;
 mod manage;
 mod management;
 mod negotiate;
+mod newcomers;
 mod observe;
 mod places;
 mod route;
@@ -61,6 +62,7 @@ pub use limits::HttpLimits;
 pub use limits::Limits;
 pub use listener::Audience;
 pub use manage::{AccountError, ManageAccounts, manage_conformance};
+pub use newcomers::{Newcomer, Reception};
 pub use observe::{Observed, Stats};
 pub use route::{Decision, Envelope, Interceptor, Kinds, RouteError, Stage, Station, Verdict};
 pub use service::ServiceRegistrar;
@@ -162,6 +164,8 @@ pub(crate) struct Inner {
     unwanted: Vec<Unwanted>,
     /// The stream features of extensions: before authentication and after it.
     features: (Arc<[Stanza]>, Arc<[Stanza]>),
+    /// Who answers clients that have not logged in.
+    receptions: newcomers::Receptions,
     /// Routes that wait, of stanzas that no session waits for.
     detached: detached::Detached,
     idle_rules: Vec<IdleRule>,

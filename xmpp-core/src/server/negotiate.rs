@@ -5,14 +5,18 @@ use super::{
     clients::{Origin, now},
     connection::{Connection, Input},
     listener::{Entry, Place, SERVICE},
+    newcomers::{Newcomer, Reception},
     session::{Role, Session},
 };
 use crate::{
+    extension::{Names, answer_error, answer_result},
     jid::{BareJid, FullJid},
     net::Transport,
     stanza::{Condition, StanzaError},
-    stream::{Acceptor, AcceptorConfig, BindRequest, Bound, ClientTokens, ResumeError, Resumed, StreamLimits, Task},
-    xml::Scanner,
+    stream::{
+        Acceptor, AcceptorConfig, BindRequest, Bound, ClientTokens, Phase, ResumeError, Resumed, StreamLimits, Task,
+    },
+    xml::{Scanner, Stanza, Writer, ns},
 };
 use std::{
     io,
@@ -37,6 +41,8 @@ struct Negotiation<'a> {
     session: Option<Entered>,
     /// How many revocations there had been when a token was looked up.
     revocations: u64,
+    /// Who has been asked something before the login, each with its place in the server's list.
+    receptions: Vec<(usize, Box<dyn Reception>)>,
 }
 
 /// A session that was entered, or resumed, and is not handed over yet. If it never is, it does not stay: not even when
@@ -96,6 +102,7 @@ impl Server {
         config.limits.0 = StreamLimits::new(Some(inner.limits.unauthenticated.stanza_bytes.into()), None);
         config.limits.1 = announced(inner.limits.authenticated.stanza_bytes);
         config.management = true;
+        config.newcomers = inner.receptions.offer(inner.limits.newcomer_requests, entry == Entry::Memory);
         let mut negotiation = Negotiation {
             server: self,
             ip,
@@ -106,6 +113,7 @@ impl Server {
             output: Vec::new(),
             session: None,
             revocations: 0,
+            receptions: Vec::new(),
         };
         match negotiation.run(entry).await {
             Ok(Some((mut transport, session))) => {
@@ -150,7 +158,10 @@ impl Negotiation<'_> {
         }
         loop {
             let phase = self.acceptor.phase();
-            let deadline = self.deadline();
+            let deadline = match phase {
+                Phase::Register => Instant::now() + self.server.limits().registration,
+                _ => self.deadline(),
+            };
             while self.acceptor.phase() == phase {
                 let step = tokio::select! {
                     step = timeout_at(deadline, self.step()) => step,
@@ -283,6 +294,10 @@ impl Negotiation<'_> {
                 };
                 self.acceptor.password(correct)
             }
+            Task::Newcomer { domain, request } => {
+                let answer = self.receive(domain, &request).await;
+                self.acceptor.newcomer_answered(answer)
+            }
             Task::Failed(name) => {
                 let inner = self.server.inner();
                 inner.stats.failures.fetch_add(1, Ordering::Relaxed);
@@ -358,6 +373,25 @@ impl Negotiation<'_> {
             }
         };
         Ok(Done::More(more))
+    }
+
+    /// Answers a request of a client that has not logged in.
+    async fn receive(&mut self, domain: String, request: &Stanza) -> Vec<u8> {
+        let limits = self.server.limits();
+        let time = limits.handler.min(limits.registration / 2);
+        let names = Names { from: Some(&domain), to: None };
+        let newcomer = Newcomer::new(domain.clone(), self.ip);
+        let answer = self.server.inner().receptions.answer(&mut self.receptions, newcomer, request);
+        let answer = timeout(time, answer).await.unwrap_or_else(|_| {
+            tracing::error!(ip = %self.ip, "a request before the login is not answered in time");
+            Err(StanzaError::internal_server_error())
+        });
+        let mut out = Writer::new(ns::CLIENT);
+        match answer {
+            Ok(reply) => answer_result(request, names, reply, &mut out),
+            Err(error) => answer_error(request, names, &error, &mut out),
+        }
+        out.finish()
     }
 
     async fn flush(&mut self) -> io::Result<()> {

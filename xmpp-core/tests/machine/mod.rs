@@ -216,6 +216,11 @@ impl Server {
                     self.closed = true;
                     Vec::new()
                 }
+                Task::Newcomer { domain, request } => {
+                    said.push_str(&format!("[{domain} is asked]"));
+                    let id = request.root().attr("id").unwrap_or_default().into_owned();
+                    self.acceptor.newcomer_answered(format!("<iq type='result' id='{id}'/>").into_bytes())
+                }
                 _ => Vec::new(),
             };
             tasks.extend(more);

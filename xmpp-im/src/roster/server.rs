@@ -7,6 +7,7 @@ use super::{
 };
 use crate::{
     StorageError,
+    invitation::Invitations,
     presence::{self, Directed},
     turns::Turns,
 };
@@ -29,9 +30,30 @@ pub fn server(store: impl RosterStore) -> impl FnOnce(&mut ServerRegistrar) {
 
 /// As [`server`], with a store that others use too, and other limits.
 pub fn server_with(store: Arc<dyn RosterStore>, limits: RosterLimits) -> impl FnOnce(&mut ServerRegistrar) {
+    with(store, limits, None)
+}
+
+/// As [`server_with`], where requests by an [invitation](crate::invitation) of the user's are approved, and answered with
+/// a request (XEP-0379 §3.5), and who registers by one finds who has invited in the roster (XEP-0401 §5.5).
+pub fn server_inviting(
+    store: Arc<dyn RosterStore>,
+    limits: RosterLimits,
+    invitations: &Invitations,
+) -> impl FnOnce(&mut ServerRegistrar) + use<> {
+    with(store, limits, Some(invitations.clone()))
+}
+
+fn with(
+    store: Arc<dyn RosterStore>,
+    limits: RosterLimits,
+    invitations: Option<Invitations>,
+) -> impl FnOnce(&mut ServerRegistrar) {
     move |r| {
         let interested = r.session_flag();
-        let rosters = Arc::new(Rosters::new(store, limits, interested));
+        let rosters = Arc::new(Rosters::new(store, limits, interested, invitations));
+        if let Some(invitations) = &rosters.invitations {
+            invitations.join(&rosters);
+        }
         for (name, feature) in [("ver", VERSIONS), ("sub", PRE_APPROVAL)] {
             r.stream_feature(false, |out| {
                 out.open(name, feature);
@@ -76,14 +98,48 @@ pub(crate) struct Rosters {
     pub(super) limits: RosterLimits,
     /// Sessions that have asked for the roster (§2.2).
     interested: SessionFlag,
+    /// By which requests are approved.
+    pub(super) invitations: Option<Invitations>,
     /// Whom each resource has directed presence to.
     pub(crate) directed: Directed,
     turns: Turns,
 }
 
 impl Rosters {
-    fn new(store: Arc<dyn RosterStore>, limits: RosterLimits, interested: SessionFlag) -> Rosters {
-        Rosters { store, limits, interested, directed: Directed::default(), turns: Turns::default() }
+    fn new(
+        store: Arc<dyn RosterStore>,
+        limits: RosterLimits,
+        interested: SessionFlag,
+        invitations: Option<Invitations>,
+    ) -> Rosters {
+        let (directed, turns) = (Directed::default(), Turns::default());
+        Rosters { store, limits, interested, invitations, directed, turns }
+    }
+
+    /// Makes contacts of two users of this server who have both agreed to it: each sees the other's presence. Sessions
+    /// of either that ask for rosters hear of it, and the presence of the other.
+    pub(crate) async fn befriend(&self, server: &Server, one: &BareJid, other: &BareJid) -> Result<(), StanzaError> {
+        for (user, contact) in [(one, other), (other, one)] {
+            let _turn = self.turn(user).await;
+            let (mut full, limit) = (false, self.limits.items);
+            let decide: Decide<'_> = Box::new(|before| {
+                let item = before.record.item.clone();
+                full = item.is_none() && before.items >= limit;
+                let item = item.unwrap_or_else(|| Item::new(contact.clone()));
+                let item = Item { subscription: Subscription::Both, ask: false, ..item };
+                (!full).then_some(Record { item: Some(item), request: None })
+            });
+            let change = self.change(user, contact, decide).await?;
+            if full {
+                return Err(too_many());
+            }
+            self.push(server, user, change.as_ref());
+        }
+        for (user, contact) in [(one, other), (other, one)] {
+            let _turn = self.turn(user).await;
+            presence::send_current(server, user, contact);
+        }
+        Ok(())
     }
 
     /// Waits until nobody else changes this user's roster or tells others of the user: what is pushed and sent meanwhile
