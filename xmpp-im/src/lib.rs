@@ -27,6 +27,8 @@ mod ext;
 pub mod external_services;
 #[cfg(feature = "server")]
 pub mod last_activity;
+#[cfg(feature = "server")]
+pub mod login;
 pub mod message;
 pub mod offline;
 pub mod presence;

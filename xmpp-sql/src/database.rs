@@ -1,7 +1,7 @@
 //! The file: opened, brought up to date, shared.
 
 use crate::{
-    EngineError, SqlAccountXml, SqlAccounts, SqlArchive, SqlBlocking, SqlError, SqlLastActivity, SqlOffline,
+    EngineError, SqlAccountXml, SqlAccounts, SqlArchive, SqlBlocking, SqlError, SqlLastActivity, SqlLogins, SqlOffline,
     SqlRosters, SqlTokens,
 };
 use sqlx::{
@@ -21,6 +21,7 @@ static MIGRATIONS: &[&str] = &[
     include_str!("../migrations/sqlite/0006_archive.sql"),
     include_str!("../migrations/sqlite/0007_account_data.sql"),
     include_str!("../migrations/sqlite/0008_account_xml.sql"),
+    include_str!("../migrations/sqlite/0009_administration.sql"),
 ];
 
 /// How long a writer waits for another one, in this process or elsewhere.
@@ -78,6 +79,11 @@ impl Database {
     /// When users were last there.
     pub fn last_activity(&self) -> SqlLastActivity {
         SqlLastActivity::new(self.clone())
+    }
+
+    /// When users logged in, and what they are told then.
+    pub fn logins(&self) -> SqlLogins {
+        SqlLogins::new(self.clone())
     }
 
     /// The rosters of its users, and of others.

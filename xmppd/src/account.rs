@@ -1,21 +1,22 @@
 //! What the configuration says of accounts: what is kept for them, who administers them, what they are told.
 
-use crate::{Outcome, config::Config};
+use crate::{Outcome, config::Config, signals};
 use serde::Deserialize;
 use std::{sync::Arc, time::Duration};
 use xmpp_core::{
     extension::Target,
     jid::BareJid,
-    server::{ServerBuilder, ServerRegistrar},
+    server::{Server, ServerBuilder, ServerRegistrar},
 };
 use xmpp_im::{
     Stored,
     account_xml::{AccountXmlStore, MemoryAccountXml, Quota},
-    administration,
+    administration::Administration,
     command::{Command, Commands, ping},
     contact::{ContactAddresses, contact_addresses},
     external_services::{self, ExternalService},
     last_activity::{self, LastActivityStore, MemoryLastActivity},
+    login::{self, LoginStore},
     private, registration,
     roster::{RosterStore, Subscription},
     vcard,
@@ -128,9 +129,10 @@ pub(crate) fn compose(
     database: Option<&Database>,
     rosters: Arc<dyn RosterStore>,
 ) -> ServerBuilder {
+    let shown = Arc::clone(&rosters);
     builder = match database {
-        Some(database) => keep(builder, &config.account, database.account_xml(), database.last_activity(), rosters),
-        None => keep(builder, &config.account, MemoryAccountXml::new(), MemoryLastActivity::new(), rosters),
+        Some(database) => keep(builder, &config.account, database.account_xml(), database.last_activity(), shown),
+        None => keep(builder, &config.account, MemoryAccountXml::new(), MemoryLastActivity::new(), shown),
     };
     // The accounts of measurements are not in the database.
     let managed = database.filter(|_| config.any_user_password.is_none()).map(Database::accounts);
@@ -141,10 +143,17 @@ pub(crate) fn compose(
         builder = builder.with(registration::server(accounts, settings));
     }
     let admins: Vec<BareJid> = config.admins.iter().filter_map(|admin| BareJid::new(admin).ok()).collect();
+    let mut administration = None;
+    if let (Some(accounts), Some(database), false) = (managed, database, admins.is_empty()) {
+        // Without admins nobody sets a notice or asks for a login.
+        let logins: Arc<dyn LoginStore> = Arc::new(database.logins());
+        builder = builder.with(login::server(Arc::clone(&logins)));
+        let stop = |_: Server| signals::ASKED_TO_STOP.notify_one();
+        administration = Some(Administration::new(accounts, admins).rosters(rosters).logins(logins).shutdown(stop));
+    }
     builder = builder.with(move |r: &mut ServerRegistrar| {
-        let commands = managed.filter(|_| !admins.is_empty());
-        let commands: Vec<Command> =
-            commands.map(|accounts| administration::commands(accounts, admins, r.server())).unwrap_or_default();
+        let server = r.server();
+        let commands: Vec<Command> = administration.map(|all| all.commands(server)).unwrap_or_default();
         commands.into_iter().fold(Commands::new().with(ping()), Commands::with).at(Target::Server)(r);
     });
     if !config.service.is_empty() {
@@ -208,7 +217,7 @@ mod tests {
         let config = Config::parse(text).unwrap();
         let folder = tempfile::tempdir().unwrap();
         let database = Database::open(folder.path().join("x.sqlite")).await.unwrap();
-        let builder = xmpp_core::server::Server::builder("localhost").accounts(database.accounts());
+        let builder = Server::builder("localhost").accounts(database.accounts());
         let server = compose(builder, &config, Some(&database), Arc::new(database.rosters())).build().unwrap();
         assert!(server.route_names().iter().any(|name| name.contains("im:last-activity")));
     }

@@ -8,7 +8,7 @@ use crate::{
     config::{Config, Listener, Otherwise},
     handed::Handed,
     print,
-    signals::{Signal, Signals},
+    signals::{ASKED_TO_STOP, Signal, Signals},
 };
 use std::{fmt::Write as _, io, net::SocketAddr, path::Path, sync::Arc};
 use xmpp_core::{
@@ -154,7 +154,11 @@ pub(crate) async fn run(config: Config, settings: &Settings, mut handed: Handed)
     print(&greeting(&config, settings, &bound, identity.as_ref(), first_start))?;
 
     loop {
-        match signals.next().await {
+        let signal = tokio::select! {
+            signal = signals.next() => signal,
+            () = ASKED_TO_STOP.notified() => Signal::Stop,
+        };
+        match signal {
             Signal::Stop => break,
             Signal::Reload => match reload(settings, tls.as_ref(), &config) {
                 Ok(()) => tracing::info!("the certificate was read again"),

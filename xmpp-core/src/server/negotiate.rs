@@ -10,6 +10,7 @@ use super::{
 use crate::{
     jid::{BareJid, FullJid},
     net::Transport,
+    sasl::Mechanism,
     stanza::{Condition, StanzaError},
     stream::{Acceptor, AcceptorConfig, BindRequest, Bound, ClientTokens, ResumeError, Resumed, StreamLimits, Task},
     xml::Scanner,
@@ -37,6 +38,8 @@ struct Negotiation<'a> {
     session: Option<Entered>,
     /// How many revocations there had been when a token was looked up.
     revocations: u64,
+    /// How many there had been when it was looked up whether the account is disabled.
+    admitted: u64,
 }
 
 /// A session that was entered, or resumed, and is not handed over yet. If it never is, it does not stay: not even when
@@ -106,6 +109,7 @@ impl Server {
             output: Vec::new(),
             session: None,
             revocations: 0,
+            admitted: 0,
         };
         match negotiation.run(entry).await {
             Ok(Some((mut transport, session))) => {
@@ -283,6 +287,11 @@ impl Negotiation<'_> {
                 };
                 self.acceptor.password(correct)
             }
+            Task::Admit(user) => {
+                self.admitted = self.server.inner().revocations.load(Ordering::SeqCst);
+                let disabled = self.server.is_disabled(&user).await;
+                self.acceptor.admitted(disabled.map(|disabled| !disabled))
+            }
             Task::Failed(name) => {
                 let inner = self.server.inner();
                 inner.stats.failures.fetch_add(1, Ordering::Relaxed);
@@ -441,12 +450,18 @@ impl Negotiation<'_> {
         }
     }
 
-    /// Whether the token by which a client came is still there, now that its session can be found; else that is ended.
+    /// Whether the account is not disabled, and the token by which a client came is still there, now that its session
+    /// can be found; else that is ended.
     async fn keeps_access(&mut self, user: &BareJid) -> bool {
         let Some(login) = self.acceptor.login() else { return true };
-        let client = login.user_agent.and_then(|agent| agent.id);
-        let (Some(client), Some(_)) = (client, login.mechanism.token_hash()) else { return true };
-        if self.server.keeps_access(user, &client, self.revocations).await {
+        let client = login.user_agent.and_then(|agent| agent.id).filter(|_| login.mechanism.token_hash().is_some());
+        let mut keeps = login.mechanism == Mechanism::Anonymous
+            || self.server.inner().revocations.load(Ordering::SeqCst) == self.admitted
+            || self.server.is_disabled(user).await == Ok(false);
+        if let (true, Some(client)) = (keeps, client) {
+            keeps = self.server.keeps_access(user, &client, self.revocations).await;
+        }
+        if keeps {
             return true;
         }
         // Also one that was resumed is over.
@@ -492,6 +507,16 @@ async fn certified(server: &Server, transport: &Transport) -> Vec<BareJid> {
 /// Whether a server name (A-labels, RFC 6066 §3) is that of the domain.
 fn is_name_of(name: &str, domain: &str) -> bool {
     crate::net::ascii_domain(domain).is_some_and(|domain| domain.eq_ignore_ascii_case(name.trim_end_matches('.')))
+}
+
+impl Server {
+    /// Whether an account is disabled, if that can be known.
+    async fn is_disabled(&self, user: &BareJid) -> Result<bool, ()> {
+        match &self.inner().accounts {
+            Some(accounts) => looked_up(self, accounts.is_disabled(user)).await,
+            None => Ok(false),
+        }
+    }
 }
 
 /// What the account store says, if it says it while the client still has time to hear it.

@@ -415,7 +415,7 @@ impl Server {
     }
 }
 
-fn snapshot(session: &Session) -> Resource {
+pub(super) fn snapshot(session: &Session) -> Resource {
     let now = session.availability().clone();
     let (priority, presence) = (now.priority, now.presence);
     Resource { jid: session.jid().clone(), priority, presence, flags: session.flags() }
