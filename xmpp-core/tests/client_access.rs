@@ -11,7 +11,7 @@ use support::{
 };
 use tokio::time::timeout;
 use xmpp_core::{
-    client::{ConnectionError, Event, Events, RequestError},
+    client::{Event, Events, RequestError},
     jid::BareJid,
     payload::DateTime,
     payload::clients::{AccessKind, ClientAccess, NS, PermissionStatus},

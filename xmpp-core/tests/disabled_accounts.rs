@@ -74,7 +74,7 @@ async fn xep0133_4_3_a_disabled_account_logs_in_by_nothing_and_keeps_its_token()
     }
     is_refused(phone(PASSWORD)).await;
     is_refused(house.client("juliet@localhost", PASSWORD)).await;
-    is_refused(phone("wrong").token(token.clone())).await;
+    is_refused(phone(PASSWORD).token(token.clone())).await;
     assert!(house.server.account_exists(&juliet()).await.unwrap(), "it is there all the same");
 
     accounts.set_disabled(&juliet(), false).await.unwrap();

@@ -14,6 +14,8 @@ pub mod account_xml;
 #[cfg(feature = "server")]
 pub mod administration;
 pub mod archive;
+#[cfg(feature = "client")]
+pub mod avatar;
 pub mod blocking;
 pub mod caps;
 pub mod carbons;
