@@ -20,6 +20,9 @@ use xmpp_core::{
 use xmpp_im::roster::{self, MemoryRosters, RosterStore};
 use xmpp_sql::{Database, SqlAccounts};
 
+/// What names this software in the capabilities that it tells its clients (XEP-0115 §4).
+const NODE: &str = "urn:uuid:7c5d1c1e-3c0b-4a75-9f0b-0c1a6a2f9d31";
+
 /// The server with all its extensions, but without certificates. Without a database it stores nothing.
 fn compose(config: &Config, accounts: impl Accounts, database: Option<&Database>) -> Outcome<ServerBuilder> {
     let rosters: Arc<dyn RosterStore> = match database {
@@ -50,7 +53,8 @@ fn compose(config: &Config, accounts: impl Accounts, database: Option<&Database>
         .http(config.http.to_core()?)
         .software(Some(Software { name: "xmppd".to_owned(), version, os: None }))
         .with(roster::server_with(Arc::clone(&rosters), config.roster.to_limits()))
-        .with(xmpp_im::delivery::server);
+        .with(xmpp_im::delivery::server)
+        .with(xmpp_im::caps::server(NODE));
     let builder = config.offline.compose(builder, database);
     let builder = config.archive.compose(builder, database, Arc::clone(&rosters))?;
     let builder = account::compose(builder, config, database, Arc::clone(&rosters));
