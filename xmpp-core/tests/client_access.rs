@@ -2,13 +2,13 @@
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
 #![cfg(all(feature = "client", feature = "server"))]
 
+#[path = "support/house.rs"]
+mod house;
 mod support;
 
+use house::{House, offline};
 use std::time::Duration;
-use support::{
-    PASSWORD, PATIENCE, Raw, builder,
-    house::{House, offline},
-};
+use support::{PASSWORD, PATIENCE, Raw, builder};
 use tokio::time::timeout;
 use xmpp_core::{
     client::{Event, Events, RequestError},

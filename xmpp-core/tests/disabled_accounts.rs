@@ -2,15 +2,13 @@
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
 #![cfg(all(feature = "client", feature = "server"))]
 
+#[path = "support/house.rs"]
+mod house;
 mod support;
 
+use house::{House, offline};
 use std::sync::Arc;
-use support::{
-    PASSWORD, PATIENCE, Raw,
-    house::{House, offline},
-    managed::managed,
-    stored,
-};
+use support::{PASSWORD, PATIENCE, Raw, managed::managed, stored};
 use tokio::{sync::Notify, time::timeout};
 use xmpp_core::{
     client::{Client, ClientBuilder, ConnectionError, Event, Events},

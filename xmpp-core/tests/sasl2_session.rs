@@ -2,17 +2,16 @@
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
 #![cfg(all(feature = "client", feature = "server"))]
 
+#[path = "support/house.rs"]
+mod house;
 mod support;
 
+use house::{House, certificate};
 use std::sync::{
     Arc,
     atomic::{AtomicUsize, Ordering},
 };
-use support::{
-    PASSWORD, PATIENCE, Raw, builder,
-    house::{House, certificate},
-    stored,
-};
+use support::{PASSWORD, PATIENCE, Raw, builder, stored};
 use tokio::time::timeout;
 use xmpp_core::{
     client::{Client, ClientBuilder, ClientRegistrar, Event, Events, SendError},

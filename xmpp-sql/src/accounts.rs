@@ -151,9 +151,9 @@ static OWNED: &[&str] = &[
     "DELETE FROM archive WHERE owner = $1",
     "DELETE FROM archive_preferences WHERE owner = $1",
     "DELETE FROM blocked WHERE address = $1",
-    "DELETE FROM account_xml WHERE address = $1",
-    "DELETE FROM last_activity WHERE address = $1",
-    "DELETE FROM login WHERE address = $1",
+    crate::account_xml::FORGET,
+    crate::last_activity::FORGET,
+    crate::login::FORGET,
 ];
 
 impl From<SqlError> for AccountError {

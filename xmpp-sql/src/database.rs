@@ -10,6 +10,8 @@ use sqlx::{
 };
 use std::{io, path::Path, sync::Arc, time::Duration};
 use tokio::sync::Mutex;
+use xmpp_core::jid::BareJid;
+use xmpp_im::Stored;
 
 /// What makes the tables, in order. Version n of the tables is the first n of them; they only grow at the end.
 static MIGRATIONS: &[&str] = &[
@@ -140,6 +142,14 @@ impl Database {
 
     pub(crate) fn pool(&self) -> &SqlitePool {
         &self.pool
+    }
+
+    /// Removes what a statement names of a user.
+    pub(crate) fn forget<'a>(&'a self, sql: &'static str, user: &'a BareJid) -> Stored<'a, ()> {
+        Box::pin(async move {
+            let forgetting = sqlx::query(sql).bind(user.as_str());
+            forgetting.execute(&self.pool).await.map(|_| ()).map_err(crate::failed)
+        })
     }
 
     /// A transaction that may write. It takes the lock at once: one that began with reading could not wait for

@@ -46,6 +46,7 @@ pub use roster::SqlRosters;
 pub use tokens::SqlTokens;
 
 use xmpp_core::jid::BareJid;
+use xmpp_im::StorageError;
 
 /// What the engine said. Its type is not part of this crate's promise.
 pub type EngineError = Box<dyn std::error::Error + Send + Sync>;
@@ -91,4 +92,9 @@ impl From<sqlx::Error> for SqlError {
     fn from(error: sqlx::Error) -> SqlError {
         SqlError::Engine(Box::new(error))
     }
+}
+
+/// What the stores of `xmpp_im` say when the engine failed.
+fn failed(error: impl std::error::Error + Send + Sync + 'static) -> StorageError {
+    StorageError(Box::new(error))
 }

@@ -1,21 +1,20 @@
 //! When users logged in, and what they are told then.
 
-use crate::{Database, SqlError};
+use crate::{Database, SqlError, failed};
 use sqlx::{Sqlite, Transaction};
 use xmpp_core::jid::BareJid;
 use xmpp_im::{
-    StorageError, Stored,
+    Stored,
     login::{Kept, LoginStore, Notice},
 };
+
+/// What removes all of a user.
+pub(crate) const FORGET: &str = "DELETE FROM login WHERE address = $1";
 
 /// Logins and notices, in a [`Database`].
 #[derive(Clone, Debug)]
 pub struct SqlLogins {
     database: Database,
-}
-
-fn failed(error: impl std::error::Error + Send + Sync + 'static) -> StorageError {
-    StorageError(Box::new(error))
 }
 
 /// Numbers are kept as SQL has them.
@@ -137,10 +136,7 @@ impl LoginStore for SqlLogins {
     }
 
     fn forget<'a>(&'a self, user: &'a BareJid) -> Stored<'a, ()> {
-        Box::pin(async move {
-            let forgetting = sqlx::query("DELETE FROM login WHERE address = $1").bind(user.as_str());
-            forgetting.execute(self.database.pool()).await.map(|_| ()).map_err(failed)
-        })
+        self.database.forget(FORGET, user)
     }
 }
 

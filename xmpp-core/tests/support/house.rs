@@ -1,7 +1,7 @@
 //! A server with tokens that listens with TLS on loopback, and clients that trust it.
+#![allow(dead_code, clippy::unwrap_used, clippy::panic, missing_docs, unreachable_pub)]
 
-use super::PATIENCE;
-use std::{net::SocketAddr, sync::Arc};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 use tokio::time::timeout;
 use xmpp_core::{
     client::{Client, ClientBuilder, ConnectionError, Event, Events},
@@ -44,7 +44,7 @@ impl House {
 /// Why a client is offline for good.
 pub async fn offline(events: &mut Events) -> ConnectionError {
     loop {
-        match timeout(PATIENCE, events.next()).await.unwrap() {
+        match timeout(Duration::from_secs(60), events.next()).await.unwrap() {
             Some(Event::Offline { error, retry: None, .. }) => return error,
             Some(_) => {}
             None => panic!("the client has ended without a word"),

@@ -1,8 +1,6 @@
 //! What the tests of streams share: a client that is nothing but text, and a server to be rude to.
 #![allow(dead_code, clippy::unwrap_used, clippy::panic, missing_docs, unreachable_pub)]
 
-#[cfg(all(feature = "client", feature = "server"))]
-pub mod house;
 pub mod managed;
 
 use std::{net::SocketAddr, sync::OnceLock, time::Duration};

@@ -216,6 +216,16 @@ impl Part {
         }
     }
 
+    fn published(&self, update: Update, photo: Option<Avatar>) {
+        let mut state = self.lock();
+        state.own.published(update);
+        // Who looks right now may have seen the old one.
+        state.again |= state.looking;
+        if let Some(photo) = photo {
+            state.cache.put(&Arc::new(photo));
+        }
+    }
+
     fn own_hash(&self) -> Option<String> {
         match &self.lock().own.says {
             Update::Photo(hash) => Some(hash.clone()),
@@ -340,14 +350,7 @@ impl Avatars {
         vcard::set(&self.client, &with_photo(&card, photo.as_ref())).await?;
         let update = photo.as_ref().map_or(Update::Nothing, |photo| Update::Photo(photo.hash.clone()));
         let hash = photo.as_ref().map(|photo| photo.hash.clone());
-        let mut state = self.part.lock();
-        state.own.published(update);
-        // Who looks right now may have seen the old one.
-        state.again |= state.looking;
-        if let Some(photo) = photo {
-            state.cache.put(&Arc::new(photo));
-        }
-        drop(state);
+        self.part.published(update, photo);
         let _ = self.part.events.send(AvatarEvent::Own(hash));
         match self.client.presence() {
             Some(presence) => Ok(presence.announce().await?),

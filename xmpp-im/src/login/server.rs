@@ -1,13 +1,14 @@
 //! The server notes logins, and tells what is to be told.
 
 use super::LoginStore;
+use crate::storage::forget_removed;
 use std::{
     collections::HashSet,
     sync::Arc,
     time::{SystemTime, UNIX_EPOCH},
 };
 use xmpp_core::{
-    jid::{BareJid, Jid},
+    jid::Jid,
     server::{Resource, Server, ServerRegistrar},
     stanza::Message,
 };
@@ -24,13 +25,9 @@ pub fn server(store: Arc<dyn LoginStore>) -> impl FnOnce(&mut ServerRegistrar) {
                 server.clone().spawn(async move { logged_in(&*store, &server, &jid).await });
             }
         });
-        r.on_account_removed(move |_: Server, user: BareJid| {
+        forget_removed(r, move |user| {
             let store = Arc::clone(&store);
-            Box::pin(async move {
-                if let Err(error) = store.forget(&user).await {
-                    tracing::error!(%error, %user, "what is kept of a removed account stays");
-                }
-            })
+            Box::pin(async move { store.forget(&user).await })
         });
     }
 }
