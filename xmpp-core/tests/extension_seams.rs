@@ -3,8 +3,11 @@
 //! additions to presence, nodes of service discovery.
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
 
+#[path = "support/people.rs"]
+mod people;
 mod support;
 
+use people::{accounts, jid, login};
 use std::{
     sync::{Arc, Mutex},
     time::Duration,
@@ -18,33 +21,14 @@ use xmpp_core::{
         disco::{DiscoInfo, DiscoInfoQuery, Feature},
         ping::Ping,
     },
-    server::{
-        Decision, Envelope, Kinds, MemoryAccounts, Server, ServerBuilder, ServerRegistrar, SessionFlag, Stage, Station,
-        Verdict,
-    },
+    server::{Decision, Envelope, Kinds, Server, ServerBuilder, ServerRegistrar, SessionFlag, Stage, Station, Verdict},
     stanza::{Iq, Message, Presence, StanzaError},
     stream::StreamCondition,
     xml::ns,
 };
 
 fn builder() -> ServerBuilder {
-    let accounts = MemoryAccounts::new();
-    for name in ["juliet@localhost", "romeo@localhost"] {
-        accounts.set_password(BareJid::new(name).unwrap(), "secret");
-    }
-    Server::builder("localhost").accounts(accounts)
-}
-
-fn jid(text: &str) -> Jid {
-    text.parse().unwrap()
-}
-
-async fn login(server: &Server, address: &str) -> (Client, Events) {
-    let pipe = server.clone();
-    let builder = Client::builder(jid(address), "secret").no_reconnect();
-    let (client, mut events) = builder.pipe(move || pipe.connect_memory()).connect().unwrap();
-    assert!(matches!(events.next().await, Some(Event::Online { .. })));
-    (client, events)
+    Server::builder("localhost").accounts(accounts(&["juliet@localhost", "romeo@localhost"]))
 }
 
 async fn body(events: &mut Events) -> String {

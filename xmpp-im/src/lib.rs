@@ -14,6 +14,8 @@ pub mod account_xml;
 #[cfg(feature = "server")]
 pub mod administration;
 pub mod archive;
+#[cfg(feature = "client")]
+pub mod avatar;
 pub mod blocking;
 pub mod caps;
 pub mod carbons;
@@ -28,6 +30,8 @@ pub mod external_services;
 pub mod invitation;
 #[cfg(feature = "server")]
 pub mod last_activity;
+#[cfg(feature = "server")]
+pub mod login;
 pub mod message;
 pub mod offline;
 pub mod presence;

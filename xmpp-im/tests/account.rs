@@ -1,12 +1,16 @@
 //! What a server keeps for accounts, and commands, through an embedded server.
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
 
+#[path = "../../xmpp-core/tests/support/people.rs"]
+mod people;
+
+use people::{accounts, jid, login};
 use std::time::Duration;
 use tokio::time::timeout;
 use xmpp_core::{
-    client::{Client, Event, Events, RequestError},
+    client::{Client, Event, RequestError},
     extension::Target,
-    jid::{BareJid, Jid},
+    jid::BareJid,
     payload::{
         Payload,
         disco::{DiscoInfo, DiscoInfoQuery},
@@ -26,23 +30,7 @@ use xmpp_im::{
 };
 
 fn builder() -> ServerBuilder {
-    let accounts = MemoryAccounts::new();
-    for name in ["juliet@localhost", "romeo@localhost", "paris@localhost"] {
-        accounts.set_password(BareJid::new(name).unwrap(), "secret");
-    }
-    Server::builder("localhost").accounts(accounts)
-}
-
-fn jid(text: &str) -> Jid {
-    text.parse().unwrap()
-}
-
-async fn login(server: &Server, address: &str) -> (Client, Events) {
-    let pipe = server.clone();
-    let builder = Client::builder(jid(address), "secret").no_reconnect();
-    let (client, mut events) = builder.pipe(move || pipe.connect_memory()).connect().unwrap();
-    assert!(matches!(events.next().await, Some(Event::Online { .. })));
-    (client, events)
+    Server::builder("localhost").accounts(accounts(&["juliet@localhost", "romeo@localhost", "paris@localhost"]))
 }
 
 fn refused<T: std::fmt::Debug>(answer: Result<T, RequestError>) -> StanzaError {

@@ -109,6 +109,48 @@ impl SqlAccounts {
         addresses.collect::<Result<_, _>>().map_err(|error| SqlError::Engine(Box::new(error)))
     }
 
+    /// Disables an account, or lets its owner log in again. It keeps all that is stored for it. Sessions that are logged
+    /// in stay so.
+    ///
+    /// # Errors
+    /// [`SqlError::Unknown`], [`SqlError::Engine`].
+    pub async fn set_disabled(&self, user: &BareJid, disabled: bool) -> Result<(), SqlError> {
+        let updated = sqlx::query("UPDATE account SET disabled = $2 WHERE address = $1")
+            .bind(user.as_str())
+            .bind(i64::from(disabled))
+            .execute(self.database.pool())
+            .await?;
+        if updated.rows_affected() == 0 { Err(SqlError::Unknown(user.clone())) } else { Ok(()) }
+    }
+
+    /// A page of a domain's accounts, or of those of them that are disabled.
+    async fn page(
+        &self,
+        domain: &str,
+        after: Option<&BareJid>,
+        limit: usize,
+        disabled: bool,
+    ) -> Result<Vec<BareJid>, AccountError> {
+        let rows: Vec<String> = sqlx::query_scalar(match disabled {
+            true => {
+                "SELECT address FROM account WHERE domain = $1 AND ($2 IS NULL OR address > $2) AND disabled = 1 \
+                 ORDER BY address LIMIT $3"
+            }
+            false => {
+                "SELECT address FROM account WHERE domain = $1 AND ($2 IS NULL OR address > $2) \
+                 ORDER BY address LIMIT $3"
+            }
+        })
+        .bind(domain)
+        .bind(after.map(|after| after.as_str()))
+        .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+        .fetch_all(self.database.pool())
+        .await
+        .map_err(SqlError::from)?;
+        let addresses = rows.iter().map(|address| BareJid::new(address));
+        addresses.collect::<Result<_, _>>().map_err(|error| AccountError::Failed(Box::new(error)))
+    }
+
     /// Whether there is no account at all.
     pub async fn is_empty(&self) -> Result<bool, SqlError> {
         let some: Option<i64> =
@@ -130,8 +172,9 @@ static OWNED: &[&str] = &[
     "DELETE FROM archive WHERE owner = $1",
     "DELETE FROM archive_preferences WHERE owner = $1",
     "DELETE FROM blocked WHERE address = $1",
-    "DELETE FROM account_xml WHERE address = $1",
-    "DELETE FROM last_activity WHERE address = $1",
+    crate::account_xml::FORGET,
+    crate::last_activity::FORGET,
+    crate::login::FORGET,
     "DELETE FROM invitation WHERE address = $1",
 ];
 
@@ -154,6 +197,8 @@ static STRANGERS: &[&str] = &[
     "DELETE FROM account_xml WHERE substr(address, -length($1) - 1) = '@' || $1 \
      AND address NOT IN (SELECT address FROM account)",
     "DELETE FROM last_activity WHERE substr(address, -length($1) - 1) = '@' || $1 \
+     AND address NOT IN (SELECT address FROM account)",
+    "DELETE FROM login WHERE substr(address, -length($1) - 1) = '@' || $1 \
      AND address NOT IN (SELECT address FROM account)",
 ];
 
@@ -187,19 +232,30 @@ impl ManageAccounts for SqlAccounts {
         after: Option<&'a BareJid>,
         limit: usize,
     ) -> BoxFuture<'a, Result<Vec<BareJid>, AccountError>> {
+        Box::pin(self.page(domain, after, limit, false))
+    }
+
+    fn set_disabled<'a>(&'a self, user: &'a BareJid, disabled: bool) -> BoxFuture<'a, Result<(), AccountError>> {
+        Box::pin(async move { Ok(SqlAccounts::set_disabled(self, user, disabled).await?) })
+    }
+
+    fn list_disabled<'a>(
+        &'a self,
+        domain: &'a str,
+        after: Option<&'a BareJid>,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<Vec<BareJid>, AccountError>> {
+        Box::pin(self.page(domain, after, limit, true))
+    }
+
+    fn count<'a>(&'a self, domain: &'a str, disabled: bool) -> BoxFuture<'a, Result<usize, AccountError>> {
         Box::pin(async move {
-            let rows: Vec<String> = sqlx::query_scalar(
-                "SELECT address FROM account WHERE domain = $1 AND ($2 IS NULL OR address > $2) \
-                 ORDER BY address LIMIT $3",
-            )
-            .bind(domain)
-            .bind(after.map(|after| after.as_str()))
-            .bind(i64::try_from(limit).unwrap_or(i64::MAX))
-            .fetch_all(self.database.pool())
-            .await
-            .map_err(SqlError::from)?;
-            let addresses = rows.iter().map(|address| BareJid::new(address));
-            addresses.collect::<Result<_, _>>().map_err(|error| AccountError::Failed(Box::new(error)))
+            let counting = sqlx::query_scalar(match disabled {
+                true => "SELECT COUNT(*) FROM account WHERE domain = $1 AND disabled = 1",
+                false => "SELECT COUNT(*) FROM account WHERE domain = $1",
+            });
+            let count: i64 = counting.bind(domain).fetch_one(self.database.pool()).await.map_err(SqlError::from)?;
+            Ok(usize::try_from(count).unwrap_or_default())
         })
     }
 }
@@ -272,6 +328,15 @@ impl Accounts for SqlAccounts {
             .await
             .map_err(failed)?;
         Ok(row.is_some())
+    }
+
+    async fn is_disabled(&self, user: &BareJid) -> Result<bool, AccountsError> {
+        let disabled: Option<i64> = sqlx::query_scalar("SELECT disabled FROM account WHERE address = $1")
+            .bind(user.as_str())
+            .fetch_optional(self.database.pool())
+            .await
+            .map_err(failed)?;
+        Ok(disabled.is_some_and(|disabled| disabled != 0))
     }
 
     async fn store_credentials(&self, user: &BareJid, credentials: ScramCredentials) -> Result<(), AccountsError> {

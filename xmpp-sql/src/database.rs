@@ -2,7 +2,7 @@
 
 use crate::{
     EngineError, SqlAccountXml, SqlAccounts, SqlArchive, SqlBlocking, SqlError, SqlInvitations, SqlLastActivity,
-    SqlOffline, SqlRosters, SqlTokens,
+    SqlLogins, SqlOffline, SqlRosters, SqlTokens,
 };
 use sqlx::{
     ConnectOptions as _, Connection as _, Sqlite, SqlitePool, Transaction,
@@ -10,6 +10,8 @@ use sqlx::{
 };
 use std::{io, path::Path, sync::Arc, time::Duration};
 use tokio::sync::Mutex;
+use xmpp_core::jid::BareJid;
+use xmpp_im::Stored;
 
 /// What makes the tables, in order. Version n of the tables is the first n of them; they only grow at the end.
 static MIGRATIONS: &[&str] = &[
@@ -23,6 +25,7 @@ static MIGRATIONS: &[&str] = &[
     include_str!("../migrations/sqlite/0008_account_xml.sql"),
     include_str!("../migrations/sqlite/0009_archive_index.sql"),
     include_str!("../migrations/sqlite/0010_invitations.sql"),
+    include_str!("../migrations/sqlite/0011_administration.sql"),
 ];
 
 /// How long a writer waits for another one, in this process or elsewhere.
@@ -93,6 +96,11 @@ impl Database {
         SqlLastActivity::new(self.clone())
     }
 
+    /// When users logged in, and what they are told then.
+    pub fn logins(&self) -> SqlLogins {
+        SqlLogins::new(self.clone())
+    }
+
     /// The rosters of its users, and of others.
     pub fn rosters(&self) -> SqlRosters {
         SqlRosters::new(self.clone())
@@ -152,6 +160,14 @@ impl Database {
 
     pub(crate) fn pool(&self) -> &SqlitePool {
         &self.pool
+    }
+
+    /// Removes what a statement names of a user.
+    pub(crate) fn forget<'a>(&'a self, sql: &'static str, user: &'a BareJid) -> Stored<'a, ()> {
+        Box::pin(async move {
+            let forgetting = sqlx::query(sql).bind(user.as_str());
+            forgetting.execute(&self.pool).await.map(|_| ()).map_err(crate::failed)
+        })
     }
 
     /// A transaction that may write. It takes the lock at once: one that began with reading could not wait for

@@ -70,6 +70,17 @@ pub(crate) enum User {
         /// The account, as NAME@DOMAIN.
         account: BareJid,
     },
+    /// Keep the owner of an account out until it is enabled again; it keeps all that is stored for it. Sessions that a
+    /// running server has go on.
+    Disable {
+        /// The account, as NAME@DOMAIN.
+        account: BareJid,
+    },
+    /// Let the owner of an account log in again.
+    Enable {
+        /// The account, as NAME@DOMAIN.
+        account: BareJid,
+    },
     /// List the accounts.
     List {
         /// Of this domain alone.

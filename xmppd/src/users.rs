@@ -35,6 +35,14 @@ pub(crate) async fn run(config: &Config, command: User) -> Outcome<()> {
             database.rosters().forget(&account).await.map_err(|error| error.to_string())?;
             print(&format!("{account} is deleted.\n"))?;
         }
+        User::Disable { account } => {
+            accounts.set_disabled(&account, true).await?;
+            print(&format!("{account} is disabled.\n"))?;
+        }
+        User::Enable { account } => {
+            accounts.set_disabled(&account, false).await?;
+            print(&format!("{account} is enabled.\n"))?;
+        }
         User::List { domain } => {
             let domains = match &domain {
                 Some(domain) if domain.local().is_some() => {

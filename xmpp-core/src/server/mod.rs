@@ -132,7 +132,7 @@ pub(crate) struct Inner {
     domains: Vec<Domain>,
     accounts: Option<Arc<dyn DynAccounts>>,
     tokens: Option<Arc<dyn tokens::DynTokens>>,
-    /// How many clients were revoked, so that whoever logs in meanwhile looks again.
+    /// How many clients were revoked and accounts disabled, so that whoever logs in meanwhile looks again.
     revocations: AtomicU64,
     bind_features: Vec<bind2::BindFeature>,
     bound_info: Vec<bind2::BoundInfo>,
@@ -303,6 +303,16 @@ impl Server {
         }
     }
 
+    /// Ends the sessions of an account with `not-authorized`, those that hibernate too, and makes whoever logs in by it
+    /// right now look again. Whoever disables an account in the [`Accounts`] calls this afterwards.
+    pub fn account_disabled(&self, account: &BareJid) {
+        self.0.revocations.fetch_add(1, Ordering::SeqCst);
+        let error = StreamError::new(StreamCondition::NotAuthorized).with_text("the account has been disabled");
+        for resource in self.resources(account.as_str()) {
+            self.disconnect(&resource.jid, &error);
+        }
+    }
+
     /// A client connection inside the process: no port, no TLS, everything else as over TCP.
     pub fn connect_memory(&self) -> Transport {
         let (client, server) = Transport::pair(64 * 1024);
@@ -329,6 +339,22 @@ impl Server {
             self.reap(&session);
             true
         })
+    }
+
+    /// Calls `f` with every client's session that is connected or hibernates, in no order. It must not block.
+    pub fn each_resource(&self, mut f: impl FnMut(Resource)) {
+        self.0.directory.for_each(|session| {
+            if session.role() == Role::Client && session.is_open() {
+                f(router::snapshot(session));
+            }
+        });
+    }
+
+    /// Whether the client with this full address is there and has not said that it is inactive (XEP-0352). One without
+    /// connection, whose session hibernates (XEP-0198 §5), is not.
+    pub fn is_active(&self, jid: &Jid) -> bool {
+        let session = jid.resource().and_then(|resource| self.0.directory.find(jid.bare_str(), resource));
+        session.is_some_and(|session| session.is_open() && !session.is_aside())
     }
 
     /// Resolves when the server has been told to stop.
@@ -389,6 +415,8 @@ impl Server {
             priority: now.priority,
             presence: now.presence,
             flags: session.flags(),
+            // It is gone.
+            session: Weak::new(),
         };
         for hook in &self.0.session_end {
             // A fault in one must not take the others along, nor the connection that replaces this one.

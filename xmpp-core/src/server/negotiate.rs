@@ -12,6 +12,7 @@ use crate::{
     extension::{Names, answer_error, answer_result},
     jid::{BareJid, FullJid},
     net::Transport,
+    sasl::Mechanism,
     stanza::{Condition, StanzaError},
     stream::{
         Acceptor, AcceptorConfig, BindRequest, Bound, ClientTokens, Phase, ResumeError, Resumed, StreamLimits, Task,
@@ -43,6 +44,8 @@ struct Negotiation<'a> {
     revocations: u64,
     /// Who has been asked something before the login, each with its place in the server's list.
     receptions: Vec<(usize, Box<dyn Reception>)>,
+    /// How many there had been when it was looked up whether the account is disabled.
+    admitted: u64,
 }
 
 /// A session that was entered, or resumed, and is not handed over yet. If it never is, it does not stay: not even when
@@ -114,6 +117,7 @@ impl Server {
             session: None,
             revocations: 0,
             receptions: Vec::new(),
+            admitted: 0,
         };
         match negotiation.run(entry).await {
             Ok(Some((mut transport, session))) => {
@@ -298,6 +302,11 @@ impl Negotiation<'_> {
                 let answer = self.receive(domain, &request).await;
                 self.acceptor.newcomer_answered(answer)
             }
+            Task::Admit(user) => {
+                self.admitted = self.server.inner().revocations.load(Ordering::SeqCst);
+                let disabled = self.server.is_disabled(&user).await;
+                self.acceptor.admitted(disabled.map(|disabled| !disabled))
+            }
             Task::Failed(name) => {
                 let inner = self.server.inner();
                 inner.stats.failures.fetch_add(1, Ordering::Relaxed);
@@ -475,12 +484,18 @@ impl Negotiation<'_> {
         }
     }
 
-    /// Whether the token by which a client came is still there, now that its session can be found; else that is ended.
+    /// Whether the account is not disabled, and the token by which a client came is still there, now that its session
+    /// can be found; else that is ended.
     async fn keeps_access(&mut self, user: &BareJid) -> bool {
         let Some(login) = self.acceptor.login() else { return true };
-        let client = login.user_agent.and_then(|agent| agent.id);
-        let (Some(client), Some(_)) = (client, login.mechanism.token_hash()) else { return true };
-        if self.server.keeps_access(user, &client, self.revocations).await {
+        let client = login.user_agent.and_then(|agent| agent.id).filter(|_| login.mechanism.token_hash().is_some());
+        let mut keeps = login.mechanism == Mechanism::Anonymous
+            || self.server.inner().revocations.load(Ordering::SeqCst) == self.admitted
+            || self.server.is_disabled(user).await == Ok(false);
+        if let (true, Some(client)) = (keeps, client) {
+            keeps = self.server.keeps_access(user, &client, self.revocations).await;
+        }
+        if keeps {
             return true;
         }
         // Also one that was resumed is over.
@@ -526,6 +541,16 @@ async fn certified(server: &Server, transport: &Transport) -> Vec<BareJid> {
 /// Whether a server name (A-labels, RFC 6066 §3) is that of the domain.
 fn is_name_of(name: &str, domain: &str) -> bool {
     crate::net::ascii_domain(domain).is_some_and(|domain| domain.eq_ignore_ascii_case(name.trim_end_matches('.')))
+}
+
+impl Server {
+    /// Whether an account is disabled, if that can be known.
+    async fn is_disabled(&self, user: &BareJid) -> Result<bool, ()> {
+        match &self.inner().accounts {
+            Some(accounts) => looked_up(self, accounts.is_disabled(user)).await,
+            None => Ok(false),
+        }
+    }
 }
 
 /// What the account store says, if it says it while the client still has time to hear it.

@@ -193,10 +193,20 @@ impl Server {
     /// its address meanwhile is another, and has asked for nothing.
     pub fn set_flag(&self, asker: &IqContext, flag: SessionFlag, on: bool) -> bool {
         let session = asker.origin.clone().and_then(|origin| origin.downcast::<Session>().ok());
-        session.filter(|session| session.role() == Role::Client).is_some_and(|session| {
-            session.set_flag(flag, on);
-            self.is_there(&session)
-        })
+        session.is_some_and(|session| self.flag(&session, flag, on))
+    }
+
+    /// Sets or clears a flag of a session that was [looked at](Self::resources); whether it is still there.
+    pub fn flag_resource(&self, resource: &Resource, flag: SessionFlag, on: bool) -> bool {
+        resource.session.upgrade().is_some_and(|session| self.flag(&session, flag, on))
+    }
+
+    fn flag(&self, session: &Arc<Session>, flag: SessionFlag, on: bool) -> bool {
+        if session.role() != Role::Client {
+            return false;
+        }
+        session.set_flag(flag, on);
+        self.is_there(session)
     }
 
     /// The connected resources of a local account.
@@ -477,10 +487,11 @@ fn finally(first: BoxFuture<'static, Verdict>, verdict: Verdict) -> BoxFuture<'s
     })
 }
 
-fn snapshot(session: &Session) -> Resource {
+pub(super) fn snapshot(session: &Arc<Session>) -> Resource {
     let now = session.availability().clone();
     let (priority, presence) = (now.priority, now.presence);
-    Resource { jid: session.jid().clone(), priority, presence, flags: session.flags() }
+    let (jid, flags) = (session.jid().clone(), session.flags());
+    Resource { jid, priority, presence, flags, session: Arc::downgrade(session) }
 }
 
 /// Requests from elsewhere meet the same handlers, but behind what stands on behalf of the recipient: whom he has blocked

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     jid::BareJid,
-    sasl::{ChannelBindings, Mechanism, ServerSasl},
+    sasl::{Authenticated, ChannelBindings, Mechanism, ServerSasl},
     xml::{Event, Stanza, Writer, ns},
 };
 
@@ -55,6 +55,8 @@ pub struct Acceptor {
     /// The authentication by SASL2 that is going on.
     sasl2: Option<Box<sasl2::Run>>,
     user: Option<(BareJid, Mechanism)>,
+    /// Who has been authenticated, while it is asked whether this account may log in.
+    admission: Option<(BareJid, Authenticated)>,
     /// What the client has said of itself in an authentication that is over.
     agent: Option<UserAgent>,
     /// A question that waits for the generation of the account.
@@ -109,6 +111,7 @@ impl Acceptor {
             from: None,
             sasl2: None,
             user: None,
+            admission: None,
             agent: None,
             question: None,
             generation: None,

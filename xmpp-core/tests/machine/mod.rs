@@ -141,6 +141,10 @@ impl Server {
                     self.generation += u64::from(self.changing);
                     self.acceptor.generation(found)
                 }
+                Task::Admit(user) => {
+                    let disabled = user.local() == Some("banned");
+                    self.acceptor.admitted(if user.local() == Some("lost") { Err(()) } else { Ok(!disabled) })
+                }
                 Task::Credentials(user, hash) => {
                     let known = self.hashes.contains(&hash);
                     self.acceptor.credentials(find(&user, hash).map(|found| found.filter(|_| known)))
@@ -232,7 +236,7 @@ impl Server {
 fn find(user: &BareJid, hash: Hash) -> Result<Option<ScramCredentials>, ()> {
     match user.local() {
         Some("faulty") => Err(()),
-        Some("juliet" | "romeo") => {
+        Some("juliet" | "romeo" | "banned" | "lost") => {
             static KEYS: std::sync::OnceLock<Vec<ScramCredentials>> = std::sync::OnceLock::new();
             let all = KEYS.get_or_init(|| {
                 let derive = |&hash| ScramCredentials::derive(hash, "secret", b"0123456789abcdef", 4096);

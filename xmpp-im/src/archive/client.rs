@@ -373,7 +373,7 @@ impl ArchiveSync {
             (self.ended, self.complete) = (true, true);
         } else {
             let last = fin.rsm.last.as_deref().filter(|last| Some(*last) != self.after.as_deref());
-            if !last.is_some_and(|last| self.progress.is_made(last, page.results.len())) {
+            if !last.is_some_and(|last| self.progress.is_made(last, results.len())) {
                 return Err(SyncError::Broken);
             }
         }

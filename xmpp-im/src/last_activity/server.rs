@@ -1,7 +1,7 @@
 //! The server remembers when its users go, and tells it.
 
 use super::{LastActivityStore, LastSeen};
-use crate::{StorageError, Stored};
+use crate::{StorageError, Stored, storage::forget_removed};
 use std::{
     sync::Arc,
     time::{SystemTime, UNIX_EPOCH},
@@ -52,13 +52,9 @@ pub fn server(
         let station = move |envelope: &mut Envelope, server: &Server| goes(envelope, server, &seeing);
         r.station(Station::new("im:last-activity", Stage::Services, Kinds::PRESENCE, station).before("im:presence"));
         r.on_session_end(move |server, resource| ended(server, resource, &ending));
-        r.on_account_removed(move |_: Server, user: BareJid| {
+        forget_removed(r, move |user| {
             let kept = Arc::clone(&kept);
-            Box::pin(async move {
-                if let Err(error) = kept.store.forget(&user).await {
-                    tracing::error!(%error, %user, "what is kept of a removed account stays");
-                }
-            })
+            Box::pin(async move { kept.store.forget(&user).await })
         });
     }
 }

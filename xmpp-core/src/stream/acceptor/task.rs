@@ -40,6 +40,9 @@ pub enum Task {
         /// The request.
         request: Stanza,
     },
+    /// Look up whether this account, which is authenticated by now, may log in, then call
+    /// [`Acceptor::admitted`](super::Acceptor::admitted).
+    Admit(BareJid),
     /// A login has failed, as this user if one was named: slow whoever it is before going on.
     Failed(Option<String>),
     /// Enter a session for this account, by the resource asked for or one of the server's making, then call
