@@ -12,6 +12,7 @@ mod loss;
 mod peer;
 mod pings;
 mod queries;
+mod register;
 mod resume;
 mod session;
 mod talk;
@@ -51,6 +52,7 @@ async fn checks() -> Checked<bool> {
         loss::checks(&mut report, &peer, way).await;
         client_state::checks(&mut report, &peer, way).await;
         resume::checks(&mut report, &peer, way).await;
+        register::checks(&mut report, &peer, way).await;
     }
     if peer.websocket.is_some() && Way::WebSocket.is_wanted() {
         let way = Way::WebSocket;

@@ -7,6 +7,7 @@ use crate::{
     cli::Settings,
     federation::Federation,
     messages::{Blocking, Carbons, Offline},
+    registration::{self, Invitations, Registration},
     roster::Roster,
 };
 use serde::Deserialize;
@@ -49,6 +50,8 @@ pub(crate) struct Config {
     pub(crate) carbons: Carbons,
     pub(crate) blocking: Blocking,
     pub(crate) archive: Archive,
+    pub(crate) registration: Registration,
+    pub(crate) invitations: Invitations,
 }
 
 /// An external component that may connect.
@@ -177,6 +180,8 @@ impl Default for Config {
             carbons: Carbons::default(),
             blocking: Blocking::default(),
             archive: Archive::default(),
+            registration: Registration::default(),
+            invitations: Invitations::default(),
         }
     }
 }
@@ -194,6 +199,11 @@ impl Default for Http {
 }
 
 impl Http {
+    /// Whether anybody else's TLS is believed.
+    pub(crate) fn has_proxies(&self) -> bool {
+        !self.trusted_proxies.is_empty()
+    }
+
     /// As the server takes it.
     pub(crate) fn to_core(&self) -> Outcome<server::Http> {
         let mut core = server::Http::new().bosh(self.bosh).posh(self.posh);
@@ -443,6 +453,7 @@ impl Config {
         config.roster.check()?;
         config.offline.check(config.limits.outbox_bytes)?;
         config.archive.check()?;
+        registration::check(&config)?;
         Ok(config)
     }
 
