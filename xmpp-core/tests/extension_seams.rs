@@ -98,7 +98,16 @@ async fn a_stanza_that_waited_may_come_out_changed() {
 #[tokio::test]
 async fn flags_belong_to_one_session() {
     let mut flag: Option<SessionFlag> = None;
-    let server = builder().with(|r: &mut ServerRegistrar| flag = Some(r.session_flag())).build().unwrap();
+    let register = |r: &mut ServerRegistrar| {
+        let (want, cell) = (r.session_flag(), r.server());
+        r.iq_set::<Ping, ()>(Target::OwnAccount, move |cx, _| {
+            let on = cx.stanza.root().attr("id").as_deref() == Some("on");
+            assert!(cell.get().unwrap().set_flag(&cx, want, on));
+            Ok(())
+        });
+        flag = Some(want);
+    };
+    let server = builder().with(register).build().unwrap();
     let flag = flag.unwrap();
     let (one, _events) = login(&server, "juliet@localhost/one").await;
     let (two, _others) = login(&server, "juliet@localhost/two").await;
@@ -107,11 +116,10 @@ async fn flags_belong_to_one_session() {
         server.resources("juliet@localhost").iter().any(|resource| resource.jid == jid && resource.has(flag))
     };
     assert!(!flagged(&one) && !flagged(&two));
-    assert!(server.set_flag(&one.jid().unwrap().into(), flag, true));
+    one.request(Iq::set_own().id("on").payload(&Ping)).await.unwrap();
     assert!(flagged(&one) && !flagged(&two));
-    assert!(server.set_flag(&one.jid().unwrap().into(), flag, false));
+    one.request(Iq::set_own().id("off").payload(&Ping)).await.unwrap();
     assert!(!flagged(&one));
-    assert!(!server.set_flag(&jid("juliet@localhost/three"), flag, true));
 }
 
 #[tokio::test]

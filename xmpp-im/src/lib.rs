@@ -35,6 +35,8 @@ pub mod registration;
 pub mod roster;
 pub mod search;
 mod storage;
+#[cfg(feature = "server")]
+mod turns;
 pub mod vcard;
 
 #[cfg(feature = "client")]

@@ -20,7 +20,7 @@ impl SqlAccounts {
         SqlAccounts { database }
     }
 
-    /// Adds an account.
+    /// Adds an account, which begins with nothing: what a former one of that name may have left is removed.
     ///
     /// # Errors
     /// [`SqlError::Exists`], [`SqlError::NoName`], [`SqlError::EmptyPassword`], [`SqlError::Engine`].
@@ -43,6 +43,8 @@ impl SqlAccounts {
             _ => error.into(),
         })?;
         insert(&mut writing, user, &credentials).await?;
+        forget(&mut writing, user).await?;
+        crate::roster::forget(&mut writing, user).await?;
         Ok(writing.commit().await?)
     }
 
@@ -66,7 +68,9 @@ impl SqlAccounts {
         Ok(writing.commit().await?)
     }
 
-    /// Removes an account with all that is stored for it. Sessions that are logged in stay so.
+    /// Removes an account with all that is stored for it, but for its roster: a running server tells the contacts first
+    /// ([`Server::account_removed`](xmpp_core::server::Server::account_removed)), and whoever has none calls
+    /// [`RosterStore::forget`](xmpp_im::roster::RosterStore::forget). Sessions that are logged in stay so.
     ///
     /// # Errors
     /// [`SqlError::Unknown`], [`SqlError::Engine`].
@@ -77,9 +81,19 @@ impl SqlAccounts {
         if deleted.rows_affected() == 0 {
             return Err(SqlError::Unknown(user.clone()));
         }
-        crate::roster::forget(&mut writing, user).await?;
-        for sql in OWNED {
-            sqlx::query(*sql).bind(user.as_str()).execute(&mut *writing).await?;
+        forget(&mut writing, user).await?;
+        Ok(writing.commit().await?)
+    }
+
+    /// Removes all that is stored for users of a domain who have no account: those whom a server has admitted without one
+    /// and could not forget, because it crashed. To be called before it runs again. `domain` as in [`list`](Self::list).
+    ///
+    /// # Errors
+    /// [`SqlError::Engine`].
+    pub async fn forget_strangers(&self, domain: &str) -> Result<(), SqlError> {
+        let mut writing = self.database.write().await?;
+        for sql in STRANGERS {
+            sqlx::query(*sql).bind(domain).execute(&mut *writing).await?;
         }
         Ok(writing.commit().await?)
     }
@@ -103,6 +117,13 @@ impl SqlAccounts {
     }
 }
 
+async fn forget(writing: &mut Transaction<'static, Sqlite>, user: &BareJid) -> Result<(), SqlError> {
+    for sql in OWNED {
+        sqlx::query(*sql).bind(user.as_str()).execute(&mut **writing).await?;
+    }
+    Ok(())
+}
+
 /// What goes with an account, besides what refers to it.
 static OWNED: &[&str] = &[
     "DELETE FROM offline WHERE address = $1",
@@ -111,6 +132,28 @@ static OWNED: &[&str] = &[
     "DELETE FROM blocked WHERE address = $1",
     "DELETE FROM account_xml WHERE address = $1",
     "DELETE FROM last_activity WHERE address = $1",
+];
+
+/// The same of those who never had an account.
+static STRANGERS: &[&str] = &[
+    "DELETE FROM roster WHERE substr(address, -length($1) - 1) = '@' || $1 \
+     AND address NOT IN (SELECT address FROM account)",
+    "DELETE FROM roster_item WHERE substr(address, -length($1) - 1) = '@' || $1 \
+     AND address NOT IN (SELECT address FROM account)",
+    "DELETE FROM roster_request WHERE substr(address, -length($1) - 1) = '@' || $1 \
+     AND address NOT IN (SELECT address FROM account)",
+    "DELETE FROM offline WHERE substr(address, -length($1) - 1) = '@' || $1 \
+     AND address NOT IN (SELECT address FROM account)",
+    "DELETE FROM archive WHERE substr(owner, -length($1) - 1) = '@' || $1 \
+     AND owner NOT IN (SELECT address FROM account)",
+    "DELETE FROM archive_preferences WHERE substr(owner, -length($1) - 1) = '@' || $1 \
+     AND owner NOT IN (SELECT address FROM account)",
+    "DELETE FROM blocked WHERE substr(address, -length($1) - 1) = '@' || $1 \
+     AND address NOT IN (SELECT address FROM account)",
+    "DELETE FROM account_xml WHERE substr(address, -length($1) - 1) = '@' || $1 \
+     AND address NOT IN (SELECT address FROM account)",
+    "DELETE FROM last_activity WHERE substr(address, -length($1) - 1) = '@' || $1 \
+     AND address NOT IN (SELECT address FROM account)",
 ];
 
 impl From<SqlError> for AccountError {

@@ -88,6 +88,9 @@ pub(crate) async fn run(config: Config, settings: &Settings, mut handed: Handed)
     let database = open_database(&config).await?;
     let accounts = database.accounts();
     let first_start = accounts.is_empty().await?;
+    for domain in &config.anonymous_domains {
+        accounts.forget_strangers(domain).await?;
+    }
 
     let mut limits = config.limits.to_core(crate::files::raise_limit());
     config.stream_management.apply(&mut limits);

@@ -22,6 +22,7 @@ use crate::{
     net::{ServerTls, tls::ClientAuthorities},
     payload::disco::Item,
     sasl::{Hash, Mechanism},
+    stanza::StanzaError,
     stream::ComponentSecrets,
     xml::{Stanza, Writer, ns},
 };
@@ -109,6 +110,7 @@ pub struct ServerRegistrar {
     account_removed: Vec<super::AccountRemoved>,
     availability: Vec<super::AvailabilityChanged>,
     rejected: Vec<super::Rejected>,
+    unwanted: Vec<super::Unwanted>,
     features: (Vec<WriteFeature>, Vec<WriteFeature>),
     session_flags: u32,
     pub(super) bind_features: Vec<super::bind2::BindFeature>,
@@ -169,6 +171,15 @@ impl ServerRegistrar {
     /// address, the message as it came, and the error. Errors of others come along the route. It must not block.
     pub fn on_rejected(&mut self, f: impl Fn(&Server, &Jid, &Stanza, &Stanza) + Send + Sync + 'static) {
         self.rejected.push(Box::new(f));
+    }
+
+    /// Asks `f` whether an account (the first) wants to hear nothing more of an address (the second), for
+    /// [`Server::is_unwanted`].
+    pub fn unwanted(
+        &mut self,
+        f: impl Fn(&BareJid, &Jid) -> BoxFuture<'static, Result<bool, StanzaError>> + Send + Sync + 'static,
+    ) {
+        self.unwanted.push(Box::new(f));
     }
 
     /// Offers a stream feature (RFC 6120 §4.3.2) to clients: on their authenticated streams, or, if `before_login`, where
@@ -510,6 +521,7 @@ impl ServerBuilder {
             account_removed: registrar.account_removed,
             availability_changed: registrar.availability,
             rejected: registrar.rejected,
+            unwanted: registrar.unwanted,
             features: (written(registrar.features.0), written(registrar.features.1)),
             detached: Detached::default(),
             idle_rules: registrar.idle_rules,

@@ -71,6 +71,7 @@ use crate::{
     jid::{BareJid, Jid},
     net::{ServerTls, Transport, tls::ClientAuthorities},
     sasl::Mechanism,
+    stanza::StanzaError,
     stream::{ComponentSecrets, StreamCondition, StreamError},
     xml::Stanza,
 };
@@ -121,6 +122,7 @@ impl WeakServer {
 type SessionEnd = Box<dyn Fn(&Server, &Resource) + Send + Sync>;
 type AvailabilityChanged = Box<dyn Fn(&Server, &Resource, Option<i8>) + Send + Sync>;
 type Rejected = Box<dyn Fn(&Server, &Jid, &Stanza, &Stanza) + Send + Sync>;
+type Unwanted = Box<dyn Fn(&BareJid, &Jid) -> BoxFuture<'static, Result<bool, StanzaError>> + Send + Sync>;
 type AccountRemoved = Box<dyn Fn(Server, BareJid) -> BoxFuture<'static, ()> + Send + Sync>;
 
 pub(crate) struct Inner {
@@ -155,6 +157,7 @@ pub(crate) struct Inner {
     account_removed: Vec<AccountRemoved>,
     availability_changed: Vec<AvailabilityChanged>,
     rejected: Vec<Rejected>,
+    unwanted: Vec<Unwanted>,
     /// The stream features of extensions: before authentication and after it.
     features: (Arc<[Stanza]>, Arc<[Stanza]>),
     /// Routes that wait, of stanzas that no session waits for.
@@ -266,6 +269,20 @@ impl Server {
             Some(accounts) => accounts.exists(account).await,
             None => Ok(false),
         }
+    }
+
+    /// Whether an account wants to hear nothing more of an address. Who hands over what was kept for an account, past the
+    /// route, asks this first: an offline message, a request that waits. The stations of the route see to all else.
+    ///
+    /// # Errors
+    /// The store of an extension failed.
+    pub async fn is_unwanted(&self, account: &BareJid, sender: &Jid) -> Result<bool, StanzaError> {
+        for unwanted in &self.0.unwanted {
+            if unwanted(account, sender).await? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Tells the extensions that an account has been removed, so that they forget what they hold for it, and ends its

@@ -421,7 +421,7 @@ impl Negotiation<'_> {
         if let Some(stable) = stable {
             self.server.end_older(&session, &stable);
         }
-        features.extend(self.server.enable_features(&jid, request));
+        features.extend(self.server.enable_features(&session, &jid, request));
         features.extend(self.server.gather_bound_info(&jid).await);
         let mut bound = Bound::new(jid, features);
         bound.managed = session.is_managed();

@@ -208,12 +208,13 @@ impl Server {
         self.deliver(&Envelope { stanza, kind, from, to: Some(to.clone()), sender: None }, to)
     }
 
-    /// Sets or clears a flag of the session with this full address; whether there is one.
-    pub fn set_flag(&self, session: &Jid, flag: SessionFlag, on: bool) -> bool {
-        let found = session.resource().and_then(|resource| self.inner().directory.find(session.bare_str(), resource));
-        found.is_some_and(|session| {
+    /// Sets or clears a flag of the session that asks; whether it is one of a client here, and still there. One that took
+    /// its address meanwhile is another, and has asked for nothing.
+    pub fn set_flag(&self, asker: &IqContext, flag: SessionFlag, on: bool) -> bool {
+        let session = asker.origin.clone().and_then(|origin| origin.downcast::<Session>().ok());
+        session.filter(|session| session.role() == Role::Client).is_some_and(|session| {
             session.set_flag(flag, on);
-            true
+            self.is_there(&session)
         })
     }
 
@@ -246,11 +247,13 @@ impl Server {
     /// Whether the session that sent `envelope` is the one that is reached by its address: it has not ended, nor has
     /// another one taken its place (RFC 6120 §7.7.2.2) while the stanza was on its route.
     pub fn is_current(&self, envelope: &Envelope) -> bool {
-        envelope.sender.as_ref().is_some_and(|sender| {
-            let jid = sender.jid();
-            let found = self.inner().directory.find(jid.bare_str(), jid.resource().unwrap_or_default());
-            found.is_some_and(|found| Arc::ptr_eq(&found, sender))
-        })
+        envelope.sender.as_ref().is_some_and(|sender| self.is_there(sender))
+    }
+
+    fn is_there(&self, session: &Arc<Session>) -> bool {
+        let jid = session.jid();
+        let found = self.inner().directory.find(jid.bare_str(), jid.resource().unwrap_or_default());
+        found.is_some_and(|found| Arc::ptr_eq(&found, session))
     }
 
     /// Puts the stanza of `envelope` into the session with the full address `to`; whether it is there to take it.
@@ -455,6 +458,7 @@ fn services(envelope: &mut Envelope, server: &Server) -> Decision {
         to: envelope.to.clone(),
         target,
         stanza: envelope.stanza.clone(),
+        origin: envelope.sender.clone().map(|sender| sender as Arc<dyn std::any::Any + Send + Sync>),
     };
     match server.inner().registrar.iqs.dispatch(cx) {
         IqOutcome::Ready(answer) => Verdict::from(answer).into(),

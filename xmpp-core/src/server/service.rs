@@ -127,6 +127,7 @@ impl Service {
             to: Some(to.clone()),
             target,
             stanza: envelope.stanza().clone(),
+            origin: None,
         };
         Some(match self.registrar.iqs.dispatch(cx) {
             IqOutcome::Ready(answer) => Verdict::from(answer).into(),

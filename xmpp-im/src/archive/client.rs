@@ -90,7 +90,9 @@ impl Archive {
 
     /// Up to where our own archive has been handed to the application, by [`sync`](Self::sync) and, once that has come
     /// to the end, as [events](crate::chat::ChatEvents). Saved after all that has been stored, and given to `sync` by
-    /// the next run or the next session, nothing is lost; what comes twice to the same process is told once.
+    /// the next run or the next session, nothing is lost; what comes twice to the same process is told once. A server may
+    /// give to a later run, as offline messages, what an earlier one has read here: an application that stores messages
+    /// knows them by [`ChatEvent::archive_id`].
     pub fn position(&self) -> Option<String> {
         self.state.position()
     }

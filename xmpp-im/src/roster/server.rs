@@ -8,14 +8,12 @@ use super::{
 use crate::{
     StorageError,
     presence::{self, Directed},
+    turns::Turns,
 };
-use std::{
-    hash::{BuildHasher, RandomState},
-    sync::Arc,
-};
-use tokio::sync::{Mutex, OwnedMutexGuard};
+use std::sync::Arc;
+use tokio::sync::OwnedMutexGuard;
 use xmpp_core::{
-    extension::{Reply, Target},
+    extension::{IqContext, Reply, Target},
     jid::{BareJid, Jid},
     server::{Resource, Server, ServerRegistrar, SessionFlag},
     stanza::{Iq, Presence, PresenceBuilder, StanzaError, generate_id},
@@ -23,9 +21,6 @@ use xmpp_core::{
 
 /// How many changes a client is told one by one; for more it gets the roster anew (§2.6.3).
 const PUSHES: usize = 64;
-
-/// How many users may take their turn at the same time.
-const TURNS: usize = 64;
 
 /// Rosters, subscriptions and presence (RFC 6121 §2 to §4), with the default limits.
 pub fn server(store: impl RosterStore) -> impl FnOnce(&mut ServerRegistrar) {
@@ -58,8 +53,8 @@ fn answer(r: &mut ServerRegistrar, rosters: &Arc<Rosters>) {
     r.iq_get_async::<RosterQuery, Reply, _>(Target::OwnAccount, move |cx, query| {
         let (server, rosters) = (cell.get(), Arc::clone(&getting));
         async move {
-            let (Some(server), Some(from)) = (server, cx.from) else { return Err(StanzaError::service_unavailable()) };
-            rosters.get(server, from, &query).await
+            let Some(server) = server else { return Err(StanzaError::service_unavailable()) };
+            rosters.get(server, cx, &query).await
         }
     });
     let (cell, setting) = (r.server(), Arc::clone(rosters));
@@ -83,21 +78,18 @@ pub(crate) struct Rosters {
     interested: SessionFlag,
     /// Whom each resource has directed presence to.
     pub(crate) directed: Directed,
-    turns: [Arc<Mutex<()>>; TURNS],
-    hasher: RandomState,
+    turns: Turns,
 }
 
 impl Rosters {
     fn new(store: Arc<dyn RosterStore>, limits: RosterLimits, interested: SessionFlag) -> Rosters {
-        let turns = std::array::from_fn(|_| Arc::default());
-        Rosters { store, limits, interested, directed: Directed::default(), turns, hasher: RandomState::new() }
+        Rosters { store, limits, interested, directed: Directed::default(), turns: Turns::default() }
     }
 
     /// Waits until nobody else changes this user's roster or tells others of the user: what is pushed and sent meanwhile
     /// comes in the order of the changes. Nothing that takes another turn may be waited for.
     pub(crate) async fn turn(&self, user: &BareJid) -> OwnedMutexGuard<()> {
-        let index = self.hasher.hash_one(user.as_str()) as usize % TURNS;
-        Arc::clone(&self.turns[index]).lock_owned().await
+        self.turns.of(user).await
     }
 
     /// Changes what is kept about a contact.
@@ -125,13 +117,16 @@ impl Rosters {
     }
 
     /// A roster get (§2.1.3). The turn ends when the answer is queued, so that later changes come behind it.
-    async fn get(self: Arc<Self>, server: Server, from: Jid, query: &RosterQuery) -> Result<Reply, StanzaError> {
+    async fn get(self: Arc<Self>, server: Server, cx: IqContext, query: &RosterQuery) -> Result<Reply, StanzaError> {
+        let from = cx.from.clone().ok_or_else(StanzaError::service_unavailable)?;
         if !query.items.is_empty() {
             return Err(StanzaError::bad_request().with_text("a question for the roster has no items"));
         }
         let user = from.to_bare();
         let turn = self.turn(&user).await;
-        server.set_flag(&from, self.interested, true);
+        if !server.set_flag(&cx, self.interested, true) {
+            return Err(StanzaError::service_unavailable());
+        }
         let known = query.ver.as_deref().and_then(|ver| ver.parse().ok());
         let changes = match known {
             Some(version) => self.store.since(&user, version).await?,
@@ -161,6 +156,7 @@ impl Rosters {
             return Err(StanzaError::not_allowed().with_text("nobody is their own contact"));
         }
         let turn = self.turn(&user).await;
+        self.check_account(&server, &user).await?;
         let change = match item.subscription {
             Subscription::Remove => self.remove(&server, &user, &contact).await?,
             _ => self.put(&user, &contact, item).await?,
@@ -169,6 +165,14 @@ impl Rosters {
             self.push(&server, &user, change.as_ref());
             drop(turn);
         }))
+    }
+
+    /// Nothing is kept for who has been removed: it would be the next one's of that name.
+    pub(super) async fn check_account(&self, server: &Server, user: &BareJid) -> Result<(), StanzaError> {
+        match subscriptions::exists(server, user).await? {
+            true => Ok(()),
+            false => Err(StanzaError::service_unavailable()),
+        }
     }
 
     /// Adds an item, or changes name and groups of it; the rest is not for the client to set (§2.1.5).

@@ -144,6 +144,7 @@ impl Rosters {
     /// From the user to the contact: routed, then pushed (§3.1.2, §3.1.5, §3.2.2, §3.3.2, §3.4.2).
     async fn go(&self, server: &Server, matter: Matter) -> Result<(), StanzaError> {
         let _turn = self.turn(&matter.user).await;
+        self.check_account(server, &matter.user).await?;
         let taken = self.step(Direction::Outbound, &matter).await?;
         let Matter { user, contact, stanza, .. } = matter;
         if taken.revokes() {
@@ -162,10 +163,10 @@ impl Rosters {
     /// From the contact to the user: delivered, then pushed (§3.1.3, §3.1.6, §3.2.3, §3.3.3). False where there is no
     /// such account.
     async fn come(&self, server: &Server, matter: Matter) -> Result<bool, StanzaError> {
+        let _turn = self.turn(&matter.user).await;
         if !exists(server, &matter.user).await? {
             return Ok(false);
         }
-        let _turn = self.turn(&matter.user).await;
         let taken = self.step(Direction::Inbound, &matter).await?;
         if taken.step.pass {
             self.deliver(server, &matter);
@@ -197,9 +198,10 @@ impl Rosters {
     }
 }
 
-/// Whether there is an account, or the session of somebody who needs none.
-async fn exists(server: &Server, user: &BareJid) -> Result<bool, StanzaError> {
-    if !server.resources(user.as_str()).is_empty() {
+/// Whether there is an account, or the session of somebody who needs none. Sessions of an account that was removed may
+/// be there for a while.
+pub(super) async fn exists(server: &Server, user: &BareJid) -> Result<bool, StanzaError> {
+    if server.admits_anonymous(user.domain()) && !server.resources(user.as_str()).is_empty() {
         return Ok(true);
     }
     server.account_exists(user).await.map_err(|error| {
