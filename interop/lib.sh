@@ -86,11 +86,13 @@ kill_pid() {
   while is_running "$pid"; do sleep 0.05; done
 }
 
-# Our own programs, and how they are built: in one go, so that all of them share one build of the crates.
-ours=$(realpath -m "$(dirname "${BASH_SOURCE[0]}")/../target/release")
+# Our own programs, and how they are built: in one go, so that all of them share one build of the crates. PROGRAMS is a
+# folder that has them already.
+ours=$(realpath -m "${PROGRAMS:-$(dirname "${BASH_SOURCE[0]}")/../target/release}")
 build_ours() {
+  [ -z "${PROGRAMS-}" ] || return 0
   cargo build --quiet --release --locked --manifest-path "$ours/../../Cargo.toml" \
-    -p xmppd -p xmpp-interop -p xmpp-im --bins --example echo_bot --example component_bot
+    -p xmppd -p xmpp-interop -p xmpp-im -p xmpp-muc --bins --example echo_bot --example component_bot --example rooms_component
 }
 
 # leaf DIR HOST CA SAN [NOT_AFTER]: DIR/certs/HOST.crt and .key, signed by DIR/CA.pem, for LEAF_USES.

@@ -90,6 +90,8 @@ async fn people_meet_in_rooms_that_a_component_has() {
     romeo.send(join("Romeo")).await.unwrap();
     let (refused, _) = presence(&mut his).await;
     assert_eq!(refused.error().unwrap().condition, Condition::ItemNotFound, "it is not open yet");
+    // §7.2: slixmpp takes no other error for the room's.
+    assert!(refused.stanza().root().child("x", xmpp_muc::NS).is_some(), "{refused:?}");
     let accept = OwnerQuery { form: Some(DataForm::new(FormKind::Submit)), destroy: None };
     juliet.request(Iq::set(room.clone()).payload(&accept)).await.unwrap();
 

@@ -3,7 +3,8 @@
 use super::{Muc, MucSettings, outlet::Outlet};
 use crate::{
     NS,
-    room::{Change, Effects, Incoming, Kept, Plan, Room, RoomLimits, RoomRecord},
+    payload::Join,
+    room::{Change, Delivery, Effects, Incoming, Kept, Plan, Room, RoomLimits, RoomRecord},
     store::RoomStore,
 };
 use std::{
@@ -18,7 +19,7 @@ use xmpp_core::{
     payload::{DateTime, Payload, ping::Ping},
     server::Verdict,
     stanza::{StanzaError, StanzaKind, generate_id},
-    xml::Stanza,
+    xml::{Stanza, Writer, ns},
 };
 use xmpp_im::archive::{ArchiveStore, NewEntry, Selection};
 
@@ -227,15 +228,22 @@ impl Rooms {
         to: Jid,
         stanza: Stanza,
     ) -> Result<Verdict, StanzaError> {
+        match self.take(kind, &from, &to, &stanza).await {
+            Err(error) if is_join(kind, &stanza) => {
+                self.send(&[refusal(from, to, &stanza, error)]).await;
+                Ok(Verdict::Handled)
+            }
+            other => other,
+        }
+    }
+
+    async fn take(&self, kind: StanzaKind, from: &Jid, to: &Jid, stanza: &Stanza) -> Result<Verdict, StanzaError> {
         let jid = to.to_bare();
-        if kind == StanzaKind::Presence
-            && stanza.root().attr("type").is_none()
-            && stanza.root().child("x", NS).is_some()
-        {
+        if is_join(kind, stanza) {
             self.may_exist(&jid)?;
         }
         self.visit(&jid, async |visit| {
-            let input = Incoming { from: &from, to: &to, stanza: &stanza, now: now() };
+            let input = Incoming { from, to, stanza, now: now() };
             let plan = match kind {
                 StanzaKind::Presence => {
                     if matches!(*visit.occupied, Occupied::Nothing) && !self.create(visit, input)? {
@@ -368,13 +376,33 @@ impl Rooms {
         Ok(())
     }
 
-    pub(super) async fn send(&self, deliveries: &[crate::room::Delivery]) {
+    pub(super) async fn send(&self, deliveries: &[Delivery]) {
         self.outlet.send(deliveries).await;
     }
 
     pub(super) fn outlet(&self) -> Outlet {
         self.outlet.clone()
     }
+}
+
+/// Whether somebody who knows rooms wants to come in.
+fn is_join(kind: StanzaKind, stanza: &Stanza) -> bool {
+    let root = stanza.root();
+    kind == StanzaKind::Presence && root.attr("type").is_none() && root.child("x", NS).is_some()
+}
+
+/// What §7.2 answers who is not let in: an error of the room, marked as such. Some clients look for the mark.
+fn refusal(client: Jid, to: Jid, stanza: &Stanza, error: StanzaError) -> Delivery {
+    let error = error.with_by(to.to_bare());
+    let mut out = Writer::new(ns::CLIENT);
+    out.open("presence", ns::CLIENT);
+    out.attr("from", to.as_str());
+    out.attr("type", "error");
+    out.attr_opt("id", stanza.root().attr("id").as_deref());
+    Join::default().write(&mut out);
+    error.write(&mut out);
+    out.close();
+    Delivery { from: to, to: vec![client], stanza: out.into_stanza() }
 }
 
 /// A client asks whether it is still in the room (XEP-0410 §3): the room knows, and need not pass it on.
