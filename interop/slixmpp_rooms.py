@@ -43,7 +43,7 @@ OTHERWISE = {
         "a nickname is taken in any case": SAME_NICKS,
         "slixmpp sees why it is not let in": "its errors do not say that they are of a room",
         "a new room whose configuration is cancelled is none": "keeps it, locked",
-        "a room that becomes one for members": "does not tell those that it removes that it is about them",
+        "a room that becomes one for members": "tells those alone whom it removes",
         "registration, and the nickname that it reserves": "only members register",
         "several affiliations at once": "takes the first of them alone",
         "the list of rooms in pages": "has no pages",
