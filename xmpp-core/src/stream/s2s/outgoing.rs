@@ -58,6 +58,8 @@ pub struct Outgoing {
     external: bool,
     /// The peer takes dialback errors: further target domains may be tried (XEP-0220 §2.6.2).
     errors: bool,
+    /// The peer says that it takes dialback.
+    dialback: bool,
     /// There is a stream to end.
     header_sent: bool,
 }
@@ -74,6 +76,7 @@ impl Outgoing {
             certificate,
             external: false,
             errors: false,
+            dialback: false,
             header_sent: false,
         }
     }
@@ -146,6 +149,10 @@ impl Outgoing {
                 } else if policy.needs_tls() && !self.exchange.secured {
                     // The domain in the header may do without; this one may not.
                     tasks.push(S2sTask::Refused(pair, Refusal::TlsUnavailable));
+                } else if self.external && !self.dialback && !self.is_authorized(&pair) {
+                    // It might never answer: a stream of its own proves this pair by certificate as well.
+                    let error = StanzaError::feature_not_implemented().with_text("the peer offers no dialback");
+                    tasks.push(S2sTask::Refused(pair, Refusal::Error(error)));
                 } else {
                     self.exchange.request(pair, &mut tasks);
                 }
@@ -195,11 +202,9 @@ impl Outgoing {
                 return vec![S2sTask::Send(b"<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>".to_vec())];
             }
         }
-        self.errors = features
-            .element()
-            .root()
-            .child("dialback", DIALBACK_FEATURE)
-            .is_some_and(|dialback| dialback.child("errors", DIALBACK_FEATURE).is_some());
+        let dialback = features.element().root().child("dialback", DIALBACK_FEATURE);
+        self.dialback = dialback.is_some();
+        self.errors = dialback.is_some_and(|dialback| dialback.child("errors", DIALBACK_FEATURE).is_some());
         let mut tasks = Vec::new();
         if self.external {
             self.state = State::Open;

@@ -454,6 +454,22 @@ fn xep0178_3_external_is_tried_where_it_is_offered() {
 }
 
 #[test]
+fn xep0220_2_4_no_pair_is_dialled_back_after_external_where_dialback_is_not_offered() {
+    let other = Pair::new("rooms.capulet.example", "montague.example");
+    for (features, takes) in [("", false), (DIALBACK_OFFER, true)] {
+        let mut wire = outgoing_secured(S2sConfig { bidi: false, ..capulet() });
+        wire.feed(&offer(EXTERNAL_OFFER));
+        wire.feed(SUCCESS);
+        let authorized = "[negotiated][authorized capulet.example to montague.example: external]";
+        assert_eq!(wire.say(&offer(features)), authorized);
+        let tasks = wire.machine.request(other.clone());
+        // ejabberd would never answer; a stream of its own proves the pair by certificate.
+        let refused = matches!(tasks.as_slice(), [S2sTask::Refused(pair, Refusal::Error(_))] if *pair == other);
+        assert_eq!((refused, text_of(&tasks).contains("<db:result")), (!takes, takes), "{tasks:?}");
+    }
+}
+
+#[test]
 fn xep0178_3_after_a_refused_external_there_is_dialback() {
     let mut wire = outgoing_secured(S2sConfig { bidi: false, ..capulet() });
     wire.feed(&offer(EXTERNAL_OFFER));
