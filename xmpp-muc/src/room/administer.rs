@@ -9,7 +9,7 @@ use crate::{
     initial_role, may_change_affiliation, may_change_role,
     payload::{Actor, AdminItem, AdminQuery, Invite, StatusCode, UserInfo},
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use xmpp_core::{
     jid::{BareJid, Jid, nickname},
     payload::Payload,
@@ -59,12 +59,14 @@ impl Room {
             || match affiliation {
                 // §9.5: members may see who they are where all see all; A074: nobody else may.
                 Affiliation::Member => {
-                    open && (own == Affiliation::Member
-                        || (self.config.members_only && role > Role::None && self.config.member_list.has(role)))
+                    let knows = own == Affiliation::Member || (self.config.members_only && role > Role::None);
+                    open && knows && self.config.member_list.has(role.max(Role::Participant))
                 }
                 Affiliation::Admin | Affiliation::Owner => open && own >= Affiliation::Member,
                 Affiliation::Outcast | Affiliation::None => false,
             };
+        // §10.5, §10.8: where not all see addresses, owners alone see who owns and administers the room.
+        let may = may && (open || own == Affiliation::Owner || affiliation < Affiliation::Admin);
         if !may || affiliation == Affiliation::None {
             return Err(StanzaError::forbidden());
         }
@@ -95,7 +97,12 @@ impl Room {
         for item in &query.items {
             self.check_reason(item.reason.as_deref())?;
             match (item.role, item.affiliation) {
-                (Some(role), None) => plan.changes.push(self.judge_role(input.from, item, role)?),
+                (Some(role), None) => {
+                    let (whose, change) = self.judge_role(input.from, item, role)?;
+                    // Of several the last counts: nobody is a moderator for a moment, and sees who all are.
+                    plan.changes.retain(|change| !matches!(change, Change::Role { number, .. } if *number == whose));
+                    plan.changes.push(change);
+                }
                 (None, Some(affiliation)) => {
                     let (user, entry) = self.judge_affiliation(input.from, item, affiliation)?;
                     affiliations.insert(user, entry);
@@ -108,7 +115,7 @@ impl Room {
         Ok(plan)
     }
 
-    fn judge_role(&self, from: &Jid, item: &AdminItem, role: Role) -> Result<Change, StanzaError> {
+    fn judge_role(&self, from: &Jid, item: &AdminItem, role: Role) -> Result<(Number, Change), StanzaError> {
         let actor = self.standing(from);
         if actor.0 < Role::Moderator && actor.1 < Affiliation::Admin {
             return Err(StanzaError::forbidden());
@@ -117,8 +124,11 @@ impl Room {
         let nick = item.nick.as_deref().ok_or_else(|| StanzaError::bad_request().with_text("whose role?"))?;
         let key = nickname::comparison_key(nick).ok_or_else(nobody)?;
         let (number, target) = self.occupants.of_nick(&key).ok_or_else(nobody)?;
-        may_change_role(actor, (target.role, target.affiliation), role)?;
-        Ok(Change::Role { number, role, actor: self.actor(from), reason: item.reason.clone() })
+        // §8.2: whoever kicks themselves has left.
+        if role != Role::None || target.visit(from).is_none() {
+            may_change_role(actor, (target.role, target.affiliation), role)?;
+        }
+        Ok((number, Change::Role { number, role, actor: self.actor(from), reason: item.reason.clone() }))
     }
 
     /// Whose affiliation an item is about: by address, or by the nickname of an occupant.
@@ -126,9 +136,10 @@ impl Room {
         if let Some(jid) = &item.jid {
             return Ok(jid.to_bare());
         }
-        let nick = item.nick.as_deref().and_then(nickname::comparison_key);
-        let there = nick.and_then(|key| self.occupants.of_nick(&key).map(|(_, occupant)| occupant.user.clone()));
-        there.ok_or_else(|| StanzaError::bad_request().with_text("whose affiliation?"))
+        let nick = item.nick.as_deref().ok_or_else(|| StanzaError::bad_request().with_text("whose affiliation?"))?;
+        let there = nickname::comparison_key(nick).and_then(|key| self.occupants.of_nick(&key));
+        let nobody = || StanzaError::item_not_found().with_text("nobody here has this nickname");
+        Ok(there.ok_or_else(nobody)?.1.user.clone())
     }
 
     fn judge_affiliation(
@@ -162,6 +173,8 @@ impl Room {
             Some("") => None,
             Some(nick) => Some(self.reservable(nick, &user)?),
         };
+        // §9.1: who is banned, or not affiliated, has no nickname.
+        let nick = nick.filter(|_| affiliation > Affiliation::None);
         Ok((user, Affiliated { affiliation, nick, reason: item.reason.clone() }))
     }
 
@@ -188,6 +201,11 @@ impl Room {
     ) -> Result<(), StanzaError> {
         if changes.is_empty() {
             return Ok(());
+        }
+        let mut keys = HashSet::new();
+        let nicks = changes.values().filter_map(|entry| nickname::comparison_key(entry.nick.as_deref()?));
+        if !nicks.into_iter().all(|key| keys.insert(key)) {
+            return Err(StanzaError::conflict().with_text("a nickname is for one"));
         }
         let stays = |user: &&BareJid| changes.get(*user).is_none_or(|entry| entry.affiliation == Affiliation::Owner);
         let has_owner = self.affiliations.with(Affiliation::Owner).any(|user| stays(&user))
@@ -267,15 +285,17 @@ impl Room {
         effects: &mut Effects,
     ) {
         let Some(was) = self.occupants.remove(number) else { return };
+        // What is still to be said of changes before this one is no longer for who hears first that it is out.
+        effects.then.iter_mut().for_each(|delivery| delivery.to.retain(|to| was.visit(to).is_none()));
+        effects.then.retain(|delivery| !delivery.to.is_empty());
         let mut news = News::gone(&was, None, Some(code));
         (news.item.actor, news.item.reason) = (actor, reason);
+        self.remember_voice(&was);
         self.tell_own(&was, &news, was.visits.iter().map(|visit| visit.jid.clone()).collect(), &mut effects.first);
         if self.config.broadcast.has(was.role) {
             self.tell(&was, &news, self.others(&was), &mut effects.then);
         }
-        if self.occupants.is_empty() && !self.config.persistent {
-            self.ended = true;
-        }
+        self.end_if_deserted();
     }
 
     pub(super) fn set_affiliation(
@@ -289,6 +309,10 @@ impl Room {
         let was = self.affiliations.of(&user);
         let (affiliation, reason) = (entry.affiliation, entry.reason.clone());
         self.affiliations.set(user.clone(), entry);
+        if affiliation != was {
+            // What was given by role is given anew.
+            self.voices.forget(&user);
+        }
         let affected: Vec<Number> = self
             .occupants
             .iter()
@@ -328,7 +352,7 @@ impl Room {
             return;
         };
         // §5.1.3: what is gained with an affiliation is; whoever loses one keeps no more than the new one gives.
-        let role = if now >= had && had != Affiliation::Outcast { was.max(initial) } else { initial };
+        let role = if now > had { was.max(initial) } else { was.min(initial) };
         if let Some(occupant) = self.occupants.get_mut(number) {
             (occupant.affiliation, occupant.role) = (now, role);
         }

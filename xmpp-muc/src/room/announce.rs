@@ -8,7 +8,7 @@ use crate::{
 };
 use xmpp_core::{
     jid::Jid,
-    payload::Payload,
+    payload::{Payload, stanza_id},
     xml::{ElementRef, Stanza, Writer, ns},
 };
 
@@ -19,9 +19,14 @@ pub(super) fn is_for_rooms(child: ElementRef<'_>) -> bool {
     matches!(child.ns(), NS | USER | ADMIN | OWNER | OccupantId::NAMESPACE | HATS)
 }
 
+/// What a presence cannot have in a room: what only the room may say, and what tells of an address or of another time.
+fn is_not_shown(child: ElementRef<'_>) -> bool {
+    is_for_rooms(child) || matches!(child.ns(), stanza_id::NS | "urn:xmpp:delay" | "jabber:x:delay")
+}
+
 /// A presence without addresses, and without what only the room may say.
 pub(super) fn plain(presence: &Stanza) -> Stanza {
-    presence.rewrite(ns::CLIENT).from(None).to(None).id(None).type_(None).without(&is_for_rooms).to_stanza()
+    presence.rewrite(ns::CLIENT).from(None).to(None).id(None).type_(None).without(&is_not_shown).to_stanza()
 }
 
 /// A presence that says nothing.

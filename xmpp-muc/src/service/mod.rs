@@ -150,8 +150,11 @@ fn receive(rooms: &Arc<Rooms>, envelope: &mut Envelope) -> Decision {
         return Verdict::Continue.into();
     }
     if envelope.kind() == StanzaKind::Iq && to.resource().is_none() {
-        // A request that nobody knows; answers to the room are to nothing.
-        return Verdict::Continue.into();
+        let is_answer = matches!(envelope.stanza().root().attr("type").as_deref(), Some("result" | "error"));
+        if !is_answer {
+            // A request that nobody knows.
+            return Verdict::Continue.into();
+        }
     }
     let (rooms, from) = (Arc::clone(rooms), envelope.from().clone());
     let (stanza, kind) = (envelope.stanza().clone(), envelope.kind());
