@@ -4,7 +4,7 @@ use super::{Delivery, Occupant, Room};
 use crate::{
     ADMIN, NS, OWNER, Role, USER,
     config::Whois,
-    payload::{Destroyed, Item, OccupantId, StatusCode, UserInfo},
+    payload::{Destroyed, Item, OccupantId, RetractedBy, StatusCode, UserInfo},
 };
 use xmpp_core::{
     jid::Jid,
@@ -21,7 +21,8 @@ pub(super) fn is_for_rooms(child: ElementRef<'_>) -> bool {
 
 /// What a presence cannot have in a room: what only the room may say, and what tells of an address or of another time.
 fn is_not_shown(child: ElementRef<'_>) -> bool {
-    is_for_rooms(child) || matches!(child.ns(), stanza_id::NS | "urn:xmpp:delay" | "jabber:x:delay")
+    is_for_rooms(child)
+        || matches!(child.ns(), stanza_id::NS | "urn:xmpp:delay" | "jabber:x:delay" | RetractedBy::NAMESPACE)
 }
 
 /// A presence without addresses, and without what only the room may say.

@@ -18,6 +18,8 @@ mod disco;
 mod iq;
 mod outlet;
 mod rooms;
+#[cfg(test)]
+mod tests;
 
 use crate::{room::RoomLimits, store::RoomStore};
 use rooms::Rooms;
