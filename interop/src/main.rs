@@ -1,15 +1,18 @@
 //! This toolkit's client against a server.
 //!
 //! The server is described by the environment, as `interop/peers/*` write it. Each check is one line, `ok NAME`,
-//! `FAIL NAME why` or `skip NAME reason`; the exit status says whether any failed.
+//! `FAIL NAME why` or `skip NAME reason`; the exit status says whether any failed. `xmpp-interop im` makes those of
+//! instant messaging.
 
 mod check;
 mod client_state;
+mod im;
 mod login;
 mod loss;
 mod peer;
 mod pings;
 mod queries;
+mod register;
 mod resume;
 mod session;
 mod talk;
@@ -35,6 +38,10 @@ async fn main() -> ExitCode {
 async fn checks() -> Checked<bool> {
     let peer = Peer::from_env()?;
     let mut report = Report::default();
+    if std::env::args().nth(1).as_deref() == Some("im") {
+        im::checks(&mut report, &peer).await;
+        return Ok(report.passed());
+    }
     for way in [Way::StartTls, Way::DirectTls].into_iter().filter(|way| way.is_wanted()) {
         login::checks(&mut report, &peer, way).await;
         login::refusals(&mut report, &peer, way).await;
@@ -45,6 +52,7 @@ async fn checks() -> Checked<bool> {
         loss::checks(&mut report, &peer, way).await;
         client_state::checks(&mut report, &peer, way).await;
         resume::checks(&mut report, &peer, way).await;
+        register::checks(&mut report, &peer, way).await;
     }
     if peer.websocket.is_some() && Way::WebSocket.is_wanted() {
         let way = Way::WebSocket;
