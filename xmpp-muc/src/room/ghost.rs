@@ -8,8 +8,8 @@ use xmpp_core::{
     xml::{ElementRef, Writer, ns},
 };
 
-/// How long the answer to a ping is waited for before another is sent, in seconds.
-const PATIENCE: i64 = 30;
+/// How long the answer to a ping is waited for, in seconds. If after that something else comes back, there is none.
+const PATIENCE: i64 = 60;
 
 /// What an error says of whoever sent it.
 enum Verdict {
@@ -39,8 +39,9 @@ impl Room {
 
     fn ping(&self, client: &Jid, now: DateTime) -> Plan {
         let asked = self.sender(client).and_then(|(_, occupant)| occupant.visit(client)?.asked);
-        if asked.is_some_and(|asked| now.unix_seconds().saturating_sub(asked.unix_seconds()) < PATIENCE) {
-            return Plan::default();
+        if let Some(asked) = asked {
+            let waits = now.unix_seconds().saturating_sub(asked.unix_seconds()) < PATIENCE;
+            return if waits { Plan::default() } else { self.lost(client) };
         }
         let mut out = Writer::new(ns::CLIENT);
         out.open("iq", ns::CLIENT);

@@ -14,24 +14,15 @@ use xmpp_core::{
     xml::{Stanza, XmlLimits, ns},
 };
 
-#[derive(Default)]
-struct Sent(Mutex<Vec<Delivery>>);
-
-impl Outlet for Sent {
-    fn send(&self, delivery: &Delivery) {
-        self.0.lock().unwrap().push(delivery.clone());
-    }
-}
-
 struct House {
     rooms: Arc<Rooms>,
-    sent: Arc<Sent>,
+    sent: Arc<Mutex<Vec<Delivery>>>,
 }
 
 impl House {
     fn new(store: Arc<dyn RoomStore>, settings: MucSettings) -> House {
-        let sent = Arc::new(Sent::default());
-        let outlet: Arc<dyn Outlet> = sent.clone();
+        let sent = Arc::new(Mutex::default());
+        let outlet = Outlet::Kept(Arc::clone(&sent));
         House { rooms: Rooms::new(Muc::new("chat", store).settings(settings), outlet), sent }
     }
 
@@ -49,7 +40,7 @@ impl House {
         let verdict = runtime.block_on(self.rooms.receive(kind, from, to, stanza.clone()));
         match verdict {
             Err(error) => Err(error.condition.as_str().to_owned()),
-            Ok(Verdict::Handled | Verdict::Reply(_)) => Ok(std::mem::take(&mut *self.sent.0.lock().unwrap())),
+            Ok(Verdict::Handled | Verdict::Reply(_)) => Ok(std::mem::take(&mut *self.sent.lock().unwrap())),
             Ok(_) => panic!("{xml}"),
         }
     }

@@ -52,14 +52,15 @@ fn xep0045_18_1_2_other_errors_are_none_of_a_ghost() {
 fn abuse_who_is_blocked_does_not_remove_the_one_that_has_blocked() {
     for condition in ["service-unavailable", "item-not-found"] {
         let mut stage = Stage::of_two();
-        let asked = "hag@lit/a <iq from='coven@chat' type='get' id='*'><ping xmlns='urn:xmpp:ping'/></iq>";
-        stage.plays(&bounce("hag@lit/a", "coven@chat/crone", condition), asked);
-        // Once at a time.
-        stage.plays(&bounce("hag@lit/a", "coven@chat/crone", condition), "");
-        stage.now += 30;
         let xml = bounce("hag@lit/a", "coven@chat/crone", condition);
         let Heard::Planned(Ok(plan)) = stage.judge(&parse(&xml)) else { panic!() };
         let effects = stage.carry_out(plan);
+        assert_eq!(
+            show(effects.then[0].stanza.root(), ""),
+            "<iq from='coven@chat' type='get' id='*'><ping xmlns='urn:xmpp:ping'/></iq>"
+        );
+        // Once.
+        stage.plays(&xml, "");
         let id = effects.then[0].stanza.root().attr("id").unwrap().into_owned();
         let answer = |from: &str, kind: &str, id: &str, content: &str| {
             format!("<iq type='{kind}' id='{id}' from='{from}' to='{ROOM}'>{content}</iq>")
@@ -80,6 +81,12 @@ fn abuse_who_is_blocked_does_not_remove_the_one_that_has_blocked() {
         let lines = stage.hear(&answer("hag@lit/a", "error", &id, &error("service-unavailable")));
         assert!(lines[1].contains("<status code='333'/>"), "{lines:?}");
         assert_eq!(stage.room.occupants().len(), 1);
+        // Whoever does not answer, and from whom things still come back, is gone.
+        let mut stage = Stage::of_two();
+        stage.hear(&xml);
+        stage.now += 58;
+        stage.plays(&xml, "");
+        assert_eq!(stage.hear(&xml).len(), 2);
     }
 }
 
