@@ -30,11 +30,13 @@ impl Room {
         let Some((_, occupant)) = self.sender(input.from) else { return Plan::default() };
         let verdict = verdict(input.stanza.root());
         let is_own = input.to.resource().is_none() || occupant.nick.jid == *input.to;
-        match verdict {
+        let mut plan = match verdict {
             Verdict::Alive => Plan::default(),
             Verdict::Unclear if !is_own => self.ping(input.from, input.now),
             Verdict::Gone | Verdict::Unclear => self.lost(input.from),
-        }
+        };
+        plan.changes.extend(self.undelivered(input));
+        plan
     }
 
     fn ping(&self, client: &Jid, now: DateTime) -> Plan {

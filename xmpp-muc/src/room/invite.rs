@@ -1,17 +1,15 @@
 //! What is asked of a room by message, and registration: invitations, voice, membership (§7.8, §7.10, §7.13, §8.6, §9.9).
 
-use super::{Affiliated, Change, Delivery, Effects, Incoming, Kept, Nick, Number, Occupant, Plan, Room};
+use super::{Affiliated, Change, Delivery, Effects, Incoming, Kept, Nick, Plan, Room};
 use crate::{
     Affiliation, Role, USER,
     payload::{Decline, Invite, UserInfo},
 };
-use hmac::{Hmac, Mac};
-use sha2::Sha256;
-use std::{collections::BTreeMap, fmt::Write as _};
+use std::collections::BTreeMap;
 use xmpp_core::{
     jid::{BareJid, Jid},
     payload::{
-        Payload,
+        DateTime, Payload,
         form::{DataForm, Field, FieldType, FormKind},
     },
     stanza::{StanzaError, generate_id},
@@ -22,6 +20,11 @@ use xmpp_core::{
 pub const VOICE: &str = "http://jabber.org/protocol/muc#request";
 /// The type of the form by which people register with a room.
 pub const REGISTER: &str = "http://jabber.org/protocol/muc#register";
+
+/// How long whoever has asked for voice or membership waits until it may ask again, in seconds.
+const PETITION_SECONDS: i64 = 60;
+/// How many who have asked are remembered.
+const PETITIONS: usize = 100;
 
 /// What a room answers who wants to register.
 #[derive(Clone, Debug)]
@@ -206,7 +209,7 @@ impl Room {
             )
             .with(Field::new("muc#request_allow").typed(FieldType::Boolean).label("Give voice").value("false"));
         let stanza = self.letter(None, |out| request.write(out));
-        Ok(Plan::of(Change::Send(Delivery { from: self.jid.clone().into(), to, stanza })))
+        Ok(self.petitioned(&occupant.user, Delivery { from: self.jid.clone().into(), to, stanza }, input.now))
     }
 
     /// The form by which somebody registers, or the nickname under which somebody has (§7.10).
@@ -244,7 +247,7 @@ impl Room {
         // In a moderated room membership is voice, which one does not take for oneself.
         let decided = self.config.members_only || self.config.moderated;
         if decided && affiliation == Affiliation::None {
-            return self.ask_admins(&user, &nick);
+            return self.ask_admins(input, &user, &nick);
         }
         // Whoever registers does not take the place of whom admins have to ban.
         let places = self.limits.affiliated.saturating_sub(self.limits.affiliated / 4);
@@ -274,7 +277,7 @@ impl Room {
         Ok(plan)
     }
 
-    fn ask_admins(&self, user: &BareJid, nick: &str) -> Result<Plan, StanzaError> {
+    fn ask_admins(&self, input: Incoming<'_>, user: &BareJid, nick: &str) -> Result<Plan, StanzaError> {
         let admins = self.occupants.iter().filter(|(_, other)| other.affiliation >= Affiliation::Admin);
         let to: Vec<Jid> = admins.flat_map(|(_, other)| &other.visits).map(|visit| visit.jid.clone()).collect();
         if to.is_empty() {
@@ -287,7 +290,25 @@ impl Room {
             .with(Field::new("muc#register_roomnick").typed(FieldType::TextSingle).label("Nickname").value(nick))
             .with(Field::new("muc#register_allow").typed(FieldType::Boolean).label("Accept").value("false"));
         let stanza = self.letter(None, |out| request.write(out));
-        Ok(Plan::of(Change::Send(Delivery { from: self.jid.clone().into(), to, stanza })))
+        Ok(self.petitioned(user, Delivery { from: self.jid.clone().into(), to, stanza }, input.now))
+    }
+
+    /// Whoever has asked a moment ago need not ask again: those who are to decide are not to be worn down.
+    fn petitioned(&self, user: &BareJid, delivery: Delivery, now: DateTime) -> Plan {
+        let since = |at: &DateTime| now.unix_seconds().saturating_sub(at.unix_seconds());
+        match self.petitions.iter().any(|(other, at)| other == user && since(at) < PETITION_SECONDS) {
+            true => Plan::default(),
+            false => Plan::of(Change::Petition { user: user.clone(), delivery }),
+        }
+    }
+
+    pub(super) fn petition(&mut self, user: BareJid, delivery: Delivery, now: DateTime, effects: &mut Effects) {
+        self.petitions.retain(|(other, _)| *other != user);
+        self.petitions.push_back((user, now));
+        while self.petitions.len() > PETITIONS {
+            self.petitions.pop_front();
+        }
+        effects.then.push(delivery);
     }
 
     /// §9.9: an admin has decided about a registration.
@@ -325,73 +346,6 @@ impl Room {
         out.close();
         out.into_stanza()
     }
-
-    /// Passes an iq on between occupants, who learn nothing of each other's addresses (§16.4.3). A request goes to the
-    /// occupant's client, or to its account if it is for vCards; an answer back to the client that had asked, which its id
-    /// tells, from the occupant that was asked.
-    ///
-    /// # Errors
-    /// `not-acceptable` for who is not in the room, but `bad-request` if it asks what the occupant can do (§6.6);
-    /// `item-not-found` if the other is not in the room.
-    pub fn forward(&self, input: Incoming<'_>) -> Result<Plan, StanzaError> {
-        let root = input.stanza.root();
-        match root.attr("type").as_deref() {
-            Some("get" | "set") => self.forward_request(input),
-            _ => self.forward_answer(input),
-        }
-    }
-
-    fn forward_request(&self, input: Incoming<'_>) -> Result<Plan, StanzaError> {
-        let root = input.stanza.root();
-        let Some((_, occupant)) = self.sender(input.from) else {
-            let is_disco = root.children().any(|child| child.ns().starts_with("http://jabber.org/protocol/disco#"));
-            let error = if is_disco { StanzaError::bad_request() } else { StanzaError::not_acceptable() };
-            return Err(error.with_text("you are not in the room"));
-        };
-        let (number, other) = self.addressee_number(input.to)?;
-        let for_account = root.children().any(|child| child.ns() == "vcard-temp");
-        let visit = other.visits.last().ok_or_else(StanzaError::item_not_found)?;
-        let to = if for_account { other.user.clone().into() } else { visit.jid.clone() };
-        let id = root.attr("id").unwrap_or_default();
-        let id = format!("{}-{id}", self.tag("iq", input.from, number));
-        Ok(pass_on(input, occupant, to, &id))
-    }
-
-    fn forward_answer(&self, input: Incoming<'_>) -> Result<Plan, StanzaError> {
-        let id = input.stanza.root().attr("id").unwrap_or_default();
-        let (tag, id) = id.split_once('-').unwrap_or_default();
-        let other = self.addressee(input.to)?;
-        let asked = |number| other.visits.iter().find(|visit| self.tag("iq", &visit.jid, number) == tag);
-        // An account answers for its vCard, and may be in the room by several nicknames.
-        let user = input.from.to_bare();
-        let answers = |occupant: &Occupant| input.from.resource().is_none() || occupant.visit(input.from).is_some();
-        let mut those = self.occupants.of_user(&user).filter(|(_, occupant)| answers(occupant));
-        match those.find_map(|(number, occupant)| Some((occupant, asked(number)?))) {
-            Some((occupant, visit)) => Ok(pass_on(input, occupant, visit.jid.clone(), id)),
-            None => Ok(Plan::default()),
-        }
-    }
-
-    /// By which a client is known again in an answer of an occupant, and by nobody else.
-    pub(super) fn tag(&self, what: &str, client: &Jid, asked: Number) -> String {
-        let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(&self.key) else { return String::new() };
-        mac.update(what.as_bytes());
-        mac.update(b"\0");
-        mac.update(&asked.to_be_bytes());
-        mac.update(client.as_str().as_bytes());
-        let mut tag = String::with_capacity(16);
-        for byte in mac.finalize().into_bytes().iter().take(8) {
-            let _ = write!(tag, "{byte:02x}");
-        }
-        tag
-    }
-}
-
-/// An iq to the client or account of an occupant, from another.
-fn pass_on(input: Incoming<'_>, occupant: &Occupant, to: Jid, id: &str) -> Plan {
-    let from = occupant.nick.jid.clone();
-    let stanza = input.stanza.rewrite(ns::CLIENT).from(Some(from.as_str())).to(None).id(Some(id)).to_stanza();
-    Plan::of(Change::Send(Delivery { from, to: vec![to], stanza }))
 }
 
 fn registration_form() -> DataForm {

@@ -8,6 +8,7 @@ mod administer;
 mod affiliations;
 mod announce;
 mod enter;
+mod forward;
 mod ghost;
 mod history;
 mod invite;
@@ -20,6 +21,7 @@ mod voices;
 
 pub use self::{
     affiliations::{Affiliated, Affiliations},
+    forward::Whisper,
     history::{History, Past},
     invite::{REGISTER, Registration, VOICE},
     occupants::{Nick, Number, Occupant, Occupants, Visit},
@@ -289,6 +291,27 @@ pub enum Change {
         /// What that one is told.
         delivery: Delivery,
     },
+    /// Somebody asks moderators for voice, or admins for membership.
+    Petition {
+        /// Who.
+        user: BareJid,
+        /// What those are told.
+        delivery: Delivery,
+    },
+    /// A private message (§7.5).
+    Whisper {
+        /// To whom what goes when it comes back.
+        whisper: Option<Whisper>,
+        /// The message.
+        delivery: Delivery,
+    },
+    /// A private message has come back.
+    Undelivered {
+        /// Which.
+        whisper: Whisper,
+        /// The error.
+        delivery: Delivery,
+    },
     /// A client is asked whether it is there (§18.1.2).
     Ask {
         /// The client.
@@ -342,6 +365,10 @@ pub struct Room {
     voices: Voices,
     /// Who was invited by whom, and has not declined; the last ones.
     invitations: VecDeque<(BareJid, BareJid)>,
+    /// Who has asked for voice or membership, and when; the last ones.
+    petitions: VecDeque<(BareJid, DateTime)>,
+    /// Private messages that may come back; the last ones.
+    whispers: VecDeque<Whisper>,
     limits: Arc<RoomLimits>,
 }
 
@@ -371,6 +398,8 @@ impl Room {
             history: History::default(),
             voices: Voices::default(),
             invitations: VecDeque::new(),
+            petitions: VecDeque::new(),
+            whispers: VecDeque::new(),
             limits,
         }
     }
@@ -465,6 +494,15 @@ impl Room {
                 Change::Invite { invited, by, delivery } => self.invite(invited, by, delivery, &mut effects),
                 Change::Decline { invited, by, delivery } => {
                     self.invitations.retain(|(other, inviter)| (other, inviter) != (&invited, &by));
+                    effects.then.push(delivery);
+                }
+                Change::Petition { user, delivery } => self.petition(user, delivery, now, &mut effects),
+                Change::Whisper { whisper, delivery } => {
+                    self.whispered(whisper);
+                    effects.then.push(delivery);
+                }
+                Change::Undelivered { whisper, delivery } => {
+                    self.forget_whisper(&whisper);
                     effects.then.push(delivery);
                 }
                 Change::Ask { client, delivery } => {

@@ -142,7 +142,7 @@ impl Room {
         if !self.config.private_messages.admits(occupant.role) {
             return Err(StanzaError::forbidden().with_text("you may not send private messages in this room"));
         }
-        let other = self.addressee(input.to)?;
+        let (number, other) = self.addressee_number(input.to)?;
         let mark = self.mark(occupant);
         let forged = |child: ElementRef<'_>| self.is_forged(child, false);
         let rewrite = input.stanza.rewrite(ns::CLIENT).from(Some(occupant.nick.jid.as_str())).to(None);
@@ -154,7 +154,8 @@ impl Room {
             })
             .to_stanza();
         let to = other.visits.iter().map(|visit| visit.jid.clone()).collect();
-        Ok(Plan::of(Change::Send(Delivery { from: occupant.nick.jid.clone(), to, stanza })))
+        let delivery = Delivery { from: occupant.nick.jid.clone(), to, stanza };
+        Ok(Plan::of(Change::Whisper { whisper: self.whisper_of(input, number), delivery }))
     }
 
     /// Who is meant by an occupant's address.

@@ -203,3 +203,68 @@ fn xep0045_16_4_an_account_answers_for_its_vcard_as_who_was_asked() {
         "crone@lit/a <iq type='result' id='v1' from='coven@chat/second'><vCard xmlns='vcard-temp'/></iq>",
     );
 }
+
+#[test]
+fn xep0045_16_4_an_error_to_a_request_tells_no_address() {
+    for (whois, veiled) in [("moderators", true), ("anyone", false)] {
+        let mut stage = Stage::of_two();
+        stage.configure(&[("muc#roomconfig_whois", whois)]);
+        stage.join("witch@lit/a", "witch");
+        let xml = format!(
+            "<iq type='get' id='v1' from='hag@lit/a' to='{ROOM}/witch'><query xmlns='jabber:iq:version'/></iq>"
+        );
+        let Heard::Planned(Ok(plan)) = stage.judge(&parse(&xml)) else { panic!() };
+        let id = stage.carry_out(plan).then[0].stanza.root().attr("id").unwrap().into_owned();
+        let lines = stage.hear(&format!(
+            "<iq type='error' id='{id}' from='witch@lit/a' to='{ROOM}/hag'><error type='cancel' by='witch@lit'>\
+             <gone xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'>xmpp:witch@lit</gone>\
+             <text xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'>witch@lit is gone</text></error></iq>"
+        ));
+        assert_eq!(lines.len(), 1);
+        assert!(lines[0].starts_with("hag@lit/a <iq ") && lines[0].contains(" id='v1'"), "{lines:?}");
+        assert!(lines[0].contains("<gone") && lines[0].contains("witch@lit") != veiled, "{lines:?}");
+    }
+}
+
+#[test]
+fn xep0045_7_5_the_error_of_a_private_message_goes_to_its_sender_and_no_other_error_does() {
+    let mut stage = Stage::of_two();
+    stage.join("hag@lit/b", "hag");
+    stage.join("witch@lit/a", "witch");
+    stage.hear(&whisper("hag@lit/b", "witch", "<body>x</body>"));
+    let error = "<error type='cancel' by='witch@lit'><policy-violation xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/>\
+        <text xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'>witch@lit does not want it</text></error>";
+    let back = |from: &str, id: &str, nick: &str| {
+        format!("<message type='error' id='{id}' from='{from}' to='{ROOM}/{nick}'><body>x</body>{error}</message>")
+    };
+    // By another id, from another, to another: nothing that was sent.
+    stage.plays(&back("witch@lit/a", "other", "hag"), "");
+    stage.plays(&back("crone@lit/a", "m", "hag"), "");
+    stage.plays(&back("witch@lit/a", "m", "crone"), "");
+    stage.plays(
+        &back("witch@lit/a", "m", "hag"),
+        "hag@lit/b <message from='coven@chat/witch' type='error' id='m'><error type='cancel'><policy-violation xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error></message>",
+    );
+    // Once; and what is said to all comes back to nobody.
+    stage.plays(&back("witch@lit/a", "m", "hag"), "");
+    stage.hear(&say("hag@lit/b", "<body>x</body>"));
+    stage.plays(&back("witch@lit/a", "m", "hag"), "");
+    for number in 0..200 {
+        stage.hear(&whisper("hag@lit/b", "witch", "<body>x</body>").replace("'m'", &format!("'{number}'")));
+    }
+    assert_eq!(stage.room.whispers.len(), 100);
+}
+
+#[test]
+fn abuse_who_asks_for_voice_over_and_over_is_heard_once_a_minute() {
+    let mut stage = Stage::open();
+    stage.configure(&[("muc#roomconfig_moderatedroom", "1")]);
+    stage.join("guest@lit/a", "guest");
+    let ask = voice("guest@lit/a", &[("muc#role", "participant")]);
+    assert_eq!(stage.hear(&ask).len(), 1);
+    for _ in 0..50 {
+        stage.plays(&ask, "");
+    }
+    stage.now += 10;
+    assert_eq!(stage.hear(&ask).len(), 1);
+}
