@@ -13,6 +13,10 @@ fn of_admin() -> Stage {
 fn xep0045_9_1_a_ban() {
     let mut stage = of_admin();
     stage.hear(&admin(CRONE, "<item jid='hag@lit' affiliation='member' nick='hag'/>"));
+    // What is stored has no nickname.
+    let ban = parse(&admin("wiz@lit/a", "<item jid='hag@lit' affiliation='outcast'/>"));
+    let Heard::Planned(Ok(plan)) = stage.judge(&ban) else { panic!() };
+    assert!(matches!(&plan.kept[..], [Kept::Affiliation(_, entry)] if entry.nick.is_none()), "{plan:?}");
     // By the full address it means the bare one.
     stage.plays(
         &admin("wiz@lit/a", "<item jid='hag@lit/other' affiliation='outcast'><reason>Treason</reason></item>"),
