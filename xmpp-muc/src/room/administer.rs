@@ -1,7 +1,8 @@
 //! Roles and affiliations: lists, and changes (§8, §9, §10.3 to §10.8).
 
 use super::{
-    Affiliated, Affiliations, Change, Delivery, Effects, Incoming, Kept, Nick, Number, Plan, Room, announce::News,
+    Affiliated, Affiliations, Change, Delivery, Effects, Incoming, Kept, Nick, Number, Occupant, Plan, Room,
+    announce::News,
 };
 use crate::{
     Affiliation, Role,
@@ -42,7 +43,7 @@ impl Room {
             return Err(StanzaError::forbidden());
         }
         let with = self.occupants.iter().filter(|(_, occupant)| occupant.role == role);
-        let item = |(_, occupant): (Number, &super::Occupant)| AdminItem {
+        let item = |(_, occupant): (Number, &Occupant)| AdminItem {
             affiliation: Some(occupant.affiliation),
             role: Some(role),
             nick: Some(occupant.nick.as_str().to_owned()),
@@ -238,7 +239,7 @@ impl Room {
         effects: &mut Effects,
     ) {
         if role == Role::None {
-            self.remove(number, StatusCode::KICKED, actor, reason, effects);
+            self.remove(&[number], StatusCode::KICKED, actor, reason, effects);
             return;
         }
         let Some(was) = self.occupants.get(number).map(|occupant| occupant.role) else { return };
@@ -275,25 +276,31 @@ impl Room {
         }
     }
 
-    /// Takes an occupant out of the room, who is told first (§8.2, §9.1).
+    /// Takes occupants out of the room, who are told first (§8.2, §9.1). Those who stay are told when all are out.
     pub(super) fn remove(
         &mut self,
-        number: Number,
+        numbers: &[Number],
         code: StatusCode,
         actor: Option<Actor>,
         reason: Option<String>,
         effects: &mut Effects,
     ) {
-        let Some(was) = self.occupants.remove(number) else { return };
-        // What is still to be said of changes before this one is no longer for who hears first that it is out.
-        effects.then.iter_mut().for_each(|delivery| delivery.to.retain(|to| was.visit(to).is_none()));
-        effects.then.retain(|delivery| !delivery.to.is_empty());
-        let mut news = News::gone(&was, None, Some(code));
-        (news.item.actor, news.item.reason) = (actor, reason);
-        self.remember_voice(&was);
-        self.tell_own(&was, &news, was.visits.iter().map(|visit| visit.jid.clone()).collect(), &mut effects.first);
-        if self.config.broadcast.has(was.role) {
-            self.tell(&was, &news, self.others(&was), &mut effects.then);
+        if numbers.is_empty() {
+            return;
+        }
+        let gone: Vec<Occupant> = numbers.iter().filter_map(|number| self.occupants.remove(*number)).collect();
+        for was in &gone {
+            match code == StatusCode::KICKED && was.role > Role::Visitor {
+                // What was given by role is gone.
+                true => self.voices.forget(&was.user),
+                false => self.remember_voice(was),
+            }
+            let mut news = News::gone(was, None, Some(code));
+            (news.item.actor, news.item.reason) = (actor.clone(), reason.clone());
+            self.tell_own(was, &news, was.visits.iter().map(|visit| visit.jid.clone()).collect(), &mut effects.first);
+            if self.config.broadcast.has(was.role) {
+                self.tell(was, &news, self.others(was), &mut effects.then);
+            }
         }
         self.end_if_deserted();
     }
@@ -327,36 +334,43 @@ impl Room {
             }
             return;
         }
+        let mut out = Vec::new();
         for number in affected {
-            self.reclassify(number, actor.clone(), reason.clone(), effects);
+            if !self.reclassify(number, actor.as_ref(), reason.as_ref(), effects) {
+                out.push(number);
+            }
         }
+        let code = match affiliation {
+            Affiliation::Outcast => StatusCode::BANNED,
+            _ => StatusCode::AFFILIATION_LOST,
+        };
+        self.remove(&out, code, actor, reason, effects);
     }
 
-    /// Makes role and presence of an occupant those of its affiliation.
-    fn reclassify(&mut self, number: Number, actor: Option<Actor>, reason: Option<String>, effects: &mut Effects) {
-        let Some(occupant) = self.occupants.get(number) else { return };
+    /// Makes role and presence of an occupant those of its affiliation; whether it may stay.
+    fn reclassify(
+        &mut self,
+        number: Number,
+        actor: Option<&Actor>,
+        reason: Option<&String>,
+        effects: &mut Effects,
+    ) -> bool {
+        let Some(occupant) = self.occupants.get(number) else { return true };
         let (was, had) = (occupant.role, occupant.affiliation);
         let now = self.affiliations.of(&occupant.user);
         if now == had {
-            return;
+            return true;
         }
-        let Some(initial) = initial_role(now, self.config.moderated, self.config.members_only) else {
-            let code = match now {
-                Affiliation::Outcast => StatusCode::BANNED,
-                _ => StatusCode::AFFILIATION_LOST,
-            };
-            if let Some(occupant) = self.occupants.get_mut(number) {
-                occupant.affiliation = now;
-            }
-            self.remove(number, code, actor, reason, effects);
-            return;
-        };
+        let initial = initial_role(now, self.config.moderated, self.config.members_only);
         // §5.1.3: what is gained with an affiliation is; whoever loses one keeps no more than the new one gives.
-        let role = if now > had { was.max(initial) } else { was.min(initial) };
+        let role = initial.map_or(was, |initial| if now > had { was.max(initial) } else { was.min(initial) });
         if let Some(occupant) = self.occupants.get_mut(number) {
             (occupant.affiliation, occupant.role) = (now, role);
         }
-        self.tell_change(number, was, actor, reason, effects);
+        if initial.is_some() {
+            self.tell_change(number, was, actor.cloned(), reason.cloned(), effects);
+        }
+        initial.is_some()
     }
 
     /// After the configuration has changed: whoever may no longer be here goes (status 322).
@@ -366,9 +380,7 @@ impl Room {
         }
         let strangers = self.occupants.iter().filter(|(_, occupant)| occupant.affiliation < Affiliation::Member);
         let strangers: Vec<Number> = strangers.map(|(number, _)| number).collect();
-        for number in strangers {
-            self.remove(number, StatusCode::MEMBERS_ONLY, None, None, effects);
-        }
+        self.remove(&strangers, StatusCode::MEMBERS_ONLY, None, None, effects);
     }
 
     /// An invitation by the room itself, to who has become a member (§9.5).

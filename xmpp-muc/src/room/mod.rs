@@ -31,7 +31,11 @@ pub use self::{
 use crate::{Affiliation, Role, RoomConfig, payload::Actor, payload::Join, payload::StatusCode};
 use hmac::{Hmac, Mac};
 use sha2::Sha256;
-use std::{collections::VecDeque, fmt::Write, sync::Arc};
+use std::{
+    collections::{HashSet, VecDeque},
+    fmt::Write,
+    sync::Arc,
+};
 use voices::Voices;
 use xmpp_core::{
     jid::{BareJid, Jid},
@@ -350,6 +354,20 @@ pub struct Effects {
     pub then: Vec<Delivery>,
 }
 
+impl Effects {
+    /// Whoever hears first that it is out hears nothing after that, of what had happened before.
+    fn spare_the_gone(&mut self) {
+        if self.first.is_empty() || self.then.is_empty() {
+            return;
+        }
+        let gone: HashSet<&Jid> = self.first.iter().flat_map(|delivery| &delivery.to).collect();
+        for delivery in &mut self.then {
+            delivery.to.retain(|to| !gone.contains(to));
+        }
+        self.then.retain(|delivery| !delivery.to.is_empty());
+    }
+}
+
 /// A room.
 #[derive(Clone, Debug)]
 pub struct Room {
@@ -514,6 +532,7 @@ impl Room {
                 Change::End(ending) => self.end(&ending, &mut effects),
             }
         }
+        effects.spare_the_gone();
         effects
     }
 

@@ -263,3 +263,18 @@ fn abuse_a_password_is_not_told_to_who_does_not_know_it() {
     let lines = stage.hear(&joining("new@lit/a", "new", "<password>cauldron</password>"));
     assert!(lines.iter().all(|line| !line.contains("cauldron")));
 }
+
+#[test]
+fn abuse_whoever_is_removed_with_many_does_not_hear_of_the_others() {
+    let mut stage = Stage::open();
+    for number in 0..300 {
+        stage.join(&format!("u{number}@evil/a"), &format!("u{number}"));
+    }
+    let mut other = Stage { room: stage.room.clone(), now: stage.now };
+    // One that goes, and one that stays and is told: not all that go of all that go.
+    let lines = stage.affiliate("evil", "outcast");
+    assert_eq!(lines.len(), 300 + 1 + 300);
+    assert!(lines.iter().all(|line| line.split(" <").next().unwrap().split(' ').count() <= 2), "one each");
+    let lines = other.configure(&[("muc#roomconfig_membersonly", "1")]);
+    assert_eq!((lines.len(), other.room.occupants().len()), (300 + 1 + 300 + 1, 1));
+}

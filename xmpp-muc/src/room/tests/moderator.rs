@@ -178,6 +178,13 @@ fn xep0045_5_1_voice_in_a_moderated_room_lasts_across_visits() {
     }
     assert_eq!(stage.standing_of("guest").0, Role::Participant, "given");
     assert_eq!(stage.standing_of("witch").0, Role::Visitor, "taken, and not got back by leaving");
+    // A kick takes what was given, and does not give back what was taken.
+    for (nick, role) in [("guest", Role::Visitor), ("witch", Role::Visitor)] {
+        stage.role(nick, "none");
+        stage.join(&format!("{nick}@lit/a"), nick);
+        assert_eq!(stage.standing_of(nick).0, role);
+    }
+    stage.role("guest", "participant");
     // Until it is decided otherwise, or the room is no longer moderated.
     stage.leave("witch@lit/a");
     stage.affiliate("witch@lit", "none");
