@@ -133,7 +133,7 @@ async def checks():
             await client.leave()
     async with check("the account is removed, and its session ends"):
         client, _ = await tried(NAME, OTHER)
-        gone = client.wait_until("disconnected")
+        gone = asyncio.ensure_future(client.wait_until("disconnected"))
         # The server may end the stream before slixmpp has seen the answer.
         with contextlib.suppress(slixmpp.exceptions.IqTimeout, asyncio.CancelledError):
             await client.plugin["xep_0077"].cancel_registration(timeout=5)

@@ -223,7 +223,10 @@ async fn run(text: &str) {
     for (device, who) in devices.iter().zip(DEVICES).filter(|(device, _)| device.open) {
         for (id, asked) in &device.asked {
             let answered = device.answered.get(id).copied().unwrap_or_default();
-            assert!(asked.is_none_or(|asked| asked == answered), "{who:?} asked {asked:?} times and got {answered}: {id:?}");
+            assert!(
+                asked.is_none_or(|asked| asked == answered),
+                "{who:?} asked {asked:?} times and got {answered}: {id:?}"
+            );
         }
     }
     judge(&*rosters, text).await;

@@ -93,7 +93,10 @@ async fn done(client: &Client, node: &str, fields: &[(&str, &[&str])]) -> Comman
 }
 
 async fn refused(client: &Client, node: &str, fields: &[(&str, &[&str])]) -> Condition {
-    run(client, node, fields).await.expect_err(node).condition
+    match run(client, node, fields).await {
+        Err(error) => error.condition,
+        Ok(answer) => panic!("{node} {fields:?} is not refused: {answer:?}"),
+    }
 }
 
 /// The result form of a command.

@@ -12,6 +12,7 @@ use stage::{
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex},
+    time::Duration,
 };
 use tokio::sync::Notify;
 use xmpp_core::{
@@ -24,7 +25,10 @@ use xmpp_im::{
     StorageError, Stored,
     blocking::{Blocking, MemoryBlocking},
     presence::MAX_DIRECTED,
-    roster::{Decide, MemoryRosters, Record, Relation, Request, Roster, RosterLimits, RosterStore, Versioned},
+    roster::{
+        Decide, Item, MemoryRosters, Record, Relation, Request, Roster, RosterLimits, RosterStore, Subscription,
+        Versioned,
+    },
 };
 
 const JULIET: &str = "juliet@localhost";
@@ -419,4 +423,41 @@ async fn abuse_a051_each_limit_of_a_roster_is_met_exactly() {
     juliet.presence("subscribed", "other@localhost").await;
     settle().await;
     assert_eq!(juliet.roster().await.0, ["a@localhost none [1] [2]", "other@localhost from"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn abuse_a102_who_has_many_contacts_is_heard_less_often() {
+    let told = Arc::new(Mutex::new(0));
+    let counted = Arc::clone(&told);
+    let (server, store) = scene_with(|builder| {
+        builder.with(move |r: &mut ServerRegistrar| {
+            r.service("elsewhere.example", |s| {
+                s.stanzas(Kinds::PRESENCE, move |_: &mut Envelope, _: &Server| {
+                    *counted.lock().unwrap() += 1;
+                    Verdict::Handled
+                });
+            });
+        })
+    });
+    let (user, limits) = (BareJid::new(JULIET).unwrap(), RosterLimits::default());
+    for number in 0..500 {
+        let contact = BareJid::new(&format!("friend{number}@elsewhere.example")).unwrap();
+        let friend = Item { subscription: Subscription::From, ..Item::new(contact.clone()) };
+        let put: Decide<'_> =
+            Box::new(|before| Some(Record { item: Some(friend), request: before.record.request.clone() }));
+        store.rosters.change(&user, &contact, &limits, put).await.unwrap();
+    }
+    let mut juliet = Device::connect(&server, "juliet@localhost/balcony").await;
+    let start = tokio::time::Instant::now();
+    for _ in 0..100 {
+        juliet.send("<presence/>").await;
+    }
+    // Whoever else shares her turn, and her own other sessions, need not wait for it.
+    let mut other = Device::connect(&server, "juliet@localhost/chamber").await;
+    assert!(other.seen().await.is_empty());
+    assert!(start.elapsed() < Duration::from_millis(100), "of a second");
+    juliet.until("available juliet@localhost/balcony").await;
+    juliet.seen().await;
+    assert_eq!(*told.lock().unwrap(), 50_000);
+    assert!(start.elapsed() >= Duration::from_millis(900), "{:?}", start.elapsed());
 }

@@ -223,7 +223,7 @@ fn random() -> Result<[u8; 32], SqlError> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use xmpp_core::payload::DateTime;
@@ -320,27 +320,32 @@ mod tests {
         }
     }
 
+    /// A file with the tables as they were at a version.
+    pub(crate) async fn of_version(path: &Path, version: usize) -> Database {
+        let database = Database::open(path).await.unwrap();
+        let drop_all: Vec<String> = sqlx::query_scalar(
+            "SELECT 'DROP TABLE ' || name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite%'",
+        )
+        .fetch_all(database.pool())
+        .await
+        .unwrap();
+        for sql in ["PRAGMA foreign_keys = OFF".to_owned()].into_iter().chain(drop_all) {
+            sqlx::raw_sql(sqlx::AssertSqlSafe(sql)).execute(database.pool()).await.unwrap();
+        }
+        for migration in MIGRATIONS.iter().take(version) {
+            sqlx::raw_sql(*migration).execute(database.pool()).await.unwrap();
+        }
+        let version = sqlx::AssertSqlSafe(format!("PRAGMA user_version = {version}"));
+        sqlx::raw_sql(version).execute(database.pool()).await.unwrap();
+        database
+    }
+
     #[tokio::test]
     async fn tables_of_every_earlier_version_are_brought_up_to_date() {
         for version in 0..=MIGRATIONS.len() {
             let folder = tempfile::tempdir().unwrap();
             let path = folder.path().join("old.sqlite");
-            let database = Database::open(&path).await.unwrap();
-            let drop_all: Vec<String> = sqlx::query_scalar(
-                "SELECT 'DROP TABLE ' || name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite%'",
-            )
-            .fetch_all(database.pool())
-            .await
-            .unwrap();
-            for sql in ["PRAGMA foreign_keys = OFF".to_owned()].into_iter().chain(drop_all) {
-                sqlx::raw_sql(sqlx::AssertSqlSafe(sql)).execute(database.pool()).await.unwrap();
-            }
-            for migration in MIGRATIONS.iter().take(version) {
-                sqlx::raw_sql(*migration).execute(database.pool()).await.unwrap();
-            }
-            let version = sqlx::AssertSqlSafe(format!("PRAGMA user_version = {version}"));
-            sqlx::raw_sql(version).execute(database.pool()).await.unwrap();
-            database.close().await;
+            of_version(&path, version).await.close().await;
             // Twice: what is done is not done again.
             for _ in 0..2 {
                 let database = Database::open(&path).await.unwrap();

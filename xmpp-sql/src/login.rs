@@ -157,13 +157,10 @@ mod tests {
     async fn who_was_here_before_it_was_noted_is_not_new() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("old.sqlite");
-        let database = Database::open(&path).await.unwrap();
         let old: BareJid = "old@example.org".parse().unwrap();
-        database.accounts().create(&old, "secret").await.unwrap();
-        // The tables as they were one version before.
-        let undo = "DROP TABLE login; DROP TABLE notice; DROP INDEX account_disabled; \
-                    ALTER TABLE account DROP COLUMN disabled; PRAGMA user_version = 8";
-        sqlx::raw_sql(undo).execute(database.pool()).await.unwrap();
+        let database = crate::database::tests::of_version(&path, 10).await;
+        let account = "INSERT INTO account (address, domain, generation) VALUES ('old@example.org', 'example.org', 1)";
+        sqlx::raw_sql(account).execute(database.pool()).await.unwrap();
         database.close().await;
         let database = Database::open(&path).await.unwrap();
         let logins = database.logins();

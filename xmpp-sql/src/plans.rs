@@ -16,8 +16,9 @@ const SOURCES: &[&str] = &[
     include_str!("tokens.rs"),
 ];
 
-/// What has to look through a table: it asks whether there is anything in it.
-const SCANS: &[&str] = &["SELECT 1 FROM account LIMIT 1"];
+/// What has to look through a table: it asks whether there is anything in it, or drops what is nobody's, when the server
+/// starts.
+const SCANS: &[&str] = &["SELECT 1 FROM account LIMIT 1", "NOT IN (SELECT address FROM account)"];
 
 /// What sorts, it does among what is of one user, which is bounded; but for the accounts of a domain, which are listed for
 /// administrators alone.
@@ -63,7 +64,8 @@ async fn every_statement_finds_its_rows_by_an_index() {
     let mut slow = Vec::new();
     for sql in &all {
         for step in plan(&database, sql).await {
-            let scans = step.starts_with("SCAN") && step != "SCAN CONSTANT ROW" && !SCANS.contains(&sql.as_str());
+            let scans =
+                step.starts_with("SCAN") && step != "SCAN CONSTANT ROW" && !SCANS.iter().any(|part| sql.contains(part));
             if scans || (step.contains("TEMP B-TREE") && !SORTED.iter().any(|part| sql.contains(part))) {
                 slow.push(format!("{step}: {sql}"));
             }
