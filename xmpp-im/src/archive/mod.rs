@@ -41,7 +41,7 @@ mod server;
 mod store;
 
 #[cfg(feature = "client")]
-pub use self::client::{Archive, ArchiveSync, ArchivedMessage, Since, SyncError};
+pub use self::client::{Archive, ArchiveSync, ArchivedMessage, Since, SyncError, client};
 #[cfg(feature = "server")]
 pub use self::{
     answer::{fin, form, result},
