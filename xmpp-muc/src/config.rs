@@ -4,10 +4,11 @@ use crate::Role;
 use xmpp_core::{
     jid::BareJid,
     payload::{
-        TextValue,
+        Payload, TextValue,
         form::{DataForm, Field, FieldType, FormKind},
     },
     stanza::StanzaError,
+    xml::{Stanza, Writer, XmlLimits},
 };
 
 /// The type of the form.
@@ -318,6 +319,31 @@ impl RoomConfig {
     }
 }
 
+impl RoomConfig {
+    /// As text, for stores: the form as it would be submitted, so that fields may come and go.
+    pub fn to_text(&self) -> String {
+        let mut form = self.form(&[], &[]);
+        form.type_ = FormKind::Submit;
+        form.title = None;
+        // Whose room it is is kept apart.
+        form.fields.retain(|field| field.kind() != &FieldType::JidMulti);
+        for field in &mut form.fields {
+            (field.type_, field.label) = (None, None);
+            field.options.clear();
+        }
+        let mut out = Writer::new("");
+        form.write(&mut out);
+        String::from_utf8(out.finish()).unwrap_or_default()
+    }
+
+    /// From such a text; `None` if it is none.
+    pub fn from_text(text: &str) -> Option<RoomConfig> {
+        let stanza = Stanza::document(text, &XmlLimits::authenticated()).ok()?;
+        let form = DataForm::read(stanza.root()).ok()?;
+        Some(RoomConfig::default().submitted(&form).ok()?.config)
+    }
+}
+
 fn unacceptable(text: impl Into<String>) -> StanzaError {
     StanzaError::not_acceptable().with_text(text)
 }
@@ -350,4 +376,39 @@ fn list(form: &DataForm, var: &str) -> Result<Option<Vec<BareJid>>, StanzaError>
     all.sort();
     all.dedup();
     Ok(Some(all))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_configuration_is_the_same_after_it_was_stored() {
+        let config = RoomConfig {
+            name: "A <dark> cave & more".to_owned(),
+            description: "two\nlines".to_owned(),
+            lang: "en".to_owned(),
+            persistent: true,
+            public: false,
+            members_only: true,
+            members_invite: true,
+            moderated: true,
+            password: Some("cauldronburn".to_owned()),
+            whois: Whois::Anyone,
+            private_messages: PrivateMessages::Participants,
+            change_subject: true,
+            logging: true,
+            archived: false,
+            max_users: Some(77),
+            history: 3,
+            broadcast: Broadcast { moderator: true, participant: false, visitor: false },
+            member_list: Broadcast { moderator: false, participant: false, visitor: false },
+            registration: false,
+        };
+        assert_eq!(RoomConfig::from_text(&config.to_text()), Some(config));
+        let default = RoomConfig::default();
+        assert_eq!(RoomConfig::from_text(&default.to_text()), Some(default));
+        assert_eq!(RoomConfig::from_text("<x"), None);
+    }
 }

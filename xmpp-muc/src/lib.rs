@@ -20,7 +20,7 @@ pub use client::client;
 pub use config::{Broadcast, RoomConfig};
 pub use privilege::{Affiliation, Role, initial_role, may_change_affiliation, may_change_role};
 #[cfg(feature = "server")]
-pub use store::{Listed, MemoryRooms, RoomStore};
+pub use store::{Listed, MemoryRooms, RoomStore, conformance};
 
 /// `http://jabber.org/protocol/muc`.
 pub const NS: &str = "http://jabber.org/protocol/muc";

@@ -1,11 +1,18 @@
 //! Where rooms are kept that outlive their occupants.
 
-use crate::room::{Kept, RoomRecord};
+use crate::{
+    Affiliation, RoomConfig,
+    room::{Affiliated, Kept, RoomRecord, Subject},
+};
 use std::{
     collections::BTreeMap,
     sync::{Mutex, MutexGuard},
 };
-use xmpp_core::jid::BareJid;
+use xmpp_core::{
+    jid::BareJid,
+    payload::DateTime,
+    xml::{Stanza, XmlLimits, ns},
+};
 use xmpp_im::Stored;
 
 /// A room as it is listed.
@@ -79,5 +86,86 @@ impl RoomStore for MemoryRooms {
             let public = rooms.iter().filter(|(jid, room)| jid.domain() == domain && room.is_listed());
             Ok(public.map(|(jid, room)| Listed { jid: jid.clone(), name: room.config.name.clone() }).collect())
         })
+    }
+}
+
+/// What every store of rooms must do; for tests of implementations. The store has to be empty.
+///
+/// # Panics
+/// If the store does not do it.
+#[allow(clippy::unwrap_used, clippy::expect_used)]
+pub async fn conformance(store: &dyn RoomStore) {
+    let jid = |text: &str| BareJid::new(text).unwrap();
+    let (coven, cellar) = (jid("coven@rooms.example.org"), jid("cellar@rooms.example.org"));
+    let (owner, other) = (jid("crone1@example.org"), jid("hag66@example.org"));
+    let affiliated = |affiliation, nick: Option<&str>| Affiliated {
+        affiliation,
+        nick: nick.map(str::to_owned),
+        reason: nick.map(|_| "welcome".to_owned()),
+    };
+    let sorted = |mut record: RoomRecord| {
+        record.affiliated.sort_by(|(one, _), (other, _)| one.cmp(other));
+        record
+    };
+    assert!(store.load(&coven).await.unwrap().is_none(), "there is nothing at first");
+    store.change(&coven, &[Kept::Config(RoomConfig::default())]).await.expect("a change of what is not there is none");
+    assert!(store.load(&coven).await.unwrap().is_none());
+
+    let config = RoomConfig { name: "A Dark Cave".to_owned(), persistent: true, ..RoomConfig::default() };
+    let list = vec![(owner.clone(), affiliated(Affiliation::Owner, None))];
+    let record = RoomRecord { config: config.clone(), locked: false, key: [3; 32], subject: None, affiliated: list };
+    store.save(&coven, &record).await.unwrap();
+    let found = store.load(&coven).await.unwrap().expect("what was saved is there");
+    assert_eq!((&found.config, found.key, found.locked), (&config, [3; 32], false));
+    assert_eq!(found.affiliated, record.affiliated);
+    assert!(found.subject.is_none());
+
+    // Several changes at once, to what is there and what is not.
+    let text =
+        "<message type='groupchat' from='coven@rooms.example.org/one'><subject>Fire &amp; burn</subject></message>";
+    let stanza = Stanza::parse(text, ns::CLIENT, &XmlLimits::authenticated()).unwrap();
+    let at = DateTime::from_unix(1_700_000_000, 5_000).unwrap();
+    let hidden = RoomConfig { public: false, name: "A Darker Cave".to_owned(), ..config.clone() };
+    let member = affiliated(Affiliation::Member, Some("Thirdwitch"));
+    let changes = [
+        Kept::Config(hidden.clone()),
+        Kept::Affiliation(other.clone(), member.clone()),
+        Kept::Affiliation(owner.clone(), affiliated(Affiliation::Admin, None)),
+        Kept::Subject(Subject { stanza, at }),
+    ];
+    store.change(&coven, &changes).await.unwrap();
+    let found = sorted(store.load(&coven).await.unwrap().unwrap());
+    assert_eq!(found.config, hidden);
+    assert_eq!(found.affiliated[1], (other.clone(), member));
+    assert_eq!(found.affiliated[0].1.affiliation, Affiliation::Admin);
+    let subject = found.subject.expect("the subject is kept");
+    assert_eq!((subject.stanza.as_str(), subject.at), (text, at));
+    store.change(&coven, &[Kept::Affiliation(other, affiliated(Affiliation::None, None))]).await.unwrap();
+    assert_eq!(store.load(&coven).await.unwrap().unwrap().affiliated.len(), 1);
+
+    // What is listed: public rooms of the domain, by address.
+    assert_eq!(store.listed("rooms.example.org").await.unwrap(), []);
+    store.save(&cellar, &record).await.unwrap();
+    store.change(&coven, &[Kept::Config(config)]).await.unwrap();
+    store.save(&jid("else@rooms.example.net"), &record).await.unwrap();
+    let name = || "A Dark Cave".to_owned();
+    let listed = [Listed { jid: cellar.clone(), name: name() }, Listed { jid: coven.clone(), name: name() }];
+    assert_eq!(store.listed("rooms.example.org").await.unwrap(), listed);
+
+    // Saving replaces, removing removes, and neither touches others.
+    store.save(&coven, &RoomRecord { affiliated: Vec::new(), ..record }).await.unwrap();
+    let found = store.load(&coven).await.unwrap().unwrap();
+    assert!(found.affiliated.is_empty() && found.subject.is_none());
+    store.remove(&coven).await.unwrap();
+    store.remove(&coven).await.expect("removing what is not there is nothing");
+    assert!(store.load(&coven).await.unwrap().is_none());
+    assert_eq!(store.load(&cellar).await.unwrap().unwrap().affiliated.len(), 1);
+}
+
+#[cfg(test)]
+mod tests {
+    #[tokio::test]
+    async fn memory_does_what_every_store_must() {
+        super::conformance(&super::MemoryRooms::new()).await;
     }
 }

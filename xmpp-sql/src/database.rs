@@ -1,7 +1,7 @@
 //! The file: opened, brought up to date, shared.
 
 use crate::{
-    EngineError, SqlAccountXml, SqlAccounts, SqlArchive, SqlBlocking, SqlError, SqlLastActivity, SqlOffline,
+    EngineError, SqlAccountXml, SqlAccounts, SqlArchive, SqlBlocking, SqlError, SqlLastActivity, SqlOffline, SqlRooms,
     SqlRosters, SqlTokens,
 };
 use sqlx::{
@@ -21,6 +21,7 @@ static MIGRATIONS: &[&str] = &[
     include_str!("../migrations/sqlite/0006_archive.sql"),
     include_str!("../migrations/sqlite/0007_account_data.sql"),
     include_str!("../migrations/sqlite/0008_account_xml.sql"),
+    include_str!("../migrations/sqlite/0009_rooms.sql"),
 ];
 
 /// How long a writer waits for another one, in this process or elsewhere.
@@ -99,6 +100,11 @@ impl Database {
     /// which is what the measurements compare with.
     pub fn archive_committing(&self, most: usize) -> SqlArchive {
         SqlArchive::committing(self.clone(), most)
+    }
+
+    /// Rooms that outlive their occupants.
+    pub fn rooms(&self) -> SqlRooms {
+        SqlRooms::new(self.clone())
     }
 
     /// Block lists.

@@ -30,6 +30,7 @@ mod database;
 mod group_commit;
 mod last_activity;
 mod offline;
+mod rooms;
 mod roster;
 mod tokens;
 
@@ -40,6 +41,7 @@ pub use blocking::SqlBlocking;
 pub use database::Database;
 pub use last_activity::SqlLastActivity;
 pub use offline::SqlOffline;
+pub use rooms::SqlRooms;
 pub use roster::SqlRosters;
 pub use tokens::SqlTokens;
 

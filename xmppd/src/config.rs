@@ -446,6 +446,7 @@ impl Config {
         config.roster.check()?;
         config.offline.check(config.limits.outbox_bytes)?;
         config.archive.check()?;
+        config.rooms.check(&config.all_domains())?;
         Ok(config)
     }
 

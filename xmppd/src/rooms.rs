@@ -79,7 +79,10 @@ impl Rooms {
             Some(database) => Arc::new(database.archive()),
             None => Arc::new(MemoryArchive::default()),
         };
-        let rooms: Arc<dyn RoomStore> = Arc::new(MemoryRooms::new());
+        let rooms: Arc<dyn RoomStore> = match database {
+            Some(database) => Arc::new(database.rooms()),
+            None => Arc::new(MemoryRooms::new()),
+        };
         let mut settings = MucSettings::default();
         settings.name.clone_from(&self.name);
         settings.rooms = self.rooms;

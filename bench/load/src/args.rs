@@ -4,26 +4,28 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 
 use crate::error::{Error, Result};
+use crate::rooms::Shape;
 
 pub(crate) const USAGE: &str = "usage: xmpp-load COMMAND [--flag value]…
 
 commands
   chat         CPU a delivered message at saturation, then latency at a fixed rate
   ping         iq pings answered a second, and CPU a ping
+  rooms        CPU a delivery of a groupchat message, in --shapes rooms x occupants
   login        SCRAM logins a second, and CPU a login
   memory       resident memory a session: slope over several numbers of idle sessions
-  relay        the yardstick: what is read on one socket is written to its pair; prints its two ports
+  relay        the yardstick: what is read on one socket is written to its pair; prints its three ports
   free-ports   prints --count ports that are free now
   report       table of result files (arguments) in one, --json FILE for the machine
 
 the server (one of them by flags, or several by --target name=prosody,port=5222,pid=77,… with the same names)
   --name NAME  --host IP  --port P  --pid PID (no PID, no CPU and no memory)
   --domain D  --users u%d  --password secret%d (%d: the account's number, from 0)
-  --tls no|starttls|direct  --mechanism SCRAM-SHA-256|SCRAM-SHA-1|PLAIN  --kind xmpp|relay  --echo P (relay only)
+  --tls no|starttls|direct  --mechanism SCRAM-SHA-256|SCRAM-SHA-1|PLAIN  --kind xmpp|relay  --echo P --fan P (relay only)
 
 the load
   --pairs 100  --in-flight 1,4  --rate 1000 (0: leave out)  --rounds 5  --seconds 1.5
-  --accounts 200  --concurrency 16  --sessions 2000,8000,16000  --presence no|yes  --bare no|yes
+  --accounts 200  --concurrency 16  --sessions 2000,8000,16000  --shapes 10x100,1x5000  --presence no|yes  --bare no|yes
   --label plain  --json FILE  --subject xmppd  --count 1  --lifetime 600";
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -47,6 +49,7 @@ pub(crate) struct Target {
     pub(crate) host: IpAddr,
     pub(crate) port: u16,
     pub(crate) echo: u16,
+    pub(crate) fan: u16,
     pub(crate) pid: Option<u32>,
     pub(crate) domain: String,
     pub(crate) tls: Tls,
@@ -71,6 +74,7 @@ impl Target {
             "host" => self.host = parse(name, value)?,
             "port" => self.port = parse(name, value)?,
             "echo" => self.echo = parse(name, value)?,
+            "fan" => self.fan = parse(name, value)?,
             "pid" => self.pid = Some(parse(name, value)?),
             "domain" => self.domain = value.to_owned(),
             "users" => self.users = value.to_owned(),
@@ -98,6 +102,7 @@ pub(crate) struct Options {
     pub(crate) accounts: usize,
     pub(crate) concurrency: usize,
     pub(crate) sessions: Vec<usize>,
+    pub(crate) shapes: Vec<Shape>,
     pub(crate) presence: bool,
     pub(crate) bare: bool,
     pub(crate) label: String,
@@ -117,6 +122,7 @@ impl Options {
             host: IpAddr::V4(Ipv4Addr::LOCALHOST),
             port: 0,
             echo: 0,
+            fan: 0,
             pid: None,
             domain: "localhost".to_owned(),
             tls: Tls::No,
@@ -134,6 +140,7 @@ impl Options {
             accounts: 200,
             concurrency: 16,
             sessions: vec![2_000, 8_000, 16_000],
+            shapes: vec![Shape { rooms: 10, occupants: 100 }, Shape { rooms: 1, occupants: 5_000 }],
             presence: false,
             bare: false,
             label: "plain".to_owned(),
@@ -186,6 +193,7 @@ impl Options {
             "accounts" => self.accounts = at_least_one(name, value)?,
             "concurrency" => self.concurrency = at_least_one(name, value)?,
             "sessions" => self.sessions = list(name, value)?,
+            "shapes" => self.shapes = value.split(',').map(|shape| self::shape(name, shape)).collect::<Result<_>>()?,
             "presence" => self.presence = choice(name, value, &yes_or_no)?,
             "bare" => self.bare = choice(name, value, &yes_or_no)?,
             "label" => self.label = value.to_owned(),
@@ -201,6 +209,11 @@ impl Options {
 
 fn parse<T: std::str::FromStr>(name: &str, value: &str) -> Result<T> {
     value.parse().map_err(|_| Error::Usage(format!("--{name}: {value:?} does not fit")))
+}
+
+fn shape(name: &str, value: &str) -> Result<Shape> {
+    let (rooms, occupants) = value.split_once('x').unwrap_or((value, ""));
+    Ok(Shape { rooms: at_least_one(name, rooms)?, occupants: at_least_one(name, occupants)? })
 }
 
 fn at_least_one(name: &str, value: &str) -> Result<usize> {
@@ -249,5 +262,12 @@ mod tests {
         assert!(options("--frobnicate 1").is_err());
         assert!(options("--target name=a,colour=red").is_err());
         assert!(options("--port").is_err());
+        assert!(options("--shapes 10").is_err());
+    }
+
+    #[test]
+    fn shapes_are_rooms_and_occupants() {
+        let parsed = options("--shapes 10x100,1x5000").unwrap().shapes;
+        assert_eq!(parsed, [Shape { rooms: 10, occupants: 100 }, Shape { rooms: 1, occupants: 5_000 }]);
     }
 }

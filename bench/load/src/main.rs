@@ -1,4 +1,4 @@
-//! `xmpp-load`: what a chat message, a ping, a login and an idle session cost an XMPP server, over real sockets.
+//! `xmpp-load`: what a chat message, a message in a room, a ping, a login and an idle session cost an XMPP server, over real sockets.
 //!
 //! It shares no code with the servers that it measures, and keeps itself cheap: known strings instead of an XML parser,
 //! one thread, SCRAM keys derived once.
@@ -13,6 +13,7 @@ mod ping;
 mod process;
 mod relay;
 mod report;
+mod rooms;
 mod rows;
 mod scram;
 mod stats;
@@ -44,6 +45,7 @@ fn run(command: &str, options: &Options) -> Result<()> {
     match command {
         "chat" => finish(runtime.block_on(chat::run(options))?, options),
         "ping" => finish(runtime.block_on(ping::run(options))?, options),
+        "rooms" => finish(runtime.block_on(rooms::run(options))?, options),
         "login" => finish(runtime.block_on(logins::run(options))?, options),
         "memory" => finish(runtime.block_on(memory::run(options))?, options),
         "relay" => runtime.block_on(relay::run(options.port, Duration::from_secs(options.lifetime))),

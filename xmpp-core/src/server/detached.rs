@@ -4,13 +4,22 @@ use super::{Server, route::Envelope, router::Pending};
 use std::{
     collections::{HashMap, VecDeque, hash_map::Entry},
     future::poll_fn,
-    sync::{Mutex, MutexGuard},
+    sync::{
+        Mutex, MutexGuard,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 /// Between two accounts stanzas are routed in the order in which they were sent (RFC 6120 §10.1): while one of them
 /// waits, those behind it do.
 #[derive(Default)]
-pub(super) struct Detached(Mutex<HashMap<Pair, VecDeque<(Envelope, usize)>>>);
+pub(super) struct Detached {
+    waiting: Mutex<Waiting>,
+    /// How many pairs are in the table: mostly none, and then nobody has to look.
+    pairs: AtomicUsize,
+}
+
+type Waiting = HashMap<Pair, VecDeque<(Envelope, usize)>>;
 
 /// How many stanzas of a pair wait; what is beyond is not lost, it only overtakes them.
 const QUEUE: usize = 1_000;
@@ -19,8 +28,21 @@ const QUEUE: usize = 1_000;
 type Pair = (Box<str>, Box<str>);
 
 impl Detached {
-    fn waiting(&self) -> MutexGuard<'_, HashMap<Pair, VecDeque<(Envelope, usize)>>> {
-        self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    /// Puts a stanza behind those of its pair that wait, or gives it back.
+    fn queue(&self, envelope: Envelope, position: usize) -> Option<Envelope> {
+        // Whoever sends one stanza after another sees here what it has itself caused to wait.
+        if self.pairs.load(Ordering::SeqCst) == 0 {
+            return Some(envelope);
+        }
+        match self.waiting().get_mut(&pair(&envelope)) {
+            Some(queue) if queue.len() < QUEUE => queue.push_back((envelope, position)),
+            _ => return Some(envelope),
+        }
+        None
     }
 }
 
@@ -32,19 +54,15 @@ fn pair(envelope: &Envelope) -> Pair {
 impl Server {
     /// Runs the route from a position, or puts the stanza behind those of its pair that wait.
     pub(super) fn run_detached(&self, envelope: Envelope, position: usize) {
-        let pair = pair(&envelope);
-        if let Some(queue) = self.inner().detached.waiting().get_mut(&pair)
-            && queue.len() < QUEUE
-        {
-            queue.push_back((envelope, position));
-            return;
-        }
+        let Some(envelope) = self.inner().detached.queue(envelope, position) else { return };
         let Some(pending) = self.run(envelope, position) else { return };
-        match self.inner().detached.waiting().entry(pair.clone()) {
+        let (detached, pair) = (&self.inner().detached, pair(pending.envelope()));
+        match detached.waiting().entry(pair.clone()) {
             // Another thread's has begun to wait meanwhile; neither was first.
             Entry::Occupied(_) => self.detach(pending),
             Entry::Vacant(vacant) => {
                 vacant.insert(VecDeque::new());
+                detached.pairs.fetch_add(1, Ordering::SeqCst);
                 self.inner().tasks.spawn(self.clone().follow(pair, pending));
             }
         }
@@ -77,8 +95,8 @@ impl Server {
     fn next_of(&self, pair: &Pair) -> Option<(Envelope, usize)> {
         let mut waiting = self.inner().detached.waiting();
         let next = waiting.get_mut(pair).and_then(VecDeque::pop_front);
-        if next.is_none() {
-            waiting.remove(pair);
+        if next.is_none() && waiting.remove(pair).is_some() {
+            self.inner().detached.pairs.fetch_sub(1, Ordering::SeqCst);
         }
         next
     }

@@ -45,6 +45,11 @@ pub(crate) struct Pending {
 }
 
 impl Pending {
+    /// What waits.
+    pub(super) fn envelope(&self) -> &Envelope {
+        &self.envelope
+    }
+
     /// Goes on as far as it can; ready when the route has ended.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>, server: &Server) -> Poll<()> {
         loop {
