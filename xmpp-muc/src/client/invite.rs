@@ -1,10 +1,7 @@
 //! Invitations, and requests for voice (§7.8, §8.6, XEP-0249).
 
 use super::{Muc, Room};
-use crate::{
-    USER,
-    payload::{Continue, Decline, DirectInvitation, Invite, UserInfo},
-};
+use crate::payload::{Continue, Decline, DirectInvitation, Invite, UserInfo};
 use tokio::sync::broadcast;
 use xmpp_core::{
     client::SendError,
@@ -180,9 +177,4 @@ impl VoiceRequest {
         let nick = form.value("muc#roomnick")?.to_owned();
         Some(VoiceRequest { nick, jid: form.value("muc#jid").and_then(|jid| Jid::lenient(jid).ok()) })
     }
-}
-
-/// Whether a message says something only a room may say.
-pub(super) fn is_of_rooms(message: &Message) -> bool {
-    message.root().child("x", USER).is_some()
 }
