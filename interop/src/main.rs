@@ -11,6 +11,7 @@ mod peer;
 mod pings;
 mod queries;
 mod resume;
+mod rooms;
 mod session;
 mod talk;
 mod tokens;
@@ -35,6 +36,11 @@ async fn main() -> ExitCode {
 async fn checks() -> Checked<bool> {
     let peer = Peer::from_env()?;
     let mut report = Report::default();
+    if peer::optional("CHECKS").as_deref() == Some("rooms") {
+        rooms::checks(&mut report, &peer, Way::StartTls).await;
+        rooms::restart(&mut report, &peer, Way::StartTls).await;
+        return Ok(report.passed());
+    }
     for way in [Way::StartTls, Way::DirectTls].into_iter().filter(|way| way.is_wanted()) {
         login::checks(&mut report, &peer, way).await;
         login::refusals(&mut report, &peer, way).await;
@@ -45,6 +51,10 @@ async fn checks() -> Checked<bool> {
         loss::checks(&mut report, &peer, way).await;
         client_state::checks(&mut report, &peer, way).await;
         resume::checks(&mut report, &peer, way).await;
+    }
+    if Way::StartTls.is_wanted() {
+        rooms::checks(&mut report, &peer, Way::StartTls).await;
+        rooms::restart(&mut report, &peer, Way::StartTls).await;
     }
     if peer.websocket.is_some() && Way::WebSocket.is_wanted() {
         let way = Way::WebSocket;

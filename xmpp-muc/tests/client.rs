@@ -22,8 +22,8 @@ use xmpp_im::archive::{MemoryArchive, Since};
 use xmpp_muc::{
     Affiliation, MemoryRooms, Role, RoomConfig,
     client::{
-        ConfigureError, Departure, History, JoinError, Loss, Muc, MucClient, MucClientSettings, Occupant, Room, RoomEvent,
-        RoomEvents, RoomRegistration, SayError, client_with,
+        ConfigureError, Departure, History, JoinError, Loss, Muc, MucClient, MucClientSettings, Occupant, Room,
+        RoomEvent, RoomEvents, RoomRegistration, SayError, client_with,
     },
     config::Whois,
     payload::StatusCode,
@@ -144,7 +144,8 @@ async fn two(server: &Server) -> (Room, RoomEvents, Room, RoomEvents) {
 #[tokio::test]
 async fn xep0045_7_what_is_said_comes_back_and_comes_to_all() {
     let server = server();
-    let (hers, mut her_events) = within(login(&server, "juliet").join(balcony(), "Juliet").into_future()).await.unwrap();
+    let (hers, mut her_events) =
+        within(login(&server, "juliet").join(balcony(), "Juliet").into_future()).await.unwrap();
     let entry = until(&mut her_events, |event| match event {
         RoomEvent::Joined(entry) => Some(entry),
         _ => None,
@@ -182,7 +183,9 @@ async fn xep0045_7_what_is_said_comes_back_and_comes_to_all() {
 
     let id = within(his.whisper("Juliet", "psst")).await.unwrap();
     let (nick, got, body) = until(&mut her_events, |event| match event {
-        RoomEvent::Private(message) => Some((message.nick.clone(), message.id.clone(), message.body().unwrap().into_owned())),
+        RoomEvent::Private(message) => {
+            Some((message.nick.clone(), message.id.clone(), message.body().unwrap().into_owned()))
+        }
         _ => None,
     })
     .await;
@@ -190,7 +193,8 @@ async fn xep0045_7_what_is_said_comes_back_and_comes_to_all() {
     assert!(matches!(his.whisper("Nurse", "you?").await, Err(SayError::NobodyThere)));
 
     his.set_presence(Some(Show::Away), Some("climbing")).await.unwrap();
-    let seen = until(&mut her_events, |event| if let RoomEvent::Presence(who) = event { Some(who) } else { None }).await;
+    let seen =
+        until(&mut her_events, |event| if let RoomEvent::Presence(who) = event { Some(who) } else { None }).await;
     assert_eq!((seen.show, seen.status.as_deref()), (Some(Show::Away), Some("climbing")));
 
     assert_eq!(within(his.change_nick("Montague")).await.unwrap(), "Montague");
@@ -226,7 +230,8 @@ async fn xep0045_7_2_17_each_refusal_has_its_name() {
     let server = server_with(settings);
     let (juliet, romeo, nurse) = (login(&server, "juliet"), login(&server, "romeo"), login(&server, "nurse"));
     let (hers, _events) = within(juliet.join(balcony(), "Juliet").into_future()).await.unwrap();
-    let refused = async |muc: &Muc, room: &str, nick: &str| within(muc.join(bare(room), nick).into_future()).await.unwrap_err();
+    let refused =
+        async |muc: &Muc, room: &str, nick: &str| within(muc.join(bare(room), nick).into_future()).await.unwrap_err();
     let there = "balcony@rooms.localhost";
     assert!(matches!(refused(&juliet, there, "J").await, JoinError::AlreadyThere));
     assert!(matches!(refused(&romeo, there, "Juliet").await, JoinError::NickConflict));
@@ -235,7 +240,10 @@ async fn xep0045_7_2_17_each_refusal_has_its_name() {
     let nothing = within(romeo.join(bare("cell@rooms.localhost"), "Romeo").existing().into_future()).await;
     assert!(matches!(nothing.unwrap_err(), JoinError::NoSuchRoom));
     assert!(within(romeo.info(&bare("cell@rooms.localhost"))).await.is_err(), "and none is left behind");
-    assert!(matches!(refused(&romeo, "a@nowhere.localhost", "Romeo").await, JoinError::Unreachable | JoinError::NoSuchRoom));
+    assert!(matches!(
+        refused(&romeo, "a@nowhere.localhost", "Romeo").await,
+        JoinError::Unreachable | JoinError::NoSuchRoom
+    ));
     let (second, _) = within(romeo.join(balcony(), "Juliet").or_numbered(3).into_future()).await.unwrap();
     assert_eq!(second.nick(), "Juliet2");
     within(second.leave(None)).await.unwrap();
@@ -317,7 +325,9 @@ async fn xep0045_8_roles_affiliations_and_voice_are_told_and_changed() {
     within(hers.revoke_voice("Romeo", Some("hush"))).await.unwrap();
     let role = async |events: &mut RoomEvents| {
         until(events, |event| match event {
-            RoomEvent::Role { occupant, was, by, reason } => Some((occupant.nick.clone(), was, occupant.role, by, reason)),
+            RoomEvent::Role { occupant, was, by, reason } => {
+                Some((occupant.nick.clone(), was, occupant.role, by, reason))
+            }
             _ => None,
         })
         .await
@@ -334,7 +344,10 @@ async fn xep0045_8_roles_affiliations_and_voice_are_told_and_changed() {
         _ => None,
     })
     .await;
-    assert_eq!((request.nick.as_str(), request.jid.as_ref().map(Jid::as_str)), ("Romeo", Some("romeo@localhost/romeo")));
+    assert_eq!(
+        (request.nick.as_str(), request.jid.as_ref().map(Jid::as_str)),
+        ("Romeo", Some("romeo@localhost/romeo"))
+    );
     hers.answer_voice(&request, true).await.unwrap();
     assert_eq!(role(&mut his_events).await.2, Role::Participant);
     within(his.send("soft!")).await.unwrap();
@@ -381,16 +394,21 @@ async fn xep0045_10_a_room_is_configured_by_a_typed_form() {
         max_users: Some(30),
         ..RoomConfig::default()
     };
-    let (hers, mut events) = within(juliet.join(balcony(), "Juliet").configured(config.clone()).into_future()).await.unwrap();
+    let (hers, mut events) =
+        within(juliet.join(balcony(), "Juliet").configured(config.clone()).into_future()).await.unwrap();
     let mut form = within(hers.configuration()).await.unwrap();
     assert_eq!(form.config, config);
     let info = within(juliet.info(&balcony())).await.unwrap();
     assert!(info.has("muc_passwordprotected") && info.has("muc_moderated") && info.has("muc_nonanonymous"));
-    assert_eq!((info.name.as_deref(), info.description(), info.occupants()), (Some("Balcony"), Some("by night"), Some(1)));
+    assert_eq!(
+        (info.name.as_deref(), info.description(), info.occupants()),
+        (Some("Balcony"), Some("by night"), Some(1))
+    );
 
     (form.config.logging, form.config.whois, form.config.name) = (true, Whois::Moderators, "Garden".to_owned());
     within(hers.configure(&form)).await.unwrap();
-    let codes = until(&mut events, |event| if let RoomEvent::Configured(codes) = event { Some(codes) } else { None }).await;
+    let codes =
+        until(&mut events, |event| if let RoomEvent::Configured(codes) = event { Some(codes) } else { None }).await;
     for code in [StatusCode::LOGGED, StatusCode::NOW_SEMI_ANONYMOUS, StatusCode::CONFIGURATION_CHANGED] {
         assert!(codes.contains(&code), "{codes:?}");
     }
@@ -571,7 +589,8 @@ async fn xep0410_a_silent_loss_is_noticed() {
     within(his.send("back")).await.unwrap();
     // And when there is no hope, it is said.
     within(hers.ban(&bare("romeo@localhost"), None)).await.unwrap();
-    let error = until(&mut his_events, |event| if let RoomEvent::GaveUp(error) = event { Some(error) } else { None }).await;
+    let error =
+        until(&mut his_events, |event| if let RoomEvent::GaveUp(error) = event { Some(error) } else { None }).await;
     assert!(matches!(error, JoinError::Banned));
 }
 
@@ -616,7 +635,10 @@ async fn abuse_presence_and_words_of_rooms_that_were_not_entered_change_nothing(
     }
     // An occupant is not the room.
     let romeo = "balcony@rooms.localhost/Romeo";
-    hand(romeo, &format!("<message from='{romeo}' type='groupchat'><body>real</body>{x}<status code='172'/></x></message>"));
+    hand(
+        romeo,
+        &format!("<message from='{romeo}' type='groupchat'><body>real</body>{x}<status code='172'/></x></message>"),
+    );
     let mut before = Vec::new();
     until(&mut her_events, |event| {
         before.push(format!("{event:?}"));

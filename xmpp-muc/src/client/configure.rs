@@ -34,7 +34,13 @@ impl RoomForm {
         };
         let is_password = |field: &Field| field.var.as_deref().is_some_and(|var| PASSWORD.contains(&var));
         let own = |field: &&Field| field.type_ != Some(FieldType::Hidden) && field.type_ != Some(FieldType::Fixed);
-        let (password, others): (Vec<Field>, Vec<Field>) = form.fields.iter().filter(own).cloned().partition(is_password);
+        let secret = form.value(PASSWORD[1]).is_some_and(|secret| !secret.is_empty());
+        let (mut password, others): (Vec<Field>, Vec<Field>) =
+            form.fields.iter().filter(own).cloned().partition(is_password);
+        // Some services know the word alone.
+        if secret && form.field(PASSWORD[0]).is_none() {
+            password.push(Field::new(PASSWORD[0]).value("true"));
+        }
         let mut sound: Vec<Field> = others;
         sound.retain(|field| usual.submitted(&only(vec![field.clone()])).is_ok());
         if usual.submitted(&only(password.clone())).is_ok() {

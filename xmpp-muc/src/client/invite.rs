@@ -106,12 +106,7 @@ impl Room {
         self.invite_into(who.into(), None, Some(Continue { thread: thread.map(str::to_owned) })).await
     }
 
-    async fn invite_into(
-        &self,
-        who: Jid,
-        reason: Option<&str>,
-        continues: Option<Continue>,
-    ) -> Result<(), SendError> {
+    async fn invite_into(&self, who: Jid, reason: Option<&str>, continues: Option<Continue>) -> Result<(), SendError> {
         let invite = Invite { from: None, to: Some(who), reason: reason.map(str::to_owned), continues };
         let info = UserInfo { invites: vec![invite], ..UserInfo::default() };
         self.client().send(Message::normal(self.jid().clone()).payload(&info)).await

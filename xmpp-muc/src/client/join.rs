@@ -1,9 +1,6 @@
 //! Entering a room (§7.2, §10.1).
 
-use super::{
-    Entry, JoinError, Muc, Part, Room, RoomEvents, Seat, configure, keep,
-    state::Standing,
-};
+use super::{Entry, JoinError, Muc, Part, Room, RoomEvents, Seat, configure, keep, state::Standing};
 use crate::{
     RoomConfig,
     payload::{HistoryRequest, Join},

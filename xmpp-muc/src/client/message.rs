@@ -1,11 +1,6 @@
 //! Messages of a room and of its occupants (§7.4, §7.5, §8.1, §8.6, §10.2.1).
 
-use super::{
-    RoomEvent, RoomMessage, SayError,
-    invite::VoiceRequest,
-    occupant::occupant_id,
-    state::State,
-};
+use super::{RoomEvent, RoomMessage, SayError, invite::VoiceRequest, occupant::occupant_id, state::State};
 use crate::payload::{Moderated, RetractedBy, UserInfo};
 use tokio::time::Instant;
 use xmpp_core::{

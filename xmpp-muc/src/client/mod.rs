@@ -44,6 +44,7 @@ mod presence;
 mod room;
 mod state;
 #[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic)]
 mod tests;
 
 pub use administer::RoomRegistration;

@@ -1,9 +1,6 @@
 //! What a client knows of a room: what comes in changes it, and yields events. No sockets, no clock.
 
-use super::{
-    Entry, JoinError, Loss, MucClientSettings, RoomEvent, RoomMessage, SayError,
-    occupant::Table,
-};
+use super::{Entry, JoinError, Loss, MucClientSettings, RoomEvent, RoomMessage, SayError, occupant::Table};
 use std::{
     collections::{HashMap, HashSet, VecDeque},
     time::{Duration, SystemTime},
