@@ -90,7 +90,7 @@ kill_pid() {
 ours=$(realpath -m "$(dirname "${BASH_SOURCE[0]}")/../target/release")
 build_ours() {
   cargo build --quiet --release --locked --manifest-path "$ours/../../Cargo.toml" \
-    -p xmppd -p xmpp-interop -p xmpp-im --bins --example echo_bot --example component_bot
+    -p xmppd -p xmpp-interop -p xmpp-im -p xmpp-muc --bins --example echo_bot --example component_bot --example room_bot
 }
 
 # leaf DIR HOST CA SAN [NOT_AFTER]: DIR/certs/HOST.crt and .key, signed by DIR/CA.pem, for LEAF_USES.
@@ -141,7 +141,7 @@ write_env() {
   local dir=$1 pair
   shift
   # What only another peer has must not outlive it in the environment.
-  echo "unset TLS12_DOMAIN SHA512_DOMAIN WS_URL BOSH_URL BOSH_SASL2 WSS_URL BOSHS_URL PINGS_DOMAIN PINGS_WITHIN MECHANISM ECHO_JID ROSTER" > "$dir/env"
+  echo "unset TLS12_DOMAIN SHA512_DOMAIN WS_URL BOSH_URL BOSH_SASL2 WSS_URL BOSHS_URL PINGS_DOMAIN PINGS_WITHIN MECHANISM ECHO_JID ROSTER INVITATION" > "$dir/env"
   for pair in HOST=127.0.0.1 DOMAIN=localhost "CA=$dir/ca.pem" \
     ANON_DOMAIN=anon.localhost EXPIRED_DOMAIN=expired.localhost \
     WRONGNAME_DOMAIN=wrongname.localhost UNTRUSTED_DOMAIN=untrusted.localhost \

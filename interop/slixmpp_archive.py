@@ -8,45 +8,18 @@ server does not advertise, or does not let users choose, is skipped. One line a 
 import asyncio
 import contextlib
 import datetime
-import logging
-import os
 import ssl
-import sys
 import uuid
 
 import slixmpp
 from slixmpp.exceptions import IqError
 
-# Seconds a check may take, on a busy machine too.
-TIMEOUT = 90
-ENV = os.environ
-DOMAIN = ENV["DOMAIN"]
+import checks
+from checks import DOMAIN, ENV, TIMEOUT, check, expect, skip
+
 MAM = "urn:xmpp:mam:2"
 SID = "{urn:xmpp:sid:0}stanza-id"
 COUNT = 7
-FAILED = 0
-
-
-@contextlib.asynccontextmanager
-async def check(name):
-    """Runs one check within the time limit and prints its outcome."""
-    global FAILED
-    try:
-        async with asyncio.timeout(TIMEOUT):
-            yield
-        print("ok", name, flush=True)
-    except Exception as error:  # any failure of a check is that check's FAIL line
-        FAILED += 1
-        print("FAIL", name, " ".join(repr(error).split()), flush=True)
-
-
-def skip(name, reason):
-    print("skip", name, reason, flush=True)
-
-
-def expect(condition, why):
-    if not condition:
-        raise RuntimeError(why)
 
 
 class Client(slixmpp.ClientXMPP):
@@ -242,11 +215,6 @@ async def main():
         await check_preferences(client, other, peer)
     for session in (client, peer):
         await session.disconnect(wait=1)
-    sys.exit(FAILED != 0)
 
 
-logging.disable(logging.CRITICAL)
-if log := ENV.get("SLIXMPP_LOG"):
-    logging.disable(logging.NOTSET)
-    logging.basicConfig(filename=log, level=logging.DEBUG)
-asyncio.run(main())
+checks.main(main)

@@ -7,12 +7,8 @@ where slixmpp can bind the channel. ROSTER=0 says that the server has no rosters
 directed. One line a check, `ok NAME`, `FAIL NAME why` or `skip NAME reason`; non-zero exit if any failed. The whole runs once over STARTTLS and once over direct TLS.
 """
 import asyncio
-import contextlib
 import datetime
-import logging
-import os
 import ssl
-import sys
 import xml.etree.ElementTree as ET
 
 import slixmpp
@@ -20,40 +16,11 @@ from slixmpp.exceptions import IqError
 from slixmpp.xmlstream.handler import Callback
 from slixmpp.xmlstream.matcher import MatchXPath
 
-# Seconds a check may take: xmppd holds back the answer to a wrong password, the longer the more there were.
-TIMEOUT = 90
-ENV = os.environ
-DOMAIN = ENV["DOMAIN"]
+import checks
+from checks import DOMAIN, ENV, TIMEOUT, check, expect, skip
+
 TRICKY = "1 < 2 & \"q\" 'a' ]]> é 日本 🙌 e\u0301\n\ttwo lines  "
 ROSTER = ENV.get("ROSTER") != "0"
-FAILED = 0
-
-
-class Expected(Exception):
-    """What was seen is not what the protocol asks for."""
-
-
-def expect(condition, why):
-    if not condition:
-        raise Expected(why)
-
-
-@contextlib.asynccontextmanager
-async def check(name):
-    """Runs one check within the time limit and prints its outcome; yields a list for a note."""
-    global FAILED
-    note = []
-    try:
-        async with asyncio.timeout(TIMEOUT):
-            yield note
-        print("ok", name, *note, flush=True)
-    except Exception as error:  # any failure of a check is that check's FAIL line
-        FAILED += 1
-        print("FAIL", name, " ".join(repr(error).split())[:500], flush=True)
-
-
-def skip(name, reason):
-    print("skip", name, reason, flush=True)
 
 
 class Client(slixmpp.ClientXMPP):
@@ -378,14 +345,9 @@ async def run(way, direct):
 
 
 async def main():
-    logging.disable(logging.CRITICAL)
-    if log := ENV.get("SLIXMPP_LOG"):
-        logging.disable(logging.NOTSET)
-        logging.basicConfig(filename=log, level=logging.DEBUG)
     for way, direct in (("starttls", False), ("direct-tls", True)):
         await run(way, direct)
-    sys.exit(FAILED != 0)
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    checks.main(main)

@@ -7,14 +7,14 @@
 The environment is that of slixmpp_chat.py, with COMPONENT_DOMAIN, COMPONENT_SECRET and COMPONENT_PORT. One line a check.
 """
 import asyncio
-import logging
 import sys
 
 import slixmpp
 from slixmpp.exceptions import IqError, IqTimeout
 
-import slixmpp_chat
-from slixmpp_chat import DOMAIN, ENV, TRICKY, Client, check, expect
+import checks
+from checks import DOMAIN, ENV, check, expect
+from slixmpp_chat import TRICKY, Client
 
 COMPONENT = ENV["COMPONENT_DOMAIN"]
 HAMLET = f"hamlet@{COMPONENT}/castle"
@@ -151,7 +151,6 @@ async def check_absence(component, client):
 
 
 async def main():
-    logging.disable(logging.CRITICAL)
     component = None
     if sys.argv[1] == "slixmpp":
         await check_refusals()
@@ -169,8 +168,7 @@ async def main():
         await check_component(component, client)
         await check_absence(component, client)
     await client.logout()
-    sys.exit(slixmpp_chat.FAILED != 0)
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    checks.main(main)

@@ -5,14 +5,14 @@ The environment is that of slixmpp_chat.py. USER1 has two resources, USER2 write
 check, `ok NAME` or `FAIL NAME why`; non-zero exit if any failed.
 """
 import asyncio
-import logging
-import sys
 
 import slixmpp
 from slixmpp.exceptions import IqError
 
+import checks
 import slixmpp_chat as chat
-from slixmpp_chat import DOMAIN, ENV, TRICKY, check, expect
+from checks import DOMAIN, ENV, check, expect
+from slixmpp_chat import TRICKY
 
 RULES = "urn:xmpp:carbons:rules:0"
 
@@ -58,7 +58,7 @@ class Client(chat.Client):
         return [item.get("jid") for item in answer.xml.iter("{urn:xmpp:blocking}item")]
 
     async def ping(self, to):
-        return await self.plugin["xep_0199"].send_ping(to, timeout=chat.TIMEOUT)
+        return await self.plugin["xep_0199"].send_ping(to, timeout=checks.TIMEOUT)
 
 
 async def check_carbons(home, work, other):
@@ -166,7 +166,6 @@ async def check_offline(other):
 
 
 async def main():
-    logging.disable(logging.CRITICAL)
     other = home = work = None
     async with check("logins"):
         other = await Client("2", "other").available()
@@ -179,8 +178,7 @@ async def main():
         await work.logout()
         await check_offline(other)
         await other.logout()
-    sys.exit(chat.FAILED != 0)
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    checks.main(main)

@@ -7,36 +7,12 @@ end. One line a check, `ok NAME` or `FAIL NAME why`; non-zero exit if any failed
 """
 import asyncio
 import contextlib
-import logging
-import os
 import ssl
-import sys
 
 import slixmpp
 
-# Seconds a check may take, on a busy machine too.
-TIMEOUT = 90
-ENV = os.environ
-DOMAIN = ENV["DOMAIN"]
-FAILED = 0
-
-
-@contextlib.asynccontextmanager
-async def check(name):
-    """Runs one check within the time limit and prints its outcome."""
-    global FAILED
-    try:
-        async with asyncio.timeout(TIMEOUT):
-            yield
-        print("ok", name, flush=True)
-    except Exception as error:  # any failure of a check is that check's FAIL line
-        FAILED += 1
-        print("FAIL", name, " ".join(repr(error).split()), flush=True)
-
-
-def expect(condition, why):
-    if not condition:
-        raise RuntimeError(why)
+import checks
+from checks import DOMAIN, ENV, TIMEOUT, check, expect
 
 
 class Pipe:
@@ -209,13 +185,4 @@ async def run():
         await again.until("disconnected")
 
 
-async def main():
-    logging.disable(logging.CRITICAL)
-    if log := ENV.get("SLIXMPP_LOG"):
-        logging.disable(logging.NOTSET)
-        logging.basicConfig(filename=log, level=logging.DEBUG)
-    await run()
-    sys.exit(FAILED != 0)
-
-
-asyncio.run(main())
+checks.main(run)

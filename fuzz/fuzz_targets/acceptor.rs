@@ -45,6 +45,12 @@ fuzz_target!(|data: &[u8]| {
                 Task::Generation(user) => {
                     queue.extend(acceptor.generation(if user.local() == Some("faulty") { Err(()) } else { Ok(0) }));
                 }
+                // Some are let in, some are disabled, and sometimes nobody knows.
+                Task::Admit(_) => queue.extend(acceptor.admitted(match how & 192 {
+                    192 => Err(()),
+                    128 => Ok(false),
+                    _ => Ok(true),
+                })),
                 Task::Credentials(user, hash) => {
                     let stored = STORED.iter().find(|one| one.hash == hash).cloned();
                     let known = user.local() == Some("juliet");

@@ -1,15 +1,20 @@
 //! This toolkit's client against a server.
 //!
+//! `xmpp-interop rooms` enters rooms of the server.
+//!
 //! The server is described by the environment, as `interop/peers/*` write it. Each check is one line, `ok NAME`,
-//! `FAIL NAME why` or `skip NAME reason`; the exit status says whether any failed.
+//! `FAIL NAME why` or `skip NAME reason`; the exit status says whether any failed. `xmpp-interop im` makes those of
+//! instant messaging.
 
 mod check;
 mod client_state;
+mod im;
 mod login;
 mod loss;
 mod peer;
 mod pings;
 mod queries;
+mod register;
 mod resume;
 mod rooms;
 mod session;
@@ -36,9 +41,13 @@ async fn main() -> ExitCode {
 async fn checks() -> Checked<bool> {
     let peer = Peer::from_env()?;
     let mut report = Report::default();
-    if peer::optional("CHECKS").as_deref() == Some("rooms") {
+    if std::env::args().nth(1).as_deref() == Some("rooms") {
         rooms::checks(&mut report, &peer, Way::StartTls).await;
         rooms::restart(&mut report, &peer, Way::StartTls).await;
+        return Ok(report.passed());
+    }
+    if std::env::args().nth(1).as_deref() == Some("im") {
+        im::checks(&mut report, &peer).await;
         return Ok(report.passed());
     }
     for way in [Way::StartTls, Way::DirectTls].into_iter().filter(|way| way.is_wanted()) {
@@ -51,10 +60,7 @@ async fn checks() -> Checked<bool> {
         loss::checks(&mut report, &peer, way).await;
         client_state::checks(&mut report, &peer, way).await;
         resume::checks(&mut report, &peer, way).await;
-    }
-    if Way::StartTls.is_wanted() {
-        rooms::checks(&mut report, &peer, Way::StartTls).await;
-        rooms::restart(&mut report, &peer, Way::StartTls).await;
+        register::checks(&mut report, &peer, way).await;
     }
     if peer.websocket.is_some() && Way::WebSocket.is_wanted() {
         let way = Way::WebSocket;

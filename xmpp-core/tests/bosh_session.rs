@@ -115,6 +115,26 @@ fn xep0206_3_the_session_creation_response_has_the_terms_and_the_features() {
 }
 
 #[test]
+fn what_servers_add_to_the_largest_stanza_ends_no_session_and_is_not_lost() {
+    let attributes: String = (0..70).map(|n| format!(" a{n}=''")).collect();
+    let deep = format!("{}{}", "<n>".repeat(140), "</n>".repeat(140));
+    for largest in [
+        format!("<message to='a@b'{attributes}/>"),
+        format!("<message to='a@b'>{deep}</message>"),
+        format!("<message to='a@b'>{}</message>", "<n/>".repeat(8200)),
+    ] {
+        let mut peer = Peer::new(CREATE);
+        assert!(peer.said(&largest).is_empty());
+        let effects = peer.post("rid='101' sid='SomeSID'", "");
+        assert!(effects.iter().any(|effect| effect.contains("<message xmlns='jabber:client' to='a@b'")), "{effects:?}");
+        assert!(!effects.iter().any(|effect| effect.contains("terminate")), "{effects:?}");
+        peer.session.lost(1, peer.now);
+        peer.after(60);
+        assert_eq!(peer.session.leftovers().len(), 1);
+    }
+}
+
+#[test]
 fn xep0124_7_1_a_request_that_makes_no_sense_is_refused() {
     let bad = "<body type='terminate' condition='bad-request'/>";
     for wrong in [

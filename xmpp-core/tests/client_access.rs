@@ -2,19 +2,21 @@
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
 #![cfg(all(feature = "client", feature = "server"))]
 
+#[path = "support/house.rs"]
+mod house;
 mod support;
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use house::{House, offline};
+use std::time::Duration;
 use support::{PASSWORD, PATIENCE, Raw, builder};
 use tokio::time::timeout;
 use xmpp_core::{
-    client::{Client, ClientBuilder, ConnectionError, Event, Events, RequestError},
-    jid::{BareJid, Jid},
-    net::{ClientTls, ServerTls, tls::CertificateKey},
+    client::{Event, Events, RequestError},
+    jid::BareJid,
     payload::DateTime,
     payload::clients::{AccessKind, ClientAccess, NS, PermissionStatus},
     sasl::Mechanism,
-    server::{Limits, MemoryTokens, RevokeError, Server, Tokens},
+    server::{Limits, RevokeError, Tokens},
     stanza::Condition,
     stream::{ClientTokens, FastToken, Token},
 };
@@ -22,66 +24,29 @@ use xmpp_core::{
 const LAPTOP: &str = "d4565fa7-4d72-4749-b3d3-740edbf87770";
 const PHONE: &str = "0e0f9bd4-8ab5-4c43-9f1e-2c9b8f3d7a11";
 
-fn certificate() -> (ServerTls, ClientTls) {
-    let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
-    let key =
-        CertificateKey::from_pem(made.cert.pem().as_bytes(), made.signing_key.serialize_pem().as_bytes()).unwrap();
-    let client = ClientTls::builder().add_root_pem(made.cert.pem().as_bytes()).unwrap().build().unwrap();
-    (ServerTls::single(key).unwrap(), client)
-}
-
-struct House {
-    server: Server,
-    address: SocketAddr,
-    tls: ClientTls,
-    tokens: Arc<MemoryTokens>,
-}
-
 async fn house(limits: Limits) -> House {
-    let (server_tls, tls) = certificate();
-    let tokens = Arc::new(MemoryTokens::new());
-    let server = builder().tls(server_tls).tokens(Arc::clone(&tokens)).limits(limits).secret([7; 32]).build().unwrap();
-    let address = server.listen_tls("127.0.0.1:0".parse().unwrap()).await.unwrap();
-    House { server, address, tls, tokens }
+    House::of(builder().limits(limits)).await
 }
 
 fn juliet() -> BareJid {
     "juliet@localhost".parse().unwrap()
 }
 
-impl House {
-    fn client(&self, user: &str, password: &str) -> ClientBuilder {
-        let account: Jid = user.parse().unwrap();
-        let builder = Client::builder(account, password).tls(self.tls.clone()).no_reconnect();
-        builder.server_tls("127.0.0.1", self.address.port())
-    }
-
-    /// A token that the application gave out: its client never had the password.
-    async fn give_token(&self, client: &str) -> FastToken {
-        let mechanism = Mechanism::HtSha256Exporter;
-        let (secret, expiry) = ("given-by-other-means".to_owned(), u32::MAX);
-        let token = Token { secret: secret.clone(), mechanism, issued: 1_700_000_000, expiry: expiry.into(), count: 0 };
-        let generation = self.tokens.generation(&juliet()).await.unwrap();
-        let tokens = ClientTokens { fresh: Some(token), generation, ..ClientTokens::default() };
-        assert!(self.tokens.store(&juliet(), client, &tokens).await.unwrap());
-        FastToken { mechanism, secret, expiry: DateTime::from_unix(expiry.into(), 0).unwrap() }
-    }
+/// A token that the application gave out: its client never had the password.
+async fn give_token(house: &House, client: &str) -> FastToken {
+    let mechanism = Mechanism::HtSha256Exporter;
+    let (secret, expiry) = ("given-by-other-means".to_owned(), u32::MAX);
+    let token = Token { secret: secret.clone(), mechanism, issued: 1_700_000_000, expiry: expiry.into(), count: 0 };
+    let generation = house.tokens.generation(&juliet()).await.unwrap();
+    let tokens = ClientTokens { fresh: Some(token), generation, ..ClientTokens::default() };
+    assert!(house.tokens.store(&juliet(), client, &tokens).await.unwrap());
+    FastToken { mechanism, secret, expiry: DateTime::from_unix(expiry.into(), 0).unwrap() }
 }
 
 async fn online(events: &mut Events) -> Mechanism {
     match timeout(PATIENCE, events.next()).await.unwrap() {
         Some(Event::Online { mechanism, .. }) => mechanism.unwrap(),
         other => panic!("{other:?}"),
-    }
-}
-
-async fn offline(events: &mut Events) -> ConnectionError {
-    loop {
-        match timeout(PATIENCE, events.next()).await.unwrap() {
-            Some(Event::Offline { error, retry: None, .. }) => return error,
-            Some(_) => {}
-            None => panic!("the client has ended without a word"),
-        }
     }
 }
 
@@ -93,10 +58,14 @@ fn find<'a>(clients: &'a [ClientAccess], device: &str) -> &'a ClientAccess {
 #[tokio::test]
 async fn xep0494_3_1_the_list_says_who_has_access_and_how() {
     let house = house(Limits::default()).await;
-    let (laptop, mut events) =
-        house.client("juliet@localhost", PASSWORD).user_agent(LAPTOP, "Balcony", "a laptop").connect().unwrap();
+    let (laptop, mut events) = house
+        .client("juliet@localhost", PASSWORD)
+        .no_reconnect()
+        .user_agent(LAPTOP, "Balcony", "a laptop")
+        .connect()
+        .unwrap();
     assert_eq!(online(&mut events).await, Mechanism::ScramSha512Plus);
-    let given = house.give_token(PHONE).await;
+    let given = give_token(&house, PHONE).await;
     let listed = laptop.access_list().await.unwrap();
     assert_eq!(listed.len(), 2);
     let own = find(&listed, "a laptop");
@@ -111,6 +80,7 @@ async fn xep0494_3_1_the_list_says_who_has_access_and_how() {
 
     let (phone, mut events) = house
         .client("juliet@localhost", "wrong")
+        .no_reconnect()
         .user_agent(PHONE, "Balcony", "a phone")
         .token(given)
         .connect()
@@ -125,7 +95,7 @@ async fn xep0494_3_1_the_list_says_who_has_access_and_how() {
     let listed = laptop.access_list().await.unwrap();
     assert!(!find(&listed, "a phone").connected && find(&listed, "a phone").kind == AccessKind::Session);
     // Romeo sees his own, and nothing of hers.
-    let (romeo, mut events) = house.client("romeo@localhost", PASSWORD).connect().unwrap();
+    let (romeo, mut events) = house.client("romeo@localhost", PASSWORD).no_reconnect().connect().unwrap();
     online(&mut events).await;
     let his = romeo.access_list().await.unwrap();
     assert!(his.len() == 1 && his.iter().all(|one| one.connected && one.auth.password), "{his:?}");
@@ -136,10 +106,12 @@ async fn xep0494_3_1_the_list_says_who_has_access_and_how() {
 async fn xep0494_3_2_a_revoked_client_loses_its_token_and_its_session() {
     let house = house(Limits::default()).await;
     let (laptop, mut events) =
-        house.client("juliet@localhost", PASSWORD).user_agent(LAPTOP, "", "a laptop").connect().unwrap();
+        house.client("juliet@localhost", PASSWORD).no_reconnect().user_agent(LAPTOP, "", "a laptop").connect().unwrap();
     online(&mut events).await;
-    let token = house.give_token(PHONE).await;
-    let phone = || house.client("juliet@localhost", "wrong").user_agent(PHONE, "", "a phone").token(token.clone());
+    let token = give_token(&house, PHONE).await;
+    let phone = || {
+        house.client("juliet@localhost", "wrong").no_reconnect().user_agent(PHONE, "", "a phone").token(token.clone())
+    };
     let (_phone, mut lost) = phone().connect().unwrap();
     online(&mut lost).await;
     let id = find(&laptop.access_list().await.unwrap(), "a phone").id.clone();
@@ -159,10 +131,10 @@ async fn xep0494_3_2_a_revoked_client_loses_its_token_and_its_session() {
 async fn xep0494_3_2_a_client_with_the_password_needs_a_new_password() {
     let house = house(Limits::default()).await;
     let (laptop, mut events) =
-        house.client("juliet@localhost", PASSWORD).user_agent(LAPTOP, "", "a laptop").connect().unwrap();
+        house.client("juliet@localhost", PASSWORD).no_reconnect().user_agent(LAPTOP, "", "a laptop").connect().unwrap();
     online(&mut events).await;
     let (_phone, mut lost) =
-        house.client("juliet@localhost", PASSWORD).user_agent(PHONE, "", "a phone").connect().unwrap();
+        house.client("juliet@localhost", PASSWORD).no_reconnect().user_agent(PHONE, "", "a phone").connect().unwrap();
     online(&mut lost).await;
     let id = find(&laptop.access_list().await.unwrap(), "a phone").id.clone();
     let refused = laptop.revoke_access(&id).await.unwrap_err();
@@ -182,8 +154,9 @@ async fn xep0494_3_2_a_client_with_the_password_needs_a_new_password() {
 #[tokio::test]
 async fn xep0494_3_2_who_revokes_its_own_access_is_told_before_it_ends() {
     let house = house(Limits::default()).await;
-    let token = house.give_token(PHONE).await;
-    let builder = house.client("juliet@localhost", "wrong").user_agent(PHONE, "", "a phone").token(token);
+    let token = give_token(&house, PHONE).await;
+    let builder =
+        house.client("juliet@localhost", "wrong").no_reconnect().user_agent(PHONE, "", "a phone").token(token);
     let (phone, mut events) = builder.connect().unwrap();
     online(&mut events).await;
     let id = find(&phone.access_list().await.unwrap(), "a phone").id.clone();
@@ -194,7 +167,7 @@ async fn xep0494_3_2_who_revokes_its_own_access_is_told_before_it_ends() {
 #[tokio::test]
 async fn xep0494_5_only_the_owner_lists_and_revokes() {
     let house = house(Limits::default()).await;
-    house.give_token(PHONE).await;
+    give_token(&house, PHONE).await;
     let id = house.server.access_list(&juliet()).await.unwrap()[0].id.clone();
     let mut romeo = Raw::session(&house.server, "romeo@localhost/x").await;
     for to in ["juliet@localhost", "localhost"] {
@@ -241,7 +214,7 @@ async fn xep0494_6_a_deployment_may_keep_no_names() {
     let mut limits = Limits::default();
     limits.client_memory = Duration::ZERO;
     let house = house(limits).await;
-    let builder = house.client("juliet@localhost", PASSWORD).user_agent(LAPTOP, "Balcony", "a laptop");
+    let builder = house.client("juliet@localhost", PASSWORD).no_reconnect().user_agent(LAPTOP, "Balcony", "a laptop");
     let (laptop, mut events) = builder.connect().unwrap();
     online(&mut events).await;
     laptop.close().await;

@@ -3,8 +3,11 @@
 //! additions to presence, nodes of service discovery.
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
 
+#[path = "support/people.rs"]
+mod people;
 mod support;
 
+use people::{accounts, jid, login};
 use std::{
     sync::{Arc, Mutex},
     time::Duration,
@@ -18,33 +21,14 @@ use xmpp_core::{
         disco::{DiscoInfo, DiscoInfoQuery, Feature},
         ping::Ping,
     },
-    server::{
-        Decision, Envelope, Kinds, MemoryAccounts, Server, ServerBuilder, ServerRegistrar, SessionFlag, Stage, Station,
-        Verdict,
-    },
+    server::{Decision, Envelope, Kinds, Server, ServerBuilder, ServerRegistrar, SessionFlag, Stage, Station, Verdict},
     stanza::{Iq, Message, Presence, StanzaError},
     stream::StreamCondition,
     xml::ns,
 };
 
 fn builder() -> ServerBuilder {
-    let accounts = MemoryAccounts::new();
-    for name in ["juliet@localhost", "romeo@localhost"] {
-        accounts.set_password(BareJid::new(name).unwrap(), "secret");
-    }
-    Server::builder("localhost").accounts(accounts)
-}
-
-fn jid(text: &str) -> Jid {
-    text.parse().unwrap()
-}
-
-async fn login(server: &Server, address: &str) -> (Client, Events) {
-    let pipe = server.clone();
-    let builder = Client::builder(jid(address), "secret").no_reconnect();
-    let (client, mut events) = builder.pipe(move || pipe.connect_memory()).connect().unwrap();
-    assert!(matches!(events.next().await, Some(Event::Online { .. })));
-    (client, events)
+    Server::builder("localhost").accounts(accounts(&["juliet@localhost", "romeo@localhost"]))
 }
 
 async fn body(events: &mut Events) -> String {
@@ -98,7 +82,16 @@ async fn a_stanza_that_waited_may_come_out_changed() {
 #[tokio::test]
 async fn flags_belong_to_one_session() {
     let mut flag: Option<SessionFlag> = None;
-    let server = builder().with(|r: &mut ServerRegistrar| flag = Some(r.session_flag())).build().unwrap();
+    let register = |r: &mut ServerRegistrar| {
+        let (want, cell) = (r.session_flag(), r.server());
+        r.iq_set::<Ping, ()>(Target::OwnAccount, move |cx, _| {
+            let on = cx.stanza.root().attr("id").as_deref() == Some("on");
+            assert!(cell.get().unwrap().set_flag(&cx, want, on));
+            Ok(())
+        });
+        flag = Some(want);
+    };
+    let server = builder().with(register).build().unwrap();
     let flag = flag.unwrap();
     let (one, _events) = login(&server, "juliet@localhost/one").await;
     let (two, _others) = login(&server, "juliet@localhost/two").await;
@@ -107,11 +100,10 @@ async fn flags_belong_to_one_session() {
         server.resources("juliet@localhost").iter().any(|resource| resource.jid == jid && resource.has(flag))
     };
     assert!(!flagged(&one) && !flagged(&two));
-    assert!(server.set_flag(&one.jid().unwrap().into(), flag, true));
+    one.request(Iq::set_own().id("on").payload(&Ping)).await.unwrap();
     assert!(flagged(&one) && !flagged(&two));
-    assert!(server.set_flag(&one.jid().unwrap().into(), flag, false));
+    one.request(Iq::set_own().id("off").payload(&Ping)).await.unwrap();
     assert!(!flagged(&one));
-    assert!(!server.set_flag(&jid("juliet@localhost/three"), flag, true));
 }
 
 #[tokio::test]

@@ -966,3 +966,25 @@ async fn what_a_client_may_send_does_not_end_a_stream_between_servers() {
     romeo.send(&format!("<message to='{JULIET}' type='chat' id='m'{many}><body>many</body></message>")).await;
     assert!(juliet.until("</message>").await.contains("<body>many</body>"));
 }
+
+#[tokio::test]
+async fn abuse_a100_one_account_does_not_take_the_places_of_all_others() {
+    let world = World::new();
+    let mut limits = FederationLimits::default();
+    (limits.connecting, limits.opening_per_sender, limits.queue_time) = (3, 2, FOREVER);
+    let montague = world.house(&["montague.example"], Certificate::None, open_federation(&world).limits(limits)).await;
+    let fake = Fake::new(&world, "capulet.example").await;
+    let mut greedy = montague.user("tybalt@montague.example/x").await;
+    for number in 0..4 {
+        greedy.send(&message(&format!("a@d{number}.hanging.example"), "x")).await;
+    }
+    for number in 2..4 {
+        let error = greedy.until("</message>").await;
+        let from = format!("from='a@d{number}.hanging.example'");
+        assert!(error.contains("<resource-constraint") && error.contains(&from), "{error}");
+    }
+    let mut romeo = montague.user(ROMEO).await;
+    romeo.send(&message(JULIET, "one")).await;
+    let mut peer = fake.authorize().await;
+    assert!(peer.until("</message>").await.contains("<body>one</body>"));
+}

@@ -638,3 +638,16 @@ fn xep0494_3_1_a_login_is_noted_with_the_clients_tokens() {
     assert!(server.hear(&authenticate("PLAIN", b"\0juliet\0wrong", "")).contains("<failure"));
     assert!(server.tokens.is_empty());
 }
+
+#[test]
+fn rfc6120_6_5_1_a_disabled_account_is_told_so_and_nothing_is_stored_for_it() {
+    for (user, condition) in [("banned", "account-disabled"), ("lost", "temporary-auth-failure")] {
+        let (mut server, _) = opened_with(|_| {}, "");
+        let token = format!("<request-token {FAST} mechanism='HT-SHA-256-EXPR'/><bind xmlns='urn:xmpp:bind:0'/>");
+        let answer = server.hear(&authenticate("PLAIN", format!("\0{user}\0secret").as_bytes(), &token));
+        assert!(answer.starts_with(&format!("<failure {SASL2}><{condition} ")), "{answer}");
+        assert!(server.tokens.is_empty(), "{:?}", server.tokens);
+        let answer = server.hear(&authenticate("PLAIN", b"\0juliet\0secret", ""));
+        assert!(answer.starts_with(&format!("<success {SASL2}>")), "{answer}");
+    }
+}

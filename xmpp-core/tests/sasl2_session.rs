@@ -2,21 +2,20 @@
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
 #![cfg(all(feature = "client", feature = "server"))]
 
+#[path = "support/house.rs"]
+mod house;
 mod support;
 
-use std::{
-    net::SocketAddr,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
+use house::{House, certificate};
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
 };
 use support::{PASSWORD, PATIENCE, Raw, builder, stored};
 use tokio::time::timeout;
 use xmpp_core::{
     client::{Client, ClientBuilder, ClientRegistrar, Event, Events, SendError},
     jid::{BareJid, FullJid, Jid},
-    net::{ClientTls, ServerTls, tls::CertificateKey},
     sasl::{Hash, Mechanism},
     server::{Accounts, Binding, MemoryAccounts, MemoryTokens, Server, ServerRegistrar},
     stanza::Message,
@@ -25,34 +24,8 @@ use xmpp_core::{
 
 const ID: &str = "d4565fa7-4d72-4749-b3d3-740edbf87770";
 
-fn certificate() -> (ServerTls, ClientTls) {
-    let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
-    let key =
-        CertificateKey::from_pem(made.cert.pem().as_bytes(), made.signing_key.serialize_pem().as_bytes()).unwrap();
-    let client = ClientTls::builder().add_root_pem(made.cert.pem().as_bytes()).unwrap().build().unwrap();
-    (ServerTls::single(key).unwrap(), client)
-}
-
-struct House {
-    server: Server,
-    address: SocketAddr,
-    tls: ClientTls,
-    tokens: Arc<MemoryTokens>,
-}
-
 async fn house(change: impl FnOnce(&mut ServerRegistrar) + 'static) -> House {
-    let (server_tls, tls) = certificate();
-    let tokens = Arc::new(MemoryTokens::new());
-    let server = builder().tls(server_tls).tokens(Arc::clone(&tokens)).secret([7; 32]).with(change).build().unwrap();
-    let address = server.listen_tls("127.0.0.1:0".parse().unwrap()).await.unwrap();
-    House { server, address, tls, tokens }
-}
-
-impl House {
-    fn client(&self, jid: &str) -> ClientBuilder {
-        let account: Jid = jid.parse().unwrap();
-        Client::builder(account, PASSWORD).tls(self.tls.clone()).server_tls("127.0.0.1", self.address.port())
-    }
+    House::of(builder().with(change)).await
 }
 
 struct Online {
@@ -78,7 +51,7 @@ async fn online(events: &mut Events) -> Online {
 async fn xep0484_a_client_logs_in_by_its_token_and_keeps_its_resource() {
     let house = house(|_: &mut ServerRegistrar| {}).await;
     let named = |builder: ClientBuilder| builder.user_agent(ID, "Balcony", "a phone");
-    let (client, mut events) = named(house.client("juliet@localhost")).connect().unwrap();
+    let (client, mut events) = named(house.client("juliet@localhost", PASSWORD)).connect().unwrap();
     let first = online(&mut events).await;
     assert_eq!(first.mechanism, Mechanism::ScramSha512Plus);
     assert!(first.jid.resource().starts_with("Balcony/") && !first.jid.resource().contains(ID), "{}", first.jid);
@@ -96,10 +69,10 @@ async fn xep0484_a_client_logs_in_by_its_token_and_keeps_its_resource() {
 
     // Logged out: the token is gone, and the password serves.
     let (client, mut events) =
-        named(house.client("juliet@localhost")).token(token.clone()).invalidate_token().connect().unwrap();
+        named(house.client("juliet@localhost", PASSWORD)).token(token.clone()).invalidate_token().connect().unwrap();
     assert!(online(&mut events).await.token.is_none());
     client.close().await;
-    let (client, mut events) = named(house.client("juliet@localhost")).token(token).connect().unwrap();
+    let (client, mut events) = named(house.client("juliet@localhost", PASSWORD)).token(token).connect().unwrap();
     assert_eq!(online(&mut events).await.mechanism, Mechanism::ScramSha512Plus);
     client.close().await;
 }
@@ -107,7 +80,7 @@ async fn xep0484_a_client_logs_in_by_its_token_and_keeps_its_resource() {
 #[tokio::test]
 async fn xep0484_a_client_that_is_thrown_out_is_back_by_its_token() {
     let house = house(|_: &mut ServerRegistrar| {}).await;
-    let builder = house.client("juliet@localhost").user_agent(ID, "Balcony", "");
+    let builder = house.client("juliet@localhost", PASSWORD).user_agent(ID, "Balcony", "");
     let (client, mut events) = builder.backoff(fast()).connect().unwrap();
     let first = online(&mut events).await;
     let error = xmpp_core::stream::StreamError::new(xmpp_core::stream::StreamCondition::Reset);
@@ -152,7 +125,8 @@ async fn abuse_a041_a_deleted_account_has_no_tokens() {
 #[tokio::test]
 async fn xep0386_3_2_an_older_session_of_the_same_client_is_ended() {
     let house = house(|_: &mut ServerRegistrar| {}).await;
-    let named = |name: &str, id: &str| house.client("juliet@localhost").user_agent(id, name, "").no_reconnect();
+    let named =
+        |name: &str, id: &str| house.client("juliet@localhost", PASSWORD).user_agent(id, name, "").no_reconnect();
     let (_old, mut old) = named("Old", ID).connect().unwrap();
     let (_other, mut other) = named("Old", &UserAgent::new_id()).connect().unwrap();
     let (before, beside) = (online(&mut old).await.jid, online(&mut other).await.jid);
@@ -231,7 +205,7 @@ async fn xep0386_a_clients_extension_enables_a_feature_in_the_same_round_trip() 
             out.close();
         });
     };
-    let (client, mut events) = house.client("juliet@localhost").with(lamp).connect().unwrap();
+    let (client, mut events) = house.client("juliet@localhost", PASSWORD).with(lamp).connect().unwrap();
     online(&mut events).await;
     assert_eq!(LIT.load(Ordering::Relaxed), 1);
     client.close().await;
@@ -304,7 +278,7 @@ async fn xep0480_3_an_account_gets_credentials_of_a_stronger_hash() {
 async fn xep0484_a_clients_tokens_are_stored_under_its_own_id() {
     use xmpp_core::server::Tokens as _;
     let house = house(|_: &mut ServerRegistrar| {}).await;
-    let (client, mut events) = house.client("juliet@localhost").user_agent(ID, "", "").connect().unwrap();
+    let (client, mut events) = house.client("juliet@localhost", PASSWORD).user_agent(ID, "", "").connect().unwrap();
     let token = online(&mut events).await.token.unwrap();
     let juliet: BareJid = "juliet@localhost".parse().unwrap();
     let kept = house.tokens.load(&juliet, ID).await.unwrap();
@@ -312,7 +286,7 @@ async fn xep0484_a_clients_tokens_are_stored_under_its_own_id() {
     client.close().await;
     house.tokens.forget(&juliet, None).await.unwrap();
     let (client, mut events) =
-        house.client("juliet@localhost").user_agent(ID, "", "").token(token.clone()).connect().unwrap();
+        house.client("juliet@localhost", PASSWORD).user_agent(ID, "", "").token(token.clone()).connect().unwrap();
     let next = online(&mut events).await;
     assert_eq!(next.mechanism, Mechanism::ScramSha512Plus);
     assert_ne!(next.token, Some(token));

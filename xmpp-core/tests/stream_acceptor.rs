@@ -402,3 +402,15 @@ fn abuse_a065_resuming_with_too_high_a_count_ends_the_stream() {
     assert!(answer.contains(&format!("<handled-count-too-high {SM} h='8' send-count='7'/>")), "{answer}");
     assert!(answer.ends_with("</stream:stream>[close]"), "{answer}");
 }
+
+#[test]
+fn rfc6120_6_5_1_a_disabled_account_is_told_so_by_its_password_alone() {
+    assert!(plain(b"\0banned\0secret").starts_with(&format!("<failure {SASL}><account-disabled/>")));
+    assert!(plain(b"\0banned\0wrong").starts_with(&format!("<failure {SASL}><not-authorized/>")));
+    assert!(plain(b"\0lost\0secret").starts_with(&format!("<failure {SASL}><temporary-auth-failure/>")));
+    // It counts as a failure, and somebody else may try.
+    let mut server = Server::secured();
+    server.hear(HEADER);
+    server.hear(&auth("PLAIN", b"\0banned\0secret"));
+    assert_eq!(server.hear(&auth("PLAIN", b"\0juliet\0secret")), format!("<success {SASL}/>[restart]"));
+}

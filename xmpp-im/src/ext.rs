@@ -1,6 +1,6 @@
 //! The handles of a client's extensions.
 
-use crate::{caps::Capabilities, presence::ClientPresence, roster::ClientRoster};
+use crate::{avatar::Avatars, caps::Capabilities, presence::ClientPresence, roster::ClientRoster};
 use xmpp_core::client::Client;
 
 /// The handles of what a client was built with; `None` where it was built without.
@@ -24,6 +24,8 @@ pub trait ClientExt {
     fn presence(&self) -> Option<ClientPresence>;
     /// What others can do, of [`caps::client`](crate::caps::client()).
     fn caps(&self) -> Option<Capabilities>;
+    /// Photos, of [`avatar::client`](crate::avatar::client()).
+    fn avatars(&self) -> Option<Avatars>;
 }
 
 impl ClientExt for Client {
@@ -37,5 +39,9 @@ impl ClientExt for Client {
 
     fn caps(&self) -> Option<Capabilities> {
         Capabilities::handle(self)
+    }
+
+    fn avatars(&self) -> Option<Avatars> {
+        Avatars::handle(self)
     }
 }

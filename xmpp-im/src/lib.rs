@@ -14,6 +14,8 @@ pub mod account_xml;
 #[cfg(feature = "server")]
 pub mod administration;
 pub mod archive;
+#[cfg(feature = "client")]
+pub mod avatar;
 pub mod blocking;
 pub mod caps;
 pub mod carbons;
@@ -25,8 +27,11 @@ pub mod delivery;
 #[cfg(feature = "client")]
 mod ext;
 pub mod external_services;
+pub mod invitation;
 #[cfg(feature = "server")]
 pub mod last_activity;
+#[cfg(feature = "server")]
+pub mod login;
 pub mod message;
 pub mod offline;
 pub mod presence;
@@ -35,6 +40,8 @@ pub mod registration;
 pub mod roster;
 pub mod search;
 mod storage;
+#[cfg(feature = "server")]
+mod turns;
 pub mod vcard;
 
 #[cfg(feature = "client")]

@@ -1,12 +1,16 @@
 //! What a server keeps for accounts, and commands, through an embedded server.
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
 
+#[path = "../../xmpp-core/tests/support/people.rs"]
+mod people;
+
+use people::{accounts, jid, login};
 use std::time::Duration;
 use tokio::time::timeout;
 use xmpp_core::{
-    client::{Client, Event, Events, RequestError},
+    client::{Client, Event, RequestError},
     extension::Target,
-    jid::{BareJid, Jid},
+    jid::BareJid,
     payload::{
         Payload,
         disco::{DiscoInfo, DiscoInfoQuery},
@@ -26,23 +30,7 @@ use xmpp_im::{
 };
 
 fn builder() -> ServerBuilder {
-    let accounts = MemoryAccounts::new();
-    for name in ["juliet@localhost", "romeo@localhost", "paris@localhost"] {
-        accounts.set_password(BareJid::new(name).unwrap(), "secret");
-    }
-    Server::builder("localhost").accounts(accounts)
-}
-
-fn jid(text: &str) -> Jid {
-    text.parse().unwrap()
-}
-
-async fn login(server: &Server, address: &str) -> (Client, Events) {
-    let pipe = server.clone();
-    let builder = Client::builder(jid(address), "secret").no_reconnect();
-    let (client, mut events) = builder.pipe(move || pipe.connect_memory()).connect().unwrap();
-    assert!(matches!(events.next().await, Some(Event::Online { .. })));
-    (client, events)
+    Server::builder("localhost").accounts(accounts(&["juliet@localhost", "romeo@localhost", "paris@localhost"]))
 }
 
 fn refused<T: std::fmt::Debug>(answer: Result<T, RequestError>) -> StanzaError {
@@ -154,12 +142,13 @@ async fn xep0012_3_last_activity_is_told_to_whom_presence_is_shown() {
     let (juliet, mut hers) = login(&server, "juliet@localhost").await;
     let (romeo, _his) = login(&server, "romeo@localhost").await;
     let (paris, _events) = login(&server, "paris@localhost").await;
+    juliet.send(Presence::available()).await.unwrap();
+    juliet.request(Iq::get_own().payload(&LastQuery)).await.unwrap();
     assert_eq!(last(&romeo, "juliet@localhost").await.unwrap(), LastActivity::default(), "she is here");
     // Whether there is such an account or not (ABUSE A056).
     for whose in ["juliet@localhost", "nobody@localhost"] {
         assert_eq!(refused(last(&paris, whose).await).condition, Condition::Forbidden, "{whose}");
     }
-    juliet.send(Presence::available()).await.unwrap();
     juliet.send(Presence::unavailable().status("Heading home")).await.unwrap();
     assert!(matches!(timeout(Duration::from_secs(20), hers.next()).await.unwrap(), Some(Event::Presence(_))));
     juliet.request(Iq::get_own().payload(&LastQuery)).await.unwrap();
@@ -170,6 +159,52 @@ async fn xep0012_3_last_activity_is_told_to_whom_presence_is_shown() {
     let seen = last(&romeo, "juliet@localhost").await.unwrap();
     assert_eq!(seen.status.as_deref(), Some("Heading home"));
     assert_eq!(refused(last(&paris, "juliet@localhost").await).condition, Condition::Forbidden);
+}
+
+#[tokio::test]
+async fn xep0012_3_who_does_not_say_to_be_there_is_not_seen_there() {
+    let store = std::sync::Arc::new(MemoryLastActivity::new());
+    let everybody = |_: BareJid, _: BareJid| -> xmpp_im::Stored<'static, bool> { Box::pin(async { Ok(true) }) };
+    let builder = builder().with(last_activity::server(std::sync::Arc::clone(&store), everybody));
+    let server = builder.with(xmpp_im::presence::server).build().unwrap();
+    let user = BareJid::new("juliet@localhost").unwrap();
+    let before = last_activity::LastSeen { at: 1_000, status: Some("out".into()) };
+    last_activity::LastActivityStore::set(&*store, &user, before.clone()).await.unwrap();
+    let (juliet, _hers) = login(&server, "juliet@localhost").await;
+    let (romeo, _his) = login(&server, "romeo@localhost").await;
+    // Nor by what she does.
+    juliet.send(Presence::unavailable().status("a slip")).await.unwrap();
+    juliet.request(Iq::get_own().payload(&LastQuery)).await.unwrap();
+    assert_eq!(last_activity::LastActivityStore::get(&*store, &user).await.unwrap(), Some(before));
+    let seen = last(&romeo, "juliet@localhost").await.unwrap();
+    assert!(seen.seconds > 1_000_000 && seen.status.as_deref() == Some("out"), "{seen:?}");
+    juliet.send(Presence::available()).await.unwrap();
+    juliet.request(Iq::get_own().payload(&LastQuery)).await.unwrap();
+    assert_eq!(last(&romeo, "juliet@localhost").await.unwrap(), LastActivity::default());
+}
+
+#[tokio::test]
+async fn when_a_removed_account_was_there_is_forgotten_with_its_sessions() {
+    let store = std::sync::Arc::new(MemoryLastActivity::new());
+    let accounts = std::sync::Arc::new(MemoryAccounts::new());
+    let user = BareJid::new("juliet@localhost").unwrap();
+    accounts.set_password(user.clone(), "secret");
+    let everybody = |_: BareJid, _: BareJid| -> xmpp_im::Stored<'static, bool> { Box::pin(async { Ok(true) }) };
+    let builder = Server::builder("localhost").accounts(std::sync::Arc::clone(&accounts));
+    let builder = builder.with(last_activity::server(std::sync::Arc::clone(&store), everybody));
+    let server = builder.with(xmpp_im::presence::server).build().unwrap();
+    let (juliet, mut events) = login(&server, "juliet@localhost").await;
+    juliet.send(Presence::available()).await.unwrap();
+    assert!(matches!(events.next().await, Some(Event::Presence(_))));
+    assert!(accounts.remove(&user));
+    server.account_removed(&user).await;
+    while server.sessions() > 0 {
+        tokio::task::yield_now().await;
+    }
+    for _ in 0..500 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(last_activity::LastActivityStore::get(&*store, &user).await.unwrap(), None);
 }
 
 fn text(form: &DataForm, var: &str) -> Result<String, StanzaError> {

@@ -9,7 +9,10 @@ use std::{
     },
     time::Duration,
 };
-use tokio::time::timeout;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    time::timeout,
+};
 use xmpp_core::{
     client::{Client, Event, Events, RequestError},
     jid::{BareJid, Jid},
@@ -560,4 +563,54 @@ async fn archives_are_trimmed_and_go_with_their_account() {
     server.account_removed(&account).await;
     assert_eq!(store.ends(&account).await.unwrap(), None);
     assert!(store.ends(&BareJid::new(ROMEO).unwrap()).await.unwrap().is_some());
+}
+
+/// A login in which a session is bound (XEP-0386): all that the server says in it.
+async fn bound(server: &Server) -> String {
+    let (server, seen) = (server.clone(), Arc::new(std::sync::Mutex::new(Vec::new())));
+    let heard = Arc::clone(&seen);
+    let pipe = move || {
+        let (end, mut between) = xmpp_core::net::Transport::pair(64 * 1024);
+        let (mut up, heard) = (server.connect_memory(), Arc::clone(&heard));
+        tokio::spawn(async move {
+            let (mut mine, mut theirs) = ([0; 4096], [0; 4096]);
+            loop {
+                tokio::select! {
+                    read = between.read(&mut mine) => match read {
+                        Ok(count) if count > 0 => up.write_all(&mine[..count]).await.unwrap(),
+                        _ => return,
+                    },
+                    read = up.read(&mut theirs) => match read {
+                        Ok(count) if count > 0 => {
+                            heard.lock().unwrap().extend_from_slice(&theirs[..count]);
+                            between.write_all(&theirs[..count]).await.unwrap();
+                        }
+                        _ => return,
+                    },
+                }
+            }
+        });
+        end
+    };
+    let builder = Client::builder(jid("juliet@localhost"), "secret").no_reconnect();
+    let (_client, mut events) = builder.pipe(pipe).connect().unwrap();
+    assert!(matches!(next(&mut events).await, Event::Online { .. }));
+    let seen = seen.lock().unwrap();
+    String::from_utf8(seen.clone()).unwrap()
+}
+
+#[tokio::test]
+async fn xep0386_3_2_a_session_is_told_the_extent_of_its_archive_while_it_binds() {
+    let server = server(ArchiveSettings::default());
+    let success = bound(&server).await;
+    assert!(success.contains("<metadata xmlns='urn:xmpp:mam:2'/></bound>"), "{success}");
+    let mut juliet = Device::new(&server, JULIET).await;
+    for body in ["first", "second", "last"] {
+        juliet.send(chat(ROMEO, body)).await;
+    }
+    let all = juliet.all().await;
+    let success = bound(&server).await;
+    for (name, id) in [("start", &all[0].id), ("end", &all[2].id)] {
+        assert!(success.contains(&format!("<{name} id='{id}' timestamp='")), "{success}");
+    }
 }

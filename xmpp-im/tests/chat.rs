@@ -15,7 +15,7 @@ use xmpp_core::{
 use xmpp_im::{
     archive::{self, ArchiveSettings, MemoryArchive, Since},
     carbons,
-    chat::{self, Chat, ChatClient, ChatEvent, ChatEventKind, ChatEvents, ChatSettings, Progress, Source},
+    chat::{self, Chat, ChatClient, ChatEvent, ChatEventKind, ChatEvents, ChatSettings, Progress, Sent, Source},
     delivery, presence,
 };
 
@@ -76,6 +76,16 @@ fn with(client: &Client, address: &str) -> Chat {
     client.chat(bare(address)).unwrap()
 }
 
+/// It may have been acknowledged before.
+async fn becomes(sent: &mut Sent, progress: Progress) {
+    let mut now = timeout(Duration::from_secs(20), sent.changed()).await.unwrap();
+    if now == Some(Progress::Accepted) && progress != Progress::Accepted {
+        now = timeout(Duration::from_secs(20), sent.changed()).await.unwrap();
+    }
+    assert_eq!(now, Some(progress.clone()));
+    assert_eq!(sent.progress(), progress);
+}
+
 #[tokio::test]
 async fn a_message_is_followed_until_it_is_displayed_and_can_be_changed() {
     let server = server();
@@ -87,9 +97,9 @@ async fn a_message_is_followed_until_it_is_displayed_and_can_be_changed() {
     let mut sent = to_him.send("Art thou not Romeo?").await.unwrap();
     let event = told(&mut his).await;
     assert_eq!((text(&event), event.id.as_deref(), event.is_mine), ("Art thou not Romeo?", Some(sent.id()), false));
-    assert_eq!(timeout(Duration::from_secs(20), sent.changed()).await.unwrap(), Some(Progress::Delivered));
+    becomes(&mut sent, Progress::Delivered).await;
     assert!(to_her.mark_displayed(&event).await.unwrap());
-    assert_eq!(timeout(Duration::from_secs(20), sent.changed()).await.unwrap(), Some(Progress::Displayed));
+    becomes(&mut sent, Progress::Displayed).await;
     assert!(matches!(told(&mut hers).await.kind, ChatEventKind::Delivered { id } if id == sent.id()));
     assert!(matches!(told(&mut hers).await.kind, ChatEventKind::Displayed { id } if id == sent.id()));
 
@@ -120,7 +130,44 @@ async fn xep0184_nobody_learns_that_we_are_there_unless_the_application_says_so(
     assert_eq!(text(&told(&mut hers).await), "Are you there?");
     with(&juliet, "romeo@localhost").send("first").await.unwrap();
     assert_eq!(text(&told(&mut his).await), "first", "and no confirmation before it");
+    assert!(matches!(sent.progress(), Progress::Sent | Progress::Accepted));
+}
+
+#[tokio::test]
+async fn xep0198_a_message_that_the_server_has_is_accepted_and_one_that_was_lost_is_doubtful() {
+    let server = server();
+    let (juliet, _events) = login(&server, "juliet@localhost/balcony", ChatSettings::default()).await;
+    // He is not there, and will say nothing.
+    let mut sent = with(&juliet, "romeo@localhost").send("Art thou there?").await.unwrap();
+    becomes(&mut sent, Progress::Accepted).await;
+
+    // A line that swallows what is sent.
+    let (end, mut peer) = xmpp_core::net::Transport::pair(64 * 1024);
+    let (mut end, mut up) = (Some(end), server.connect_memory());
+    let (swallows, cut) = (Arc::new(tokio::sync::Notify::new()), Arc::new(tokio::sync::Notify::new()));
+    let (told, cutting) = (Arc::clone(&swallows), Arc::clone(&cut));
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = tokio::io::copy_bidirectional(&mut peer, &mut up) => {}
+            () = told.notified() => {}
+        }
+        cutting.notified().await;
+        drop((peer, up));
+    });
+    let builder = Client::builder("juliet@localhost/tomb".parse().unwrap(), "secret").no_reconnect();
+    let builder = builder.with(chat::client(ChatSettings::default()));
+    let (lost, mut events) = builder.pipe(move || end.take().unwrap()).connect().unwrap();
+    assert!(matches!(events.next().await, Some(Event::Online { .. })));
+    lost.request(Iq::get_own().payload(&Ping)).await.unwrap();
+    swallows.notify_one();
+    tokio::task::yield_now().await;
+    let mut sent = with(&lost, "romeo@localhost").send("Where is my lord?").await.unwrap();
+    lost.session().await.unwrap();
     assert_eq!(sent.progress(), Progress::Sent);
+    cut.notify_one();
+    becomes(&mut sent, Progress::Doubtful).await;
+    while events.next().await.is_some() {}
+    assert_eq!(timeout(Duration::from_secs(20), sent.changed()).await.unwrap(), None);
 }
 
 #[tokio::test]
@@ -287,4 +334,102 @@ async fn what_was_not_taken_in_time_is_lost_to_the_events_and_comes_from_the_arc
     assert!(hers.missed() > 0);
     let all: Vec<String> = (0..20).map(|n| n.to_string()).collect();
     assert_eq!(synced(&juliet, Since::Beginning).await, all);
+}
+
+/// Six messages of Romeo's: from 0 to 3, but that the last is said in a word first, and corrected.
+async fn filled(server: &Server) -> Client {
+    let (juliet, mut chats) = login(server, "juliet@localhost/balcony", ChatSettings::default()).await;
+    let (romeo, _events) = login(server, "romeo@localhost/orchard", ChatSettings::default()).await;
+    let chat = with(&romeo, "juliet@localhost");
+    for n in 0..3 {
+        chat.send(format!("{n}")).await.unwrap();
+        told(&mut chats).await;
+    }
+    let last = chat.send("three").await.unwrap();
+    told(&mut chats).await;
+    for _ in 0..2 {
+        chat.correct(last.id(), "3").await.unwrap();
+        told(&mut chats).await;
+    }
+    juliet
+}
+
+fn ids(messages: &[archive::ArchivedMessage]) -> Vec<String> {
+    messages.iter().map(|message| message.id.clone()).collect()
+}
+
+#[tokio::test]
+async fn xep0313_4_3_3_an_archive_is_read_backwards_page_by_page() {
+    let server = server();
+    let juliet = filled(&server).await;
+    let archive = juliet.archive().unwrap().with(bare("romeo@localhost"));
+    let whole = archive.history().next_page().await.unwrap().unwrap();
+    assert!(whole.complete);
+    let said: Vec<_> = whole.messages.iter().map(|message| text(&message.events[0]).to_owned()).collect();
+    assert_eq!(said, ["3", "3", "three", "2", "1", "0"], "newest first, and what live events have told too");
+    assert!(matches!(whole.messages[0].events[0].kind, ChatEventKind::Corrected { .. }));
+    let all = ids(&whole.messages);
+    for flips in [false, true] {
+        let mut history = archive.clone().page(4).history();
+        if flips {
+            history = history.flipped();
+        }
+        let newest = history.next_page().await.unwrap().unwrap();
+        assert_eq!((ids(&newest.messages), newest.complete), (all[..4].to_vec(), false));
+        // One at a time, the rest as a page.
+        assert_eq!(history.next().await.unwrap().unwrap().id, all[4]);
+        let rest = history.next_page().await.unwrap().unwrap();
+        assert_eq!((ids(&rest.messages), rest.complete), (all[5..].to_vec(), true));
+        assert!(history.next_page().await.is_none() && history.next().await.is_none());
+    }
+    let older = archive.history_before(all[3].clone()).next_page().await.unwrap().unwrap();
+    assert_eq!(ids(&older.messages), all[4..]);
+    let mut lost = archive.history_before("18446744073709551615");
+    assert!(matches!(lost.next_page().await, Some(Err(archive::SyncError::Forgotten))));
+    assert!(lost.next_page().await.is_none());
+}
+
+#[tokio::test]
+async fn xep0313_4_1_and_5_an_archive_tells_its_extent_and_is_asked_by_time_and_ids() {
+    let server = server();
+    let (empty, _events) = login(&server, "romeo@localhost/early", ChatSettings::default()).await;
+    let archive = empty.archive().unwrap();
+    let extent = archive.extent().await.unwrap();
+    assert!(extent.start.is_none() && extent.end.is_none());
+    assert!(archive.history().next_page().await.unwrap().unwrap().messages.is_empty());
+
+    let juliet = filled(&server).await;
+    let archive = juliet.archive().unwrap();
+    let all = archive.history().next_page().await.unwrap().unwrap().messages;
+    let extent = archive.extent().await.unwrap();
+    let (start, end) = (extent.start.unwrap(), extent.end.unwrap());
+    assert_eq!((&start.id, &end.id), (&all[5].id, &all[0].id));
+    assert_eq!(Some(end.timestamp), all[0].time);
+    let some = archive.clone().only([all[1].id.clone(), all[4].id.clone()]);
+    assert_eq!(
+        ids(&some.history().next_page().await.unwrap().unwrap().messages),
+        [all[1].id.clone(), all[4].id.clone()]
+    );
+    let span = archive.clone().from(start.timestamp).until(end.timestamp);
+    assert_eq!(span.history().next_page().await.unwrap().unwrap().messages.len(), 6);
+    let later = xmpp_core::payload::DateTime::from_unix(4_000_000_000, 0).unwrap();
+    assert!(archive.clone().from(later).history().next_page().await.unwrap().unwrap().messages.is_empty());
+    let mut forwards = archive.clone().until(later).sync(Since::After(all[1].id.clone()));
+    // It has been told live: nothing is left to tell, and that a part was read says nothing of the whole.
+    assert!(forwards.next().await.is_none() && archive.position().is_none());
+}
+
+#[tokio::test]
+async fn xep0441_2_a_client_says_what_is_archived() {
+    let server = server();
+    let (juliet, _events) = login(&server, "juliet@localhost/balcony", ChatSettings::default()).await;
+    let archive = juliet.archive().unwrap();
+    let mut preferences = archive.preferences().await.unwrap();
+    assert_eq!(preferences, archive::Preferences::default());
+    preferences.never = vec!["romeo@localhost".parse().unwrap()];
+    assert_eq!(archive.set_preferences(preferences.clone()).await.unwrap(), preferences);
+    assert_eq!(archive.preferences().await.unwrap(), preferences);
+    with(&juliet, "romeo@localhost").send("secretly").await.unwrap();
+    juliet.request(Iq::get_own().payload(&Ping)).await.unwrap();
+    assert!(archive.extent().await.unwrap().start.is_none());
 }

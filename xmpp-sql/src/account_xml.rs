@@ -1,20 +1,19 @@
 //! vCards and private XML.
 
-use crate::{Database, SqlError};
+use crate::{Database, SqlError, failed};
 use xmpp_core::jid::BareJid;
 use xmpp_im::{
-    StorageError, Stored,
+    Stored,
     account_xml::{AccountXmlStore, Kept, Quota, XmlName},
 };
+
+/// What removes all of a user.
+pub(crate) const FORGET: &str = "DELETE FROM account_xml WHERE address = $1";
 
 /// What is kept of accounts as XML, in a [`Database`].
 #[derive(Clone, Debug)]
 pub struct SqlAccountXml {
     database: Database,
-}
-
-fn failed(error: impl std::error::Error + Send + Sync + 'static) -> StorageError {
-    StorageError(Box::new(error))
 }
 
 impl SqlAccountXml {
@@ -76,10 +75,7 @@ impl AccountXmlStore for SqlAccountXml {
     }
 
     fn forget<'a>(&'a self, user: &'a BareJid) -> Stored<'a, ()> {
-        Box::pin(async move {
-            let forgetting = sqlx::query("DELETE FROM account_xml WHERE address = $1").bind(user.as_str());
-            forgetting.execute(self.database.pool()).await.map(|_| ()).map_err(failed)
-        })
+        self.database.forget(FORGET, user)
     }
 }
 

@@ -20,7 +20,7 @@ impl SqlAccounts {
         SqlAccounts { database }
     }
 
-    /// Adds an account.
+    /// Adds an account, which begins with nothing: what a former one of that name may have left is removed.
     ///
     /// # Errors
     /// [`SqlError::Exists`], [`SqlError::NoName`], [`SqlError::EmptyPassword`], [`SqlError::Engine`].
@@ -43,6 +43,8 @@ impl SqlAccounts {
             _ => error.into(),
         })?;
         insert(&mut writing, user, &credentials).await?;
+        forget(&mut writing, user).await?;
+        crate::roster::forget(&mut writing, user).await?;
         Ok(writing.commit().await?)
     }
 
@@ -66,7 +68,9 @@ impl SqlAccounts {
         Ok(writing.commit().await?)
     }
 
-    /// Removes an account with all that is stored for it. Sessions that are logged in stay so.
+    /// Removes an account with all that is stored for it, but for its roster: a running server tells the contacts first
+    /// ([`Server::account_removed`](xmpp_core::server::Server::account_removed)), and whoever has none calls
+    /// [`RosterStore::forget`](xmpp_im::roster::RosterStore::forget). Sessions that are logged in stay so.
     ///
     /// # Errors
     /// [`SqlError::Unknown`], [`SqlError::Engine`].
@@ -77,9 +81,19 @@ impl SqlAccounts {
         if deleted.rows_affected() == 0 {
             return Err(SqlError::Unknown(user.clone()));
         }
-        crate::roster::forget(&mut writing, user).await?;
-        for sql in OWNED {
-            sqlx::query(*sql).bind(user.as_str()).execute(&mut *writing).await?;
+        forget(&mut writing, user).await?;
+        Ok(writing.commit().await?)
+    }
+
+    /// Removes all that is stored for users of a domain who have no account: those whom a server has admitted without one
+    /// and could not forget, because it crashed. To be called before it runs again. `domain` as in [`list`](Self::list).
+    ///
+    /// # Errors
+    /// [`SqlError::Engine`].
+    pub async fn forget_strangers(&self, domain: &str) -> Result<(), SqlError> {
+        let mut writing = self.database.write().await?;
+        for sql in STRANGERS {
+            sqlx::query(*sql).bind(domain).execute(&mut *writing).await?;
         }
         Ok(writing.commit().await?)
     }
@@ -95,6 +109,48 @@ impl SqlAccounts {
         addresses.collect::<Result<_, _>>().map_err(|error| SqlError::Engine(Box::new(error)))
     }
 
+    /// Disables an account, or lets its owner log in again. It keeps all that is stored for it. Sessions that are logged
+    /// in stay so.
+    ///
+    /// # Errors
+    /// [`SqlError::Unknown`], [`SqlError::Engine`].
+    pub async fn set_disabled(&self, user: &BareJid, disabled: bool) -> Result<(), SqlError> {
+        let updated = sqlx::query("UPDATE account SET disabled = $2 WHERE address = $1")
+            .bind(user.as_str())
+            .bind(i64::from(disabled))
+            .execute(self.database.pool())
+            .await?;
+        if updated.rows_affected() == 0 { Err(SqlError::Unknown(user.clone())) } else { Ok(()) }
+    }
+
+    /// A page of a domain's accounts, or of those of them that are disabled.
+    async fn page(
+        &self,
+        domain: &str,
+        after: Option<&BareJid>,
+        limit: usize,
+        disabled: bool,
+    ) -> Result<Vec<BareJid>, AccountError> {
+        let rows: Vec<String> = sqlx::query_scalar(match disabled {
+            true => {
+                "SELECT address FROM account WHERE domain = $1 AND ($2 IS NULL OR address > $2) AND disabled = 1 \
+                 ORDER BY address LIMIT $3"
+            }
+            false => {
+                "SELECT address FROM account WHERE domain = $1 AND ($2 IS NULL OR address > $2) \
+                 ORDER BY address LIMIT $3"
+            }
+        })
+        .bind(domain)
+        .bind(after.map(|after| after.as_str()))
+        .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+        .fetch_all(self.database.pool())
+        .await
+        .map_err(SqlError::from)?;
+        let addresses = rows.iter().map(|address| BareJid::new(address));
+        addresses.collect::<Result<_, _>>().map_err(|error| AccountError::Failed(Box::new(error)))
+    }
+
     /// Whether there is no account at all.
     pub async fn is_empty(&self) -> Result<bool, SqlError> {
         let some: Option<i64> =
@@ -103,14 +159,47 @@ impl SqlAccounts {
     }
 }
 
+async fn forget(writing: &mut Transaction<'static, Sqlite>, user: &BareJid) -> Result<(), SqlError> {
+    for sql in OWNED {
+        sqlx::query(*sql).bind(user.as_str()).execute(&mut **writing).await?;
+    }
+    Ok(())
+}
+
 /// What goes with an account, besides what refers to it.
 static OWNED: &[&str] = &[
     "DELETE FROM offline WHERE address = $1",
     "DELETE FROM archive WHERE owner = $1",
     "DELETE FROM archive_preferences WHERE owner = $1",
     "DELETE FROM blocked WHERE address = $1",
-    "DELETE FROM account_xml WHERE address = $1",
-    "DELETE FROM last_activity WHERE address = $1",
+    crate::account_xml::FORGET,
+    crate::last_activity::FORGET,
+    crate::login::FORGET,
+    "DELETE FROM invitation WHERE address = $1",
+];
+
+/// The same of those who never had an account.
+static STRANGERS: &[&str] = &[
+    "DELETE FROM roster WHERE substr(address, -length($1) - 1) = '@' || $1 \
+     AND address NOT IN (SELECT address FROM account)",
+    "DELETE FROM roster_item WHERE substr(address, -length($1) - 1) = '@' || $1 \
+     AND address NOT IN (SELECT address FROM account)",
+    "DELETE FROM roster_request WHERE substr(address, -length($1) - 1) = '@' || $1 \
+     AND address NOT IN (SELECT address FROM account)",
+    "DELETE FROM offline WHERE substr(address, -length($1) - 1) = '@' || $1 \
+     AND address NOT IN (SELECT address FROM account)",
+    "DELETE FROM archive WHERE substr(owner, -length($1) - 1) = '@' || $1 \
+     AND owner NOT IN (SELECT address FROM account)",
+    "DELETE FROM archive_preferences WHERE substr(owner, -length($1) - 1) = '@' || $1 \
+     AND owner NOT IN (SELECT address FROM account)",
+    "DELETE FROM blocked WHERE substr(address, -length($1) - 1) = '@' || $1 \
+     AND address NOT IN (SELECT address FROM account)",
+    "DELETE FROM account_xml WHERE substr(address, -length($1) - 1) = '@' || $1 \
+     AND address NOT IN (SELECT address FROM account)",
+    "DELETE FROM last_activity WHERE substr(address, -length($1) - 1) = '@' || $1 \
+     AND address NOT IN (SELECT address FROM account)",
+    "DELETE FROM login WHERE substr(address, -length($1) - 1) = '@' || $1 \
+     AND address NOT IN (SELECT address FROM account)",
 ];
 
 impl From<SqlError> for AccountError {
@@ -143,19 +232,30 @@ impl ManageAccounts for SqlAccounts {
         after: Option<&'a BareJid>,
         limit: usize,
     ) -> BoxFuture<'a, Result<Vec<BareJid>, AccountError>> {
+        Box::pin(self.page(domain, after, limit, false))
+    }
+
+    fn set_disabled<'a>(&'a self, user: &'a BareJid, disabled: bool) -> BoxFuture<'a, Result<(), AccountError>> {
+        Box::pin(async move { Ok(SqlAccounts::set_disabled(self, user, disabled).await?) })
+    }
+
+    fn list_disabled<'a>(
+        &'a self,
+        domain: &'a str,
+        after: Option<&'a BareJid>,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<Vec<BareJid>, AccountError>> {
+        Box::pin(self.page(domain, after, limit, true))
+    }
+
+    fn count<'a>(&'a self, domain: &'a str, disabled: bool) -> BoxFuture<'a, Result<usize, AccountError>> {
         Box::pin(async move {
-            let rows: Vec<String> = sqlx::query_scalar(
-                "SELECT address FROM account WHERE domain = $1 AND ($2 IS NULL OR address > $2) \
-                 ORDER BY address LIMIT $3",
-            )
-            .bind(domain)
-            .bind(after.map(|after| after.as_str()))
-            .bind(i64::try_from(limit).unwrap_or(i64::MAX))
-            .fetch_all(self.database.pool())
-            .await
-            .map_err(SqlError::from)?;
-            let addresses = rows.iter().map(|address| BareJid::new(address));
-            addresses.collect::<Result<_, _>>().map_err(|error| AccountError::Failed(Box::new(error)))
+            let counting = sqlx::query_scalar(match disabled {
+                true => "SELECT COUNT(*) FROM account WHERE domain = $1 AND disabled = 1",
+                false => "SELECT COUNT(*) FROM account WHERE domain = $1",
+            });
+            let count: i64 = counting.bind(domain).fetch_one(self.database.pool()).await.map_err(SqlError::from)?;
+            Ok(usize::try_from(count).unwrap_or_default())
         })
     }
 }
@@ -228,6 +328,15 @@ impl Accounts for SqlAccounts {
             .await
             .map_err(failed)?;
         Ok(row.is_some())
+    }
+
+    async fn is_disabled(&self, user: &BareJid) -> Result<bool, AccountsError> {
+        let disabled: Option<i64> = sqlx::query_scalar("SELECT disabled FROM account WHERE address = $1")
+            .bind(user.as_str())
+            .fetch_optional(self.database.pool())
+            .await
+            .map_err(failed)?;
+        Ok(disabled.is_some_and(|disabled| disabled != 0))
     }
 
     async fn store_credentials(&self, user: &BareJid, credentials: ScramCredentials) -> Result<(), AccountsError> {

@@ -18,7 +18,7 @@ use xmpp_im::{
 };
 
 /// Messages that are committed together at most.
-const TOGETHER: usize = 256;
+const TOGETHER: usize = 512;
 
 /// Rows that are deleted in one transaction, so that nobody waits long.
 const DELETED: i64 = 1000;
@@ -258,24 +258,43 @@ impl SqlArchive {
     }
 
     async fn keep_newest(&self, owner: &BareJid, keep: u64) -> Result<(), SqlError> {
-        let mut writing = self.database.write().await?;
-        sqlx::query(
-            "DELETE FROM archive WHERE owner = $1 AND seq <= \
-             (SELECT seq FROM archive WHERE owner = $1 ORDER BY seq DESC LIMIT 1 OFFSET $2)",
-        )
-        .bind(owner.as_str())
-        .bind(i64::try_from(keep).unwrap_or(i64::MAX))
-        .execute(&mut *writing)
-        .await?;
-        Ok(writing.commit().await?)
+        let sql = "SELECT seq FROM archive WHERE owner = $1 ORDER BY seq DESC LIMIT 1 OFFSET $2";
+        let newest: Option<i64> = sqlx::query_scalar(sql)
+            .bind(owner.as_str())
+            .bind(i64::try_from(keep).unwrap_or(i64::MAX))
+            .fetch_optional(self.database.pool())
+            .await?;
+        match newest {
+            Some(newest) => self.delete_until(owner, newest).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Deletes an owner's messages up to this one.
+    async fn delete_until(&self, owner: &BareJid, newest: i64) -> Result<(), SqlError> {
+        loop {
+            let mut writing = self.database.write().await?;
+            let deleted = sqlx::query(
+                "DELETE FROM archive WHERE seq IN \
+                 (SELECT seq FROM archive WHERE owner = $1 AND seq <= $2 ORDER BY seq LIMIT $3)",
+            )
+            .bind(owner.as_str())
+            .bind(newest)
+            .bind(DELETED)
+            .execute(&mut *writing)
+            .await?;
+            writing.commit().await?;
+            if deleted.rows_affected() < DELETED.unsigned_abs() {
+                return Ok(());
+            }
+        }
     }
 
     async fn delete_all(&self, owner: &BareJid) -> Result<(), SqlError> {
-        let mut writing = self.database.write().await?;
-        for sql in ["DELETE FROM archive WHERE owner = $1", "DELETE FROM archive_preferences WHERE owner = $1"] {
-            sqlx::query(sql).bind(owner.as_str()).execute(&mut *writing).await?;
-        }
-        Ok(writing.commit().await?)
+        self.delete_until(owner, i64::MAX).await?;
+        let sql = "DELETE FROM archive_preferences WHERE owner = $1";
+        sqlx::query(sql).bind(owner.as_str()).execute(self.database.pool()).await?;
+        Ok(())
     }
 }
 
@@ -403,6 +422,22 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_question_about_one_peer_reads_the_index_of_the_owner() {
+        let (_folder, database) = fresh().await;
+        let selection = Selection { with: Some("b@b".parse().unwrap()), last: true, ..Selection::default() };
+        for (what, covering) in [("SELECT seq, message", false), ("SELECT count(*)", true)] {
+            let mut sql = QueryBuilder::new(format!("EXPLAIN QUERY PLAN {what}"));
+            condition(&mut sql, &jid("juliet@capulet.example"), &selection);
+            sql.push(if covering { "" } else { " ORDER BY seq DESC" });
+            let rows = sql.build().fetch_all(database.pool()).await.unwrap();
+            let plan: Vec<String> = rows.iter().map(|row| row.get("detail")).collect();
+            let index = if covering { "COVERING INDEX" } else { "INDEX" };
+            let expected = format!("SEARCH archive USING {index} archive_owner (owner=? AND seq>? AND seq<?)");
+            assert_eq!(plan, [expected], "and nothing is sorted");
+        }
+    }
+
+    #[tokio::test]
     async fn abuse_a062_what_is_bound_is_no_sql() {
         let (_folder, database) = fresh().await;
         let (archive, owner) = (database.archive(), jid("juliet@capulet.example"));
@@ -412,5 +447,29 @@ mod tests {
         let selection = Selection { with, max: 9, max_bytes: 999, ..Selection::default() };
         let page = archive.query(&owner, &selection).await.unwrap().unwrap();
         assert_eq!(&*page.entries[0].text, text);
+    }
+
+    #[tokio::test]
+    async fn a_large_archive_is_trimmed_bit_by_bit_and_only_it() {
+        let (_folder, database) = fresh().await;
+        let (archive, juliet, romeo) = (database.archive(), jid("juliet@capulet.example"), jid("romeo@b.example"));
+        for chunk in 0..20 {
+            let appending = (0..130).map(|n| archive.append(&juliet, entry("b@b", &format!("{chunk} {n}"))));
+            futures_util::future::try_join_all(appending).await.unwrap();
+        }
+        archive.append(&romeo, entry("b@b", "his")).await.unwrap();
+        let count = async |owner: &BareJid| {
+            let sql = "SELECT count(*) FROM archive WHERE owner = $1";
+            let count: i64 = sqlx::query_scalar(sql).bind(owner.as_str()).fetch_one(database.pool()).await.unwrap();
+            count
+        };
+        assert_eq!(count(&juliet).await, 2600);
+        let (_, newest) = archive.ends(&juliet).await.unwrap().unwrap();
+        archive.trim(&juliet, 2600).await.unwrap();
+        assert_eq!(count(&juliet).await, 2600);
+        archive.trim(&juliet, 3).await.unwrap();
+        assert_eq!((count(&juliet).await, archive.ends(&juliet).await.unwrap().unwrap().1), (3, newest));
+        archive.forget(&juliet).await.unwrap();
+        assert_eq!((count(&juliet).await, count(&romeo).await), (0, 1));
     }
 }

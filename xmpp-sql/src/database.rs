@@ -1,15 +1,17 @@
 //! The file: opened, brought up to date, shared.
 
 use crate::{
-    EngineError, SqlAccountXml, SqlAccounts, SqlArchive, SqlBlocking, SqlError, SqlLastActivity, SqlOffline, SqlRooms,
-    SqlRosters, SqlTokens,
+    EngineError, SqlAccountXml, SqlAccounts, SqlArchive, SqlBlocking, SqlError, SqlInvitations, SqlLastActivity,
+    SqlLogins, SqlOffline, SqlRooms, SqlRosters, SqlTokens,
 };
 use sqlx::{
-    ConnectOptions as _, Sqlite, SqlitePool, Transaction,
-    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions},
+    ConnectOptions as _, Connection as _, Sqlite, SqlitePool, Transaction,
+    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
 use std::{io, path::Path, sync::Arc, time::Duration};
 use tokio::sync::Mutex;
+use xmpp_core::jid::BareJid;
+use xmpp_im::Stored;
 
 /// What makes the tables, in order. Version n of the tables is the first n of them; they only grow at the end.
 static MIGRATIONS: &[&str] = &[
@@ -21,7 +23,10 @@ static MIGRATIONS: &[&str] = &[
     include_str!("../migrations/sqlite/0006_archive.sql"),
     include_str!("../migrations/sqlite/0007_account_data.sql"),
     include_str!("../migrations/sqlite/0008_account_xml.sql"),
-    include_str!("../migrations/sqlite/0009_rooms.sql"),
+    include_str!("../migrations/sqlite/0009_archive_index.sql"),
+    include_str!("../migrations/sqlite/0010_invitations.sql"),
+    include_str!("../migrations/sqlite/0011_administration.sql"),
+    include_str!("../migrations/sqlite/0012_rooms.sql"),
 ];
 
 /// How long a writer waits for another one, in this process or elsewhere.
@@ -29,6 +34,10 @@ const BUSY: Duration = Duration::from_secs(10);
 
 /// Connections to the file. Each has a thread; readers work side by side, writers take turns.
 const CONNECTIONS: u32 = 4;
+
+/// Pages of 4 KiB in the write-ahead log before it is folded into the file. A page that is written often is then folded
+/// in less often; the log has to be read when the file is opened.
+const CHECKPOINT: &str = "4000";
 
 /// A database, with its tables up to date. Cheap to clone; all clones share its connections.
 #[derive(Clone, Debug)]
@@ -48,10 +57,17 @@ impl Database {
         let options = SqliteConnectOptions::new()
             .filename(path)
             .journal_mode(SqliteJournalMode::Wal)
+            // What was committed is there after a power failure.
+            .synchronous(SqliteSynchronous::Full)
+            .pragma("wal_autocheckpoint", CHECKPOINT)
             .busy_timeout(BUSY)
             .foreign_keys(true)
             .disable_statement_logging();
         let pool = SqlitePoolOptions::new().max_connections(CONNECTIONS).test_before_acquire(false);
+        // On a full disk SQLite ends a transaction by itself. There is nothing to roll back then, which sqlx takes for a
+        // transaction that goes on, in which no other can begin.
+        let pool =
+            pool.before_acquire(|connection, _| Box::pin(std::future::ready(Ok(!connection.is_in_transaction()))));
         let pool = pool.connect_with(options).await.map_err(|error| failed(Box::new(error)))?;
         let database = Database { pool, turn: Arc::default() };
         match database.migrate().await {
@@ -81,6 +97,11 @@ impl Database {
         SqlLastActivity::new(self.clone())
     }
 
+    /// When users logged in, and what they are told then.
+    pub fn logins(&self) -> SqlLogins {
+        SqlLogins::new(self.clone())
+    }
+
     /// The rosters of its users, and of others.
     pub fn rosters(&self) -> SqlRosters {
         SqlRosters::new(self.clone())
@@ -105,6 +126,11 @@ impl Database {
     /// Rooms that outlive their occupants.
     pub fn rooms(&self) -> SqlRooms {
         SqlRooms::new(self.clone())
+    }
+
+    /// Invitations.
+    pub fn invitations(&self) -> SqlInvitations {
+        SqlInvitations::new(self.clone())
     }
 
     /// Block lists.
@@ -140,6 +166,14 @@ impl Database {
 
     pub(crate) fn pool(&self) -> &SqlitePool {
         &self.pool
+    }
+
+    /// Removes what a statement names of a user.
+    pub(crate) fn forget<'a>(&'a self, sql: &'static str, user: &'a BareJid) -> Stored<'a, ()> {
+        Box::pin(async move {
+            let forgetting = sqlx::query(sql).bind(user.as_str());
+            forgetting.execute(&self.pool).await.map(|_| ()).map_err(crate::failed)
+        })
     }
 
     /// A transaction that may write. It takes the lock at once: one that began with reading could not wait for
@@ -189,9 +223,11 @@ fn random() -> Result<[u8; 32], SqlError> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use xmpp_core::payload::DateTime;
+    use xmpp_im::archive::{ArchiveStore as _, NewEntry};
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn a_new_file_may_be_opened_many_times_at_once() {
@@ -249,5 +285,130 @@ mod tests {
         std::fs::write(&path, "Dear Romeo, ".repeat(100)).unwrap();
         let error = Database::open(&path).await.unwrap_err();
         assert!(error.to_string().contains("letter.txt") && error.to_string().contains("not a database"), "{error}");
+    }
+
+    /// A file of so many pages is what a full disk is like. SQLite then ends the transaction by itself.
+    async fn allow_pages(database: &Database, pages: i64) {
+        let mut connections = Vec::new();
+        for _ in 0..CONNECTIONS {
+            let mut connection = database.pool().acquire().await.unwrap();
+            let limit = sqlx::AssertSqlSafe(format!("PRAGMA max_page_count = {pages}"));
+            sqlx::raw_sql(limit).execute(&mut *connection).await.unwrap();
+            connections.push(connection);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_full_disk_is_told_and_forgotten_when_there_is_room_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let database = Database::open(folder.path().join("full.sqlite")).await.unwrap();
+        allow_pages(&database, 60).await;
+        let (archive, owner) = (database.archive(), "juliet@capulet.example".parse().unwrap());
+        let entry = |size: usize| NewEntry {
+            with: "romeo@montague.example".parse().unwrap(),
+            text: "x".repeat(size).into(),
+            at: DateTime::from_unix(1, 0).unwrap(),
+        };
+        let mut kept = 0;
+        while archive.append(&owner, entry(50_000)).await.is_ok() {
+            kept += 1;
+            assert!(kept < 100, "it does not get full");
+        }
+        allow_pages(&database, 10_000).await;
+        for _ in 0..2 * CONNECTIONS {
+            archive.append(&owner, entry(50_000)).await.unwrap();
+        }
+    }
+
+    /// A file with the tables as they were at a version.
+    pub(crate) async fn of_version(path: &Path, version: usize) -> Database {
+        let database = Database::open(path).await.unwrap();
+        let drop_all: Vec<String> = sqlx::query_scalar(
+            "SELECT 'DROP TABLE ' || name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite%'",
+        )
+        .fetch_all(database.pool())
+        .await
+        .unwrap();
+        for sql in ["PRAGMA foreign_keys = OFF".to_owned()].into_iter().chain(drop_all) {
+            sqlx::raw_sql(sqlx::AssertSqlSafe(sql)).execute(database.pool()).await.unwrap();
+        }
+        for migration in MIGRATIONS.iter().take(version) {
+            sqlx::raw_sql(*migration).execute(database.pool()).await.unwrap();
+        }
+        let version = sqlx::AssertSqlSafe(format!("PRAGMA user_version = {version}"));
+        sqlx::raw_sql(version).execute(database.pool()).await.unwrap();
+        database
+    }
+
+    #[tokio::test]
+    async fn tables_of_every_earlier_version_are_brought_up_to_date() {
+        for version in 0..=MIGRATIONS.len() {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("old.sqlite");
+            of_version(&path, version).await.close().await;
+            // Twice: what is done is not done again.
+            for _ in 0..2 {
+                let database = Database::open(&path).await.unwrap();
+                let found: i64 = sqlx::query_scalar("PRAGMA user_version").fetch_one(database.pool()).await.unwrap();
+                assert_eq!(usize::try_from(found).unwrap(), MIGRATIONS.len());
+                database.secret("x").await.unwrap();
+                database.close().await;
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_migration_that_fails_leaves_the_tables_as_they_were() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("odd.sqlite");
+        let database = Database::open(&path).await.unwrap();
+        // As after a crash of something else: a table is there that a migration makes.
+        let odd = "DROP TABLE archive; DROP TABLE archive_preferences; PRAGMA user_version = 5;";
+        sqlx::raw_sql(odd).execute(database.pool()).await.unwrap();
+        database.close().await;
+        let error = Database::open(&path).await.unwrap_err();
+        assert!(error.to_string().contains("odd.sqlite") && error.to_string().contains("already exists"), "{error}");
+        let options = SqliteConnectOptions::new().filename(&path);
+        let pool = SqlitePool::connect_with(options).await.unwrap();
+        let count = "SELECT count(*) FROM sqlite_schema WHERE name = 'archive'";
+        let archives: i64 = sqlx::query_scalar(count).fetch_one(&pool).await.unwrap();
+        let version: i64 = sqlx::query_scalar("PRAGMA user_version").fetch_one(&pool).await.unwrap();
+        assert_eq!((archives, version), (0, 5));
+    }
+
+    #[tokio::test]
+    async fn a_broken_file_is_told_when_it_is_read_and_harms_nobody_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("broken.sqlite");
+        let database = Database::open(&path).await.unwrap();
+        let (archive, owner) = (database.archive(), "juliet@capulet.example".parse().unwrap());
+        let entry = |text: String| NewEntry {
+            with: "romeo@montague.example".parse().unwrap(),
+            text: text.into(),
+            at: DateTime::from_unix(1, 0).unwrap(),
+        };
+        for _ in 0..100 {
+            archive.append(&owner, entry("x".repeat(3000))).await.unwrap();
+        }
+        drop(archive);
+        database.close().await;
+        let mut bytes = std::fs::read(&path).unwrap();
+        let half = bytes.len() / 2;
+        bytes[half..].fill(0xAA);
+        std::fs::write(&path, bytes).unwrap();
+        match Database::open(&path).await {
+            Err(error) => assert!(error.to_string().contains("broken.sqlite"), "{error}"),
+            Ok(database) => {
+                let archive = database.archive();
+                let all = xmpp_im::archive::Selection { max: 1000, max_bytes: usize::MAX, ..Default::default() };
+                assert!(archive.query(&owner, &all).await.is_err());
+                // Each connection is still of use for what is whole.
+                for _ in 0..2 * CONNECTIONS {
+                    let _ = archive.append(&owner, entry("y".into())).await;
+                    database.secret("x").await.unwrap();
+                }
+            }
+        }
+        assert!(Database::open(folder.path()).await.is_err(), "a folder");
     }
 }

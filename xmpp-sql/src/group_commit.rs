@@ -5,13 +5,13 @@
 //! way, a write is committed alone and at once; the more there are, the fewer commits each costs.
 
 use crate::{Database, SqlError};
-use sqlx::SqliteConnection;
+use sqlx::{Connection as _, Sqlite, SqliteConnection, pool::PoolConnection};
 use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 use xmpp_core::BoxFuture;
 
 /// Orders that wait for the writer; who has more waits for room.
-const QUEUE: usize = 256;
+const QUEUE: usize = 1024;
 
 /// How things of one kind are written, many at a time.
 pub(crate) trait Batch: Send + Sync + 'static {
@@ -58,30 +58,77 @@ impl<B: Batch> GroupCommit<B> {
 
 async fn run<B: Batch>(database: Database, batch: B, most: usize, mut orders: mpsc::Receiver<Order<B>>) {
     let mut taken = Vec::new();
+    // Kept as long as there is more to write. What a connection has in memory is of no use once another one has written.
+    let mut connection = None;
     while orders.recv_many(&mut taken, most).await > 0 {
+        // Who has given up has told its sender that nothing was written.
+        taken.retain(|(_, answer)| !answer.is_closed());
         let (items, answers): (Vec<_>, Vec<_>) = taken.drain(..).unzip();
-        match commit(&database, &batch, &items).await {
+        if items.is_empty() {
+            continue;
+        }
+        match commit(&database, &mut connection, &batch, &items).await {
             Ok(done) => {
                 for (answer, done) in answers.into_iter().zip(done) {
                     let _ = answer.send(Ok(done));
                 }
             }
+            // What cannot be written takes nothing with it that can.
+            Err(Failed::Writing(_)) if items.len() > 1 => {
+                for (item, answer) in items.iter().zip(answers) {
+                    let written = commit(&database, &mut connection, &batch, std::slice::from_ref(item)).await;
+                    let written = written.map_err(Failed::into_inner).map(|done| done.into_iter().next());
+                    let nothing = || SqlError::Engine("nothing was written".into());
+                    let _ = answer.send(written.and_then(|done| done.ok_or_else(nothing)));
+                }
+            }
             Err(error) => {
-                let error = Arc::new(error);
+                let error = Arc::new(error.into_inner());
                 for answer in answers {
                     let _ = answer.send(Err(SqlError::Engine(Box::new(Together(Arc::clone(&error))))));
                 }
             }
         }
+        if orders.is_empty() || database.pool().is_closed() {
+            connection = None;
+        }
     }
 }
 
-async fn commit<B: Batch>(database: &Database, batch: &B, items: &[B::Item]) -> Result<Vec<B::Done>, SqlError> {
+/// Why a transaction failed.
+enum Failed {
+    /// It did not begin: nobody else's would.
+    Beginning(SqlError),
+    /// One of its writes, or all together.
+    Writing(SqlError),
+}
+
+impl Failed {
+    fn into_inner(self) -> SqlError {
+        match self {
+            Failed::Beginning(error) | Failed::Writing(error) => error,
+        }
+    }
+}
+
+async fn commit<B: Batch>(
+    database: &Database,
+    connection: &mut Option<PoolConnection<Sqlite>>,
+    batch: &B,
+    items: &[B::Item],
+) -> Result<Vec<B::Done>, Failed> {
     // Writers of this process take turns here; SQLite would let them look for their turn again and again.
     let _turn = database.turn().lock().await;
-    let mut writing = database.write().await?;
-    let done = batch.write(&mut writing, items).await?;
-    writing.commit().await?;
+    let mut used = match connection.take() {
+        Some(connection) => connection,
+        None => database.pool().acquire().await.map_err(|error| Failed::Beginning(error.into()))?,
+    };
+    // Where something fails the connection goes back to the pool, which looks at its state before it lends it again.
+    let writing = used.begin_with("BEGIN IMMEDIATE").await;
+    let mut writing = writing.map_err(|error| Failed::Beginning(error.into()))?;
+    let done = batch.write(&mut writing, items).await.map_err(Failed::Writing)?;
+    writing.commit().await.map_err(|error| Failed::Writing(error.into()))?;
+    *connection = Some(used);
     Ok(done)
 }
 
@@ -168,20 +215,36 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_failure_is_told_to_each_and_the_next_are_written() {
+    async fn what_cannot_be_written_takes_nothing_with_it() {
         let (_folder, database, _, gate, writer) = fresh().await;
-        let (first, good, bad) = tokio::join!(writer.write("a"), writer.write("b"), async {
-            let bad = writer.write("bad");
+        let (first, good, bad, last) = tokio::join!(writer.write("a"), writer.write("b"), writer.write("bad"), async {
+            let last = writer.write("c");
             gate.add_permits(100);
-            bad.await
+            last.await
         });
         assert!(bad.unwrap_err().to_string().contains("bad"));
-        // Which of the others were in the same transaction is the writer's affair; what it said is true.
-        let said: Vec<_> = [("a", first), ("b", good)].into_iter().filter(|(_, said)| said.is_ok()).collect();
-        let said: Vec<_> = said.into_iter().map(|(name, _)| name).collect();
-        assert_eq!(written(&database).await, said);
-        writer.write("c").await.unwrap();
-        assert!(written(&database).await.contains(&"c".to_owned()));
+        assert!(first.is_ok() && good.is_ok() && last.is_ok());
+        assert_eq!(written(&database).await, ["a", "b", "c"]);
+    }
+
+    #[tokio::test]
+    async fn what_nobody_waits_for_any_more_is_not_written() {
+        let (_folder, database, _, gate, writer) = fresh().await;
+        let first = tokio::spawn({
+            let writer = writer.clone();
+            async move { writer.write("a").await }
+        });
+        // It is being written, and waits for the gate.
+        tokio::task::yield_now().await;
+        let mut given_up = Box::pin(writer.write("lost"));
+        assert!(futures_util::poll!(given_up.as_mut()).is_pending());
+        drop(given_up);
+        let mut last = std::pin::pin!(writer.write("b"));
+        assert!(futures_util::poll!(last.as_mut()).is_pending());
+        gate.add_permits(100);
+        last.await.unwrap();
+        first.await.unwrap().unwrap();
+        assert_eq!(written(&database).await, ["a", "b"]);
     }
 
     #[tokio::test]

@@ -1,20 +1,19 @@
 //! When users were last there.
 
-use crate::Database;
+use crate::{Database, failed};
 use xmpp_core::jid::BareJid;
 use xmpp_im::{
-    StorageError, Stored,
+    Stored,
     last_activity::{LastActivityStore, LastSeen},
 };
+
+/// What removes all of a user.
+pub(crate) const FORGET: &str = "DELETE FROM last_activity WHERE address = $1";
 
 /// When users were last there, in a [`Database`].
 #[derive(Clone, Debug)]
 pub struct SqlLastActivity {
     database: Database,
-}
-
-fn failed(error: sqlx::Error) -> StorageError {
-    StorageError(Box::new(error))
 }
 
 impl SqlLastActivity {
@@ -50,10 +49,7 @@ impl LastActivityStore for SqlLastActivity {
     }
 
     fn forget<'a>(&'a self, user: &'a BareJid) -> Stored<'a, ()> {
-        Box::pin(async move {
-            let forgetting = sqlx::query("DELETE FROM last_activity WHERE address = $1").bind(user.as_str());
-            forgetting.execute(self.database.pool()).await.map(|_| ()).map_err(failed)
-        })
+        self.database.forget(FORGET, user)
     }
 }
 

@@ -28,8 +28,13 @@ mod archive;
 mod blocking;
 mod database;
 mod group_commit;
+mod invitations;
 mod last_activity;
+mod login;
 mod offline;
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic)]
+mod plans;
 mod rooms;
 mod roster;
 mod tokens;
@@ -39,13 +44,16 @@ pub use accounts::SqlAccounts;
 pub use archive::SqlArchive;
 pub use blocking::SqlBlocking;
 pub use database::Database;
+pub use invitations::SqlInvitations;
 pub use last_activity::SqlLastActivity;
+pub use login::SqlLogins;
 pub use offline::SqlOffline;
 pub use rooms::SqlRooms;
 pub use roster::SqlRosters;
 pub use tokens::SqlTokens;
 
 use xmpp_core::jid::BareJid;
+use xmpp_im::StorageError;
 
 /// What the engine said. Its type is not part of this crate's promise.
 pub type EngineError = Box<dyn std::error::Error + Send + Sync>;
@@ -91,4 +99,9 @@ impl From<sqlx::Error> for SqlError {
     fn from(error: sqlx::Error) -> SqlError {
         SqlError::Engine(Box::new(error))
     }
+}
+
+/// What the stores of `xmpp_im` say when the engine failed.
+fn failed(error: impl std::error::Error + Send + Sync + 'static) -> StorageError {
+    StorageError(Box::new(error))
 }

@@ -439,7 +439,62 @@ mod tests {
             rosters.change(user, &contact, &limits, put(Item::new(contact.clone()))).await.unwrap();
         }
         database.accounts().delete(&users[0]).await.unwrap();
+        assert_eq!(rosters.roster(&users[0]).await.unwrap().items.len(), 1, "for the server, to tell the contacts");
+        rosters.forget(&users[0]).await.unwrap();
         assert_eq!(rosters.roster(&users[0]).await.unwrap(), Roster::default());
         assert_eq!(rosters.roster(&users[1]).await.unwrap().items.len(), 1);
+        // What is written behind that is not for the next one of that name.
+        let contact = jid("nurse@example.net");
+        rosters.change(&users[0], &contact, &limits, put(Item::new(contact.clone()))).await.unwrap();
+        database.accounts().create(&users[0], "x").await.unwrap();
+        assert_eq!(rosters.roster(&users[0]).await.unwrap(), Roster::default());
+    }
+
+    #[tokio::test]
+    async fn who_had_no_account_is_forgotten_at_the_start() {
+        let (_folder, database) = fresh().await;
+        let (rosters, limits) = (database.rosters(), RosterLimits::default());
+        let users = ["a1@anon.example", "b2@anon.example", "c3@other.example", "d4@xanon.example"].map(jid);
+        for user in &users {
+            let contact = jid("nurse@example.net");
+            rosters.change(user, &contact, &limits, put(Item::new(contact.clone()))).await.unwrap();
+        }
+        database.accounts().create(&users[1], "x").await.unwrap();
+        let contact = jid("nurse@example.net");
+        rosters.change(&users[1], &contact, &limits, put(Item::new(contact.clone()))).await.unwrap();
+        database.accounts().forget_strangers("anon.example").await.unwrap();
+        let mut left = Vec::new();
+        for user in &users {
+            left.push(rosters.roster(user).await.unwrap().items.len());
+        }
+        assert_eq!(left, [0, 1, 1, 1], "accounts and other domains stay");
+    }
+
+    #[tokio::test]
+    async fn contacts_of_a_deleted_account_are_told() {
+        use xmpp_core::server::Server;
+        let (_folder, database) = fresh().await;
+        let (accounts, rosters, limits) = (database.accounts(), database.rosters(), RosterLimits::default());
+        let (juliet, romeo) = (jid("juliet@example.org"), jid("romeo@example.org"));
+        for (user, contact) in [(&juliet, &romeo), (&romeo, &juliet)] {
+            accounts.create(user, "x").await.unwrap();
+            let friend = Item { subscription: Subscription::Both, ..Item::new(contact.clone()) };
+            rosters.change(user, contact, &limits, put(friend)).await.unwrap();
+        }
+        let builder = Server::builder("example.org").accounts(accounts.clone());
+        let server = builder.with(xmpp_im::roster::server(database.rosters())).build().unwrap();
+        accounts.delete(&juliet).await.unwrap();
+        server.account_removed(&juliet).await;
+        assert_eq!(rosters.roster(&juliet).await.unwrap(), Roster::default());
+        // They learn of it beside.
+        let his = async {
+            loop {
+                let left = rosters.relations(&romeo).await.unwrap();
+                if left.is_empty() {
+                    return;
+                }
+            }
+        };
+        tokio::time::timeout(std::time::Duration::from_secs(60), his).await.unwrap();
     }
 }

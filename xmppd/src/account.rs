@@ -1,21 +1,23 @@
 //! What the configuration says of accounts: what is kept for them, who administers them, what they are told.
 
-use crate::{Outcome, config::Config};
+use crate::{Outcome, config::Config, registration::OpenTo, signals};
 use serde::Deserialize;
 use std::{sync::Arc, time::Duration};
 use xmpp_core::{
     extension::Target,
-    jid::BareJid,
-    server::{ServerBuilder, ServerRegistrar},
+    jid::{BareJid, Jid},
+    server::{Server, ServerBuilder, ServerRegistrar},
 };
 use xmpp_im::{
     Stored,
     account_xml::{AccountXmlStore, MemoryAccountXml, Quota},
-    administration,
+    administration::Administration,
     command::{Command, Commands, ping},
     contact::{ContactAddresses, contact_addresses},
     external_services::{self, ExternalService},
+    invitation::Invitations,
     last_activity::{self, LastActivityStore, MemoryLastActivity},
+    login::{self, LoginStore},
     private, registration,
     roster::{RosterStore, Subscription},
     vcard,
@@ -127,25 +129,39 @@ pub(crate) fn compose(
     config: &Config,
     database: Option<&Database>,
     rosters: Arc<dyn RosterStore>,
+    invitations: Option<&Invitations>,
 ) -> ServerBuilder {
+    let shown = Arc::clone(&rosters);
     builder = match database {
-        Some(database) => keep(builder, &config.account, database.account_xml(), database.last_activity(), rosters),
-        None => keep(builder, &config.account, MemoryAccountXml::new(), MemoryLastActivity::new(), rosters),
+        Some(database) => keep(builder, &config.account, database.account_xml(), database.last_activity(), shown),
+        None => keep(builder, &config.account, MemoryAccountXml::new(), MemoryLastActivity::new(), shown),
     };
     // The accounts of measurements are not in the database.
     let managed = database.filter(|_| config.any_user_password.is_none()).map(Database::accounts);
     let account = &config.account;
-    if let Some(accounts) = managed.clone().filter(|_| account.change_password || account.remove) {
+    builder = config.registration.compose(builder, managed.clone(), invitations);
+    let open = config.registration.open_to != OpenTo::Nobody;
+    if let Some(accounts) = managed.clone().filter(|_| account.change_password || account.remove || open) {
         let mut settings = registration::Registration::default();
         (settings.change_password, settings.remove) = (account.change_password, account.remove);
         builder = builder.with(registration::server(accounts, settings));
     }
     let admins: Vec<BareJid> = config.admins.iter().filter_map(|admin| BareJid::new(admin).ok()).collect();
+    let inviting = invitations.cloned().filter(|_| managed.is_some());
+    let offering = admins.clone();
+    let mut administration = None;
+    if let (Some(accounts), Some(database), false) = (managed, database, admins.is_empty()) {
+        // Without admins nobody sets a notice or asks for a login.
+        let logins: Arc<dyn LoginStore> = Arc::new(database.logins());
+        builder = builder.with(login::server(Arc::clone(&logins)));
+        let stop = |_: Server| signals::ASKED_TO_STOP.notify_one();
+        administration = Some(Administration::new(accounts, admins).rosters(rosters).logins(logins).shutdown(stop));
+    }
     builder = builder.with(move |r: &mut ServerRegistrar| {
-        let commands = managed.filter(|_| !admins.is_empty());
-        let commands: Vec<Command> =
-            commands.map(|accounts| administration::commands(accounts, admins, r.server())).unwrap_or_default();
-        commands.into_iter().fold(Commands::new().with(ping()), Commands::with).at(Target::Server)(r);
+        let may_offer = move |asker: &Jid| open && offering.contains(&asker.to_bare());
+        let inviting = inviting.map(|invitations| invitations.commands(r.server(), may_offer)).unwrap_or_default();
+        let commands: Vec<Command> = administration.map(|all| all.commands(r.server())).unwrap_or_default();
+        commands.into_iter().chain(inviting).fold(Commands::new().with(ping()), Commands::with).at(Target::Server)(r);
     });
     if !config.service.is_empty() {
         builder = builder.with(external_services::server(config.service.iter().map(Service::to_im).collect()));
@@ -208,8 +224,8 @@ mod tests {
         let config = Config::parse(text).unwrap();
         let folder = tempfile::tempdir().unwrap();
         let database = Database::open(folder.path().join("x.sqlite")).await.unwrap();
-        let builder = xmpp_core::server::Server::builder("localhost").accounts(database.accounts());
-        let server = compose(builder, &config, Some(&database), Arc::new(database.rosters())).build().unwrap();
+        let builder = Server::builder("localhost").accounts(database.accounts());
+        let server = compose(builder, &config, Some(&database), Arc::new(database.rosters()), None).build().unwrap();
         assert!(server.route_names().iter().any(|name| name.contains("im:last-activity")));
     }
 }

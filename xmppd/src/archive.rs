@@ -44,7 +44,7 @@ impl Default for Archive {
             page: settings.page,
             max_page: settings.max_page,
             storage: Storage::Database,
-            commit_together: 256,
+            commit_together: 512,
         }
     }
 }

@@ -46,6 +46,12 @@ pub(crate) enum Command {
     /// Manage accounts; a running server sees the change at once.
     #[command(subcommand)]
     User(User),
+    /// Print a link by which somebody can register an account, once; a running server knows it at once.
+    Invite {
+        /// The account, as NAME@DOMAIN, which is kept free until then, or the domain where any can be registered; without
+        /// it the first domain.
+        to: Option<BareJid>,
+    },
     /// Make a configuration.
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -61,6 +67,17 @@ pub(crate) enum User {
     Passwd(WithPassword),
     /// Delete an account and all that is stored for it.
     Del {
+        /// The account, as NAME@DOMAIN.
+        account: BareJid,
+    },
+    /// Keep the owner of an account out until it is enabled again; it keeps all that is stored for it. Sessions that a
+    /// running server has go on.
+    Disable {
+        /// The account, as NAME@DOMAIN.
+        account: BareJid,
+    },
+    /// Let the owner of an account log in again.
+    Enable {
         /// The account, as NAME@DOMAIN.
         account: BareJid,
     },

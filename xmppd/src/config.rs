@@ -7,6 +7,7 @@ use crate::{
     cli::Settings,
     federation::Federation,
     messages::{Blocking, Carbons, Offline},
+    registration::{self, Invitations, Registration},
     rooms::Rooms,
     roster::Roster,
 };
@@ -50,6 +51,8 @@ pub(crate) struct Config {
     pub(crate) carbons: Carbons,
     pub(crate) blocking: Blocking,
     pub(crate) archive: Archive,
+    pub(crate) registration: Registration,
+    pub(crate) invitations: Invitations,
     pub(crate) rooms: Rooms,
 }
 
@@ -179,6 +182,8 @@ impl Default for Config {
             carbons: Carbons::default(),
             blocking: Blocking::default(),
             archive: Archive::default(),
+            registration: Registration::default(),
+            invitations: Invitations::default(),
             rooms: Rooms::default(),
         }
     }
@@ -197,6 +202,11 @@ impl Default for Http {
 }
 
 impl Http {
+    /// Whether anybody else's TLS is believed.
+    pub(crate) fn has_proxies(&self) -> bool {
+        !self.trusted_proxies.is_empty()
+    }
+
     /// As the server takes it.
     pub(crate) fn to_core(&self) -> Outcome<server::Http> {
         let mut core = server::Http::new().bosh(self.bosh).posh(self.posh);
@@ -446,6 +456,7 @@ impl Config {
         config.roster.check()?;
         config.offline.check(config.limits.outbox_bytes)?;
         config.archive.check()?;
+        registration::check(&config)?;
         config.rooms.check(&config.all_domains())?;
         Ok(config)
     }

@@ -7,8 +7,8 @@ use crate::{
     cli::Settings,
     config::{Config, Listener, Otherwise},
     handed::Handed,
-    print,
-    signals::{Signal, Signals},
+    print, registration,
+    signals::{ASKED_TO_STOP, Signal, Signals},
 };
 use std::{fmt::Write as _, io, net::SocketAddr, path::Path, sync::Arc};
 use xmpp_core::{
@@ -19,6 +19,9 @@ use xmpp_core::{
 };
 use xmpp_im::roster::{self, MemoryRosters, RosterStore};
 use xmpp_sql::{Database, SqlAccounts};
+
+/// What names this software in the capabilities that it tells its clients (XEP-0115 §4).
+const NODE: &str = "urn:uuid:7c5d1c1e-3c0b-4a75-9f0b-0c1a6a2f9d31";
 
 /// The server with all its extensions, but without certificates. Without a database it stores nothing.
 fn compose(config: &Config, accounts: impl Accounts, database: Option<&Database>) -> Outcome<ServerBuilder> {
@@ -49,11 +52,18 @@ fn compose(config: &Config, accounts: impl Accounts, database: Option<&Database>
         .accounts(accounts)
         .http(config.http.to_core()?)
         .software(Some(Software { name: "xmppd".to_owned(), version, os: None }))
-        .with(roster::server_with(Arc::clone(&rosters), config.roster.to_limits()))
-        .with(xmpp_im::delivery::server);
+        .with(xmpp_im::delivery::server)
+        .with(xmpp_im::caps::server(NODE));
+    let invitations = registration::invitations(config, database);
+    let builder = match &invitations {
+        Some(invitations) => builder
+            .with(roster::server_inviting(Arc::clone(&rosters), config.roster.to_limits(), invitations))
+            .with(invitations.server()),
+        None => builder.with(roster::server_with(Arc::clone(&rosters), config.roster.to_limits())),
+    };
     let builder = config.offline.compose(builder, database);
     let builder = config.archive.compose(builder, database, Arc::clone(&rosters))?;
-    let builder = account::compose(builder, config, database, Arc::clone(&rosters));
+    let builder = account::compose(builder, config, database, Arc::clone(&rosters), invitations.as_ref());
     let builder = config.blocking.compose(config.carbons.compose(builder), database, rosters);
     Ok(config.rooms.compose(builder, &config.all_domains(), &config.admins, database))
 }
@@ -89,6 +99,9 @@ pub(crate) async fn run(config: Config, settings: &Settings, mut handed: Handed)
     let database = open_database(&config).await?;
     let accounts = database.accounts();
     let first_start = accounts.is_empty().await?;
+    for domain in &config.anonymous_domains {
+        accounts.forget_strangers(domain).await?;
+    }
 
     let mut limits = config.limits.to_core(crate::files::raise_limit());
     config.stream_management.apply(&mut limits);
@@ -155,7 +168,11 @@ pub(crate) async fn run(config: Config, settings: &Settings, mut handed: Handed)
     print(&greeting(&config, settings, &bound, identity.as_ref(), first_start))?;
 
     loop {
-        match signals.next().await {
+        let signal = tokio::select! {
+            signal = signals.next() => signal,
+            () = ASKED_TO_STOP.notified() => Signal::Stop,
+        };
+        match signal {
             Signal::Stop => break,
             Signal::Reload => match reload(settings, tls.as_ref(), &config) {
                 Ok(()) => tracing::info!("the certificate was read again"),

@@ -13,6 +13,7 @@ mod handed;
 mod logging;
 mod messages;
 mod password;
+mod registration;
 mod rooms;
 mod roster;
 mod signals;
@@ -49,6 +50,10 @@ fn run(settings: &Settings, command: Option<Command>) -> Outcome<()> {
         Some(Command::User(command)) => {
             let config = Config::load(settings)?;
             small_runtime()?.block_on(users::run(&config, command))
+        }
+        Some(Command::Invite { to }) => {
+            let config = Config::load(settings)?;
+            small_runtime()?.block_on(registration::invite(&config, to.as_ref()))
         }
         None => {
             let config = Config::load(settings)?;

@@ -1,6 +1,10 @@
 //! What the operating system tells the server.
 
 use std::io;
+use tokio::sync::Notify;
+
+/// An administrator has asked by a command what SIGTERM would ask for.
+pub(crate) static ASKED_TO_STOP: Notify = Notify::const_new();
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Signal {

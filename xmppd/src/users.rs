@@ -8,6 +8,7 @@ use crate::{
     daemon, password, print,
 };
 use xmpp_core::jid::BareJid;
+use xmpp_im::roster::RosterStore as _;
 
 pub(crate) async fn run(config: &Config, command: User) -> Outcome<()> {
     let database = daemon::open_database(config).await?;
@@ -30,7 +31,17 @@ pub(crate) async fn run(config: &Config, command: User) -> Outcome<()> {
         }
         User::Del { account } => {
             accounts.delete(&account).await?;
+            // No server tells the contacts.
+            database.rosters().forget(&account).await.map_err(|error| error.to_string())?;
             print(&format!("{account} is deleted.\n"))?;
+        }
+        User::Disable { account } => {
+            accounts.set_disabled(&account, true).await?;
+            print(&format!("{account} is disabled.\n"))?;
+        }
+        User::Enable { account } => {
+            accounts.set_disabled(&account, false).await?;
+            print(&format!("{account} is enabled.\n"))?;
         }
         User::List { domain } => {
             let domains = match &domain {

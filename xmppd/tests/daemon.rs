@@ -7,12 +7,27 @@ mod run;
 
 use run::{Daemon, Scratch, client, next_end, online, open_stream, plain_client};
 use rustix::process::Signal;
-use std::net::TcpListener;
+use std::{
+    net::TcpListener,
+    sync::{Arc, Mutex},
+};
 use xmpp_core::{
-    client::{Component, ConnectionError, Event},
+    client::{ClientRegistrar, Component, ConnectionError, Event},
+    jid::Jid,
     net::tls::SelfSigned,
+    payload::{
+        Payload as _,
+        caps::Caps,
+        disco::{DiscoInfo, DiscoInfoQuery},
+        form::{DataForm, Field, FormKind},
+    },
     stanza::{Iq, Message},
     stream::StreamCondition,
+    xml::Stanza,
+};
+use xmpp_im::{
+    invitation::{InvitationAction, InvitationUri},
+    registration::{self, RegisterError},
 };
 
 #[test]
@@ -56,6 +71,7 @@ fn accounts_are_managed_from_the_command_line() {
         (&["add", "romeo@localhost/orchard"], "pw", "the address has a resource"),
         (&["passwd", "tybalt@localhost"], "pw", "there is no account tybalt@localhost"),
         (&["del", "tybalt@localhost"], "", "there is no account tybalt@localhost"),
+        (&["disable", "tybalt@localhost"], "", "there is no account tybalt@localhost"),
         (&["list", "romeo@localhost"], "", "not a domain"),
     ] {
         let (success, text) = run(arguments, password);
@@ -113,6 +129,60 @@ async fn rfc6120_4_9_3_20_a_signal_ends_streams_with_system_shutdown() {
         other => panic!("{other}"),
     }
     assert!(daemon.wait().success());
+}
+
+#[tokio::test]
+async fn a_disabled_account_is_kept_out_of_a_running_server() {
+    let scratch = Scratch::new();
+    let daemon = Daemon::start(&scratch, &[]);
+    scratch.user(&["add", "romeo@localhost"], "pw");
+    let romeo = || client("romeo@localhost", "pw", &scratch.root()).server("127.0.0.1", daemon.starttls.port());
+    scratch.user(&["disable", "romeo@localhost"], "");
+    let (_romeo, mut events) = romeo().no_reconnect().connect().unwrap();
+    let error = next_end(&mut events).await.to_string();
+    assert!(error.contains("account-disabled"), "{error}");
+    scratch.user(&["enable", "romeo@localhost"], "");
+    let (_romeo, mut events) = romeo().no_reconnect().connect().unwrap();
+    online(&mut events).await;
+}
+
+#[tokio::test]
+async fn xep0133_4_30_an_admin_shuts_it_down_as_a_signal_does() {
+    let scratch = Scratch::new();
+    let config = scratch.config("admins = ['queen@localhost']");
+    let daemon = Daemon::start(&scratch, &["--config", &config]);
+    scratch.user(&["add", "queen@localhost"], "pw");
+    let queen = client("queen@localhost", "pw", &scratch.root()).server("127.0.0.1", daemon.starttls.port());
+    let (queen, mut events) = queen.no_reconnect().connect().unwrap();
+    online(&mut events).await;
+    let node = format!("{}#shutdown", xmpp_im::administration::NS);
+    let mut shutdown = xmpp_im::command::execute(&queen, &"localhost".parse().unwrap(), &node).await.unwrap();
+    let form = DataForm::typed(FormKind::Submit, xmpp_im::administration::NS);
+    shutdown.submit(form.with(Field::new("delay").value("0"))).await.unwrap();
+    match next_end(&mut events).await {
+        ConnectionError::Stream(error) => assert_eq!(error.condition, StreamCondition::SystemShutdown),
+        other => panic!("{other}"),
+    }
+    assert!(daemon.wait().success());
+}
+
+#[tokio::test]
+async fn xep0115_6_3_the_server_tells_its_capabilities_and_they_are_true() {
+    let scratch = Scratch::new();
+    let daemon = Daemon::start(&scratch, &[]);
+    scratch.user(&["add", "romeo@localhost"], "pw");
+    let romeo = client("romeo@localhost", "pw", &scratch.root()).server("127.0.0.1", daemon.starttls.port());
+    let offered: Arc<Mutex<Option<Stanza>>> = Arc::default();
+    let noted = Arc::clone(&offered);
+    let romeo = romeo.with(move |r: &mut ClientRegistrar| {
+        r.on_session(move |start, _| *noted.lock().unwrap() = Some(start.features.element().clone()));
+    });
+    let (romeo, mut events) = romeo.no_reconnect().connect().unwrap();
+    online(&mut events).await;
+    let told = Caps::read(offered.lock().unwrap().take().unwrap().root().child(Caps::NAME, Caps::NS).unwrap()).unwrap();
+    let query = DiscoInfoQuery { node: Some(format!("{}#{}", told.node, told.ver)), ..DiscoInfoQuery::default() };
+    let info: DiscoInfo = romeo.query(Iq::get("localhost".parse::<Jid>().unwrap()).payload(&query)).await.unwrap();
+    assert_eq!(xmpp_im::caps::ver(&info, "sha-1").unwrap(), Some(told.ver));
 }
 
 #[test]
@@ -351,4 +421,43 @@ async fn a_component_connects_with_the_secret_of_the_configuration() {
     component.request(Iq::get(host).payload(&xmpp_core::payload::ping::Ping)).await.unwrap();
     assert!(component.close().await);
     assert!(daemon.stop().success());
+}
+
+#[tokio::test]
+async fn who_has_a_link_of_the_command_line_registers_once_under_tls() {
+    let scratch = Scratch::new();
+    let config = scratch.config(&format!(
+        "data = {:?}\nlog = 'trace'\nregistration.open_to = 'invited'\naccount.remove = true\n[listen]\nc2s = ['127.0.0.1:0']",
+        scratch.data()
+    ));
+    let daemon = Daemon::start_plain(&scratch, &["--config", &config]);
+    let port = daemon.starttls.port();
+    let (_stream, features) = open_stream(daemon.starttls);
+    assert!(!features.contains("register"), "not in the open: {features}");
+    let output = scratch.run(&["invite", "mercutio@localhost", "--config", &config]);
+    let told = String::from_utf8(output.stdout).unwrap();
+    let link: InvitationUri = told.lines().next().unwrap().parse().unwrap_or_else(|error| panic!("{error}: {told}"));
+    assert!(link.action == InvitationAction::Register && link.address.as_str() == "mercutio@localhost", "{told}");
+    let trusted = scratch.root();
+    let builder = |account: &str| client(account, "", &trusted).server("127.0.0.1", port);
+    let uninvited = registration::register(builder("tybalt@localhost"), "prince of cats", None).await;
+    assert!(matches!(uninvited, Err(RegisterError::Refused(_))), "{uninvited:?}");
+    let token = link.token.unwrap();
+    registration::register(builder("mercutio@localhost"), "queen mab", Some(&token)).await.unwrap();
+    let again = registration::register(builder("tybalt@localhost"), "prince of cats", Some(&token)).await;
+    assert!(matches!(again, Err(RegisterError::Invitation(_))), "{again:?}");
+    let (mercutio, mut events) =
+        client("mercutio@localhost", "queen mab", &trusted).server("127.0.0.1", port).connect().unwrap();
+    online(&mut events).await;
+    registration::remove_account(&mercutio).await.unwrap();
+    let log = daemon.log();
+    assert!(!log.contains(&token) && !log.contains("queen mab"), "{log}");
+
+    for (arguments, says) in [
+        (["invite", "mercutio@elsewhere.example", "--config", &config].as_slice(), "is not served here"),
+        (["invite"].as_slice(), "registration.open_to"),
+    ] {
+        let (_, said) = scratch.fails_bare(arguments);
+        assert!(said.contains(says), "{said}");
+    }
 }

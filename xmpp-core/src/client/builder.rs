@@ -8,6 +8,7 @@ use super::{
     negotiate::{MakeCredentials, Settings},
     task::Task,
     unacknowledged,
+    visit::{Visit, VisitError},
 };
 use crate::{
     extension::{self, Registrar, Software},
@@ -505,7 +506,8 @@ impl ClientBuilder {
         self
     }
 
-    /// The largest stanza that is sent, and accepted: 262,144 bytes unless set.
+    /// The largest stanza that is sent, 262,144 bytes unless set. Three times as much is accepted: servers take larger
+    /// ones from each other, and add to them; who sends such a one is not to end our stream.
     #[must_use]
     pub fn max_stanza_bytes(mut self, bytes: usize) -> Self {
         self.max_stanza_bytes = bytes;
@@ -527,7 +529,7 @@ impl ClientBuilder {
     }
 
     /// Starts connecting, in a task of the current tokio runtime, and returns at once.
-    pub fn connect(self) -> Result<(Client, Events), BuildError> {
+    pub fn connect(mut self) -> Result<(Client, Events), BuildError> {
         if self.account.local().is_none() && !self.anonymous {
             return Err(BuildError::NoAccount(self.account));
         }
@@ -535,46 +537,7 @@ impl ClientBuilder {
         if !saved.all(|stanza| unacknowledged::parse(stanza.xml.as_bytes()).is_some()) {
             return Err(BuildError::DamagedSession);
         }
-        let road = match self.pipe {
-            Some(pipe) => Road::Pipe(pipe),
-            None => {
-                let fixed = self.plan.is_some();
-                #[cfg(feature = "websocket")]
-                let fixed = fixed || self.websocket.is_some();
-                #[cfg(feature = "bosh")]
-                let fixed = fixed || self.bosh.is_some();
-                let tls = match self.tls {
-                    Some(tls) => tls,
-                    None => ClientTls::new()?,
-                };
-                let resolver = match self.resolver {
-                    Some(resolver) => resolver,
-                    None => default_resolver(fixed)?,
-                };
-                let connector = Connector::with_options(resolver, tls, self.options);
-                #[cfg(feature = "bosh")]
-                let bosh = match self.bosh {
-                    Some(url) => {
-                        let url = crate::net::websocket::WebUrl::http(&url).ok_or(BuildError::Bosh(url))?;
-                        Some(Road::Bosh { connector: connector.clone(), url })
-                    }
-                    None => None,
-                };
-                #[cfg(all(feature = "websocket", not(feature = "bosh")))]
-                let bosh = None;
-                #[cfg(feature = "websocket")]
-                match (bosh, self.websocket) {
-                    (Some(road), _) => road,
-                    (None, Some(url)) => {
-                        use crate::net::websocket::{Redirect, WebUrl};
-                        Road::Web { connector, url: WebUrl::websocket(&url)?, redirect: Redirect::default() }
-                    }
-                    (None, None) => Road::Network { connector, plan: self.plan, web: self.discover_web },
-                }
-                #[cfg(not(feature = "websocket"))]
-                Road::Network { connector, plan: self.plan }
-            }
-        };
+        let road = self.road()?;
         let (commands, received) = mpsc::channel::<Command>(self.queue);
         let (online, watching) = watch::channel(None);
         let (sender, events) = events::channel(self.queue, self.manual_acks);
@@ -605,6 +568,71 @@ impl ClientBuilder {
         let task = task.timing(self.backoff, self.keepalive, self.floor).token(self.token).session(self.session);
         tokio::spawn(task.run());
         Ok((client, events))
+    }
+
+    /// Connects, with TLS unless that is not wanted, and stops before the login: for what is asked of a server before
+    /// one has an account. Of the account only the domain counts.
+    ///
+    /// # Errors
+    /// [`VisitError::Build`] as [`connect`](Self::connect), [`VisitError::Connection`].
+    pub async fn visit(mut self) -> Result<Visit, VisitError> {
+        let mut road = self.road()?;
+        let timeout = self.request_timeout;
+        let settings = Settings {
+            account: self.account,
+            credentials: Box::new(|_| Credentials::Anonymous { trace: None }),
+            component: None,
+            plaintext: self.plaintext,
+            lang: self.lang,
+            max_stanza_bytes: self.max_stanza_bytes,
+            management: false,
+            sasl2: Sasl2Options::default(),
+        };
+        Visit::open(&settings, &mut road, timeout).await
+    }
+
+    /// How the server is reached; what says so is taken.
+    fn road(&mut self) -> Result<Road, BuildError> {
+        Ok(match self.pipe.take() {
+            Some(pipe) => Road::Pipe(pipe),
+            None => {
+                let fixed = self.plan.is_some();
+                #[cfg(feature = "websocket")]
+                let fixed = fixed || self.websocket.is_some();
+                #[cfg(feature = "bosh")]
+                let fixed = fixed || self.bosh.is_some();
+                let tls = match self.tls.take() {
+                    Some(tls) => tls,
+                    None => ClientTls::new()?,
+                };
+                let resolver = match self.resolver.take() {
+                    Some(resolver) => resolver,
+                    None => default_resolver(fixed)?,
+                };
+                let connector = Connector::with_options(resolver, tls, std::mem::take(&mut self.options));
+                #[cfg(feature = "bosh")]
+                let bosh = match self.bosh.take() {
+                    Some(url) => {
+                        let url = crate::net::websocket::WebUrl::http(&url).ok_or(BuildError::Bosh(url))?;
+                        Some(Road::Bosh { connector: connector.clone(), url })
+                    }
+                    None => None,
+                };
+                #[cfg(all(feature = "websocket", not(feature = "bosh")))]
+                let bosh = None;
+                #[cfg(feature = "websocket")]
+                match (bosh, self.websocket.take()) {
+                    (Some(road), _) => road,
+                    (None, Some(url)) => {
+                        use crate::net::websocket::{Redirect, WebUrl};
+                        Road::Web { connector, url: WebUrl::websocket(&url)?, redirect: Redirect::default() }
+                    }
+                    (None, None) => Road::Network { connector, plan: self.plan.take(), web: self.discover_web },
+                }
+                #[cfg(not(feature = "websocket"))]
+                Road::Network { connector, plan: self.plan.take() }
+            }
+        })
     }
 }
 

@@ -120,7 +120,7 @@ impl Component {
     /// [`SendError::Addresses`] if it is to nobody, or from outside the domain: the server would end the stream.
     pub async fn send(&self, stanza: impl WriteStanza) -> Result<(), SendError> {
         let (bytes, _) = self.address(&stanza)?;
-        self.0.commands.send(Command::Send(bytes)).await.map_err(|_| SendError::Closed)
+        self.0.commands.send(Command::Send(bytes, None)).await.map_err(|_| SendError::Closed)
     }
 
     /// Sends a request, from the address that it names or else the domain itself, and waits for its answer. That counts

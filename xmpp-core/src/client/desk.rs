@@ -5,6 +5,7 @@ use super::{
     events::EventSender,
     ledger::{Ledger, Origin, Outgoing},
     negotiate::Memory,
+    receipt::ReceiptSender,
     requests::{Reply, Requests},
 };
 use crate::{jid::Jid, stream::management::UnackedLimits};
@@ -14,8 +15,8 @@ use tokio::sync::{mpsc, oneshot};
 /// What the handles ask of the task.
 #[derive(Debug)]
 pub(super) enum Command {
-    /// Send these bytes, one stanza.
-    Send(Vec<u8>),
+    /// Send these bytes, one stanza, and tell what becomes of it if somebody wants to know.
+    Send(Vec<u8>, Option<ReceiptSender>),
     /// Send a request and hand its answer over.
     Request { id: String, from: Option<Jid>, to: Option<Jid>, bytes: Vec<u8>, reply: Reply },
     /// Tell the server whether somebody looks at the client (XEP-0352).
@@ -120,7 +121,9 @@ impl Desk {
     /// Takes over what the application wants.
     pub(super) fn take(&mut self, command: Option<Command>) -> Option<Leave> {
         match command {
-            Some(Command::Send(bytes)) => self.unsent.push_back(Outgoing::new(bytes, Origin::Application)),
+            Some(Command::Send(bytes, receipt)) => {
+                self.unsent.push_back(Outgoing::new(bytes, Origin::Application).followed(receipt));
+            }
             // Asked while there is no session, it is asked as soon as there is one.
             Some(Command::Request { id, from, to, bytes, reply }) => {
                 if self.requests.insert(&id, from, to, reply) {

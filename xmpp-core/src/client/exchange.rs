@@ -297,6 +297,8 @@ impl Task {
             to: iq.to().cloned(),
             target: session.entity.target(iq.to()),
             stanza: iq.stanza().clone(),
+            #[cfg(feature = "server")]
+            origin: None,
         };
         let request = iq.into_stanza();
         let outcome = catch_unwind(AssertUnwindSafe(|| self.iqs.dispatch(cx))).unwrap_or_else(|_| {

@@ -3,6 +3,7 @@
 
 use super::{
     handled::Handled,
+    receipt::{Handover, ReceiptSender},
     unacknowledged::{self, SavedSession, SavedStanza, Unacknowledged},
 };
 use crate::{
@@ -35,15 +36,29 @@ pub(super) struct Outgoing {
     pub(super) bytes: Vec<u8>,
     pub(super) origin: Origin,
     pub(super) since: SystemTime,
+    receipt: Option<ReceiptSender>,
 }
 
 impl Outgoing {
     pub(super) fn new(bytes: Vec<u8>, origin: Origin) -> Outgoing {
-        Outgoing { bytes, origin, since: SystemTime::now() }
+        Outgoing { bytes, origin, since: SystemTime::now(), receipt: None }
+    }
+
+    /// What becomes of it is to be told.
+    pub(super) fn followed(mut self, receipt: Option<ReceiptSender>) -> Outgoing {
+        self.receipt = receipt;
+        self
+    }
+
+    fn tell(&mut self, handover: Handover) {
+        if let Some(receipt) = self.receipt.take() {
+            receipt.tell(handover);
+        }
     }
 
     /// For the application to know of, if it was the one who sent it.
-    pub(super) fn report(self, doubtful: bool) -> Option<Unacknowledged> {
+    pub(super) fn report(mut self, doubtful: bool) -> Option<Unacknowledged> {
+        self.tell(if doubtful { Handover::Doubtful } else { Handover::Unsent });
         let stanza = unacknowledged::parse(&self.bytes).filter(|_| self.origin == Origin::Application)?;
         Some(Unacknowledged { stanza, since: self.since, doubtful })
     }
@@ -133,7 +148,7 @@ impl Ledger {
         let mut waiting = 0;
         for stanza in saved.stanzas {
             let origin = if stanza.sent { Origin::Application } else { Origin::Own };
-            let outgoing = Outgoing { bytes: stanza.xml.into_bytes(), origin, since: stanza.since };
+            let outgoing = Outgoing { since: stanza.since, ..Outgoing::new(stanza.xml.into_bytes(), origin) };
             let bytes = outgoing.bytes.len();
             waiting += bytes;
             if out.push(outgoing, bytes).is_err() {
@@ -221,11 +236,11 @@ impl Ledger {
         let ahead = h.wrapping_sub(all);
         if self.stale && ahead > 0 && ahead < u32::MAX / 2 {
             // All that was saved has arrived, and more, which was sent after.
-            let acked = self.out.ack(all)?.count();
+            let acked = arrived(self.out.ack(all)?);
             tracing::debug!(acked, ahead, "the saved session was not the latest");
             self.out = Unacked::resumed(self.limits, h);
         } else {
-            drop(self.out.ack(h)?);
+            arrived(self.out.ack(h)?);
         }
         self.stale = false;
         self.restart();
@@ -249,7 +264,7 @@ impl Ledger {
 
     /// The session is lost for good. The server may have said how many stanzas it handled.
     pub(super) fn settle(&mut self, h: Option<u32>) -> Settled {
-        let counted = h.is_some_and(|h| self.out.ack(h).map(drop).is_ok());
+        let counted = h.is_some_and(|h| self.out.ack(h).map(arrived).is_ok());
         let doubtful = if counted { 0 } else { self.doubtful.max(self.taken) };
         let mut settled = Settled::default();
         for (index, outgoing) in self.out.take().enumerate() {
@@ -324,7 +339,8 @@ impl Ledger {
     fn forget_taken(&mut self) {
         let kept = count(self.out.len().saturating_sub(self.taken));
         // Never more than there are.
-        let _ = self.out.ack(self.out.sent().wrapping_sub(kept)).map(drop);
+        let written = |gone: &mut dyn Iterator<Item = Outgoing>| gone.for_each(|mut one| one.tell(Handover::Written));
+        let _ = self.out.ack(self.out.sent().wrapping_sub(kept)).map(|mut gone| written(&mut gone));
         self.put = self.put.saturating_sub(self.taken);
         (self.taken, self.doubtful) = (0, 0);
     }
@@ -346,7 +362,7 @@ impl Ledger {
     pub(super) fn acked(&mut self, h: u32) -> Result<(), HandledCountTooHigh> {
         let put = self.out.sent().wrapping_sub(count(self.out.len() - self.put));
         newly_acked(put, count(self.put), h)?;
-        let acked = self.out.ack(h)?.count();
+        let acked = arrived(self.out.ack(h)?);
         self.put = self.put.saturating_sub(acked);
         self.ahead += acked.saturating_sub(self.taken);
         self.taken = self.taken.saturating_sub(acked);
@@ -378,6 +394,11 @@ impl Ledger {
     }
 }
 
+/// The server has these; how many they are.
+fn arrived(stanzas: impl Iterator<Item = Outgoing>) -> usize {
+    stanzas.map(|mut outgoing| outgoing.tell(Handover::Acknowledged)).count()
+}
+
 fn count(stanzas: usize) -> u32 {
     u32::try_from(stanzas).unwrap_or(u32::MAX)
 }
@@ -402,5 +423,35 @@ mod tests {
         ledger.lost(Instant::now());
         let settled = ledger.settle(None);
         assert_eq!((settled.doubtful.len(), settled.again.len()), (1, 1), "the last was never written");
+    }
+
+    #[test]
+    fn xep0198_4_each_is_told_of_its_own_acknowledgement() {
+        let limits = UnackedLimits { stanzas: 10, bytes: 1000 };
+        let followed = |ledger: &mut Ledger| {
+            let (sender, receipt) = super::super::receipt::receipt();
+            let outgoing = Outgoing::new(b"<message/>".to_vec(), Origin::Application);
+            ledger.push(outgoing.followed(Some(sender))).unwrap();
+            receipt
+        };
+        let mut ledger = Ledger::new(limits);
+        ledger.begin("juliet@localhost/x".parse().unwrap(), true);
+        ledger.enabled(Enabled::default());
+        let receipts: Vec<_> = (0..3).map(|_| followed(&mut ledger)).collect();
+        ledger.put(&mut Vec::new(), &mut VecDeque::new(), 1000);
+        ledger.taken(3);
+        ledger.acked(1).unwrap();
+        let now = |receipts: &[super::super::Receipt]| receipts.iter().map(|one| one.now()).collect::<Vec<_>>();
+        assert_eq!(now(&receipts), [Handover::Acknowledged, Handover::Waiting, Handover::Waiting]);
+        ledger.lost(Instant::now());
+        ledger.resumed(2).unwrap();
+        assert_eq!(now(&receipts[1..]), [Handover::Acknowledged, Handover::Waiting], "sent again, it is the same");
+        // Without stream management.
+        let mut ledger = Ledger::new(limits);
+        let receipt = followed(&mut ledger);
+        ledger.put(&mut Vec::new(), &mut VecDeque::new(), 1000);
+        assert_eq!(receipt.now(), Handover::Waiting);
+        ledger.taken(1);
+        assert_eq!(receipt.now(), Handover::Written);
     }
 }

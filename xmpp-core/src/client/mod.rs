@@ -33,9 +33,11 @@ mod keepalive;
 mod ledger;
 mod negotiate;
 mod output;
+mod receipt;
 mod requests;
 mod task;
 mod unacknowledged;
+mod visit;
 
 pub use backoff::Backoff;
 pub use builder::{BuildError, ClientBuilder, ClientRegistrar, Extension, Flow, ForBoth, ForClient};
@@ -45,7 +47,9 @@ pub use component::{
 pub use events::{ConnectionError, Event, Events};
 pub use extend::SessionStart;
 pub use keepalive::Keepalive;
+pub use receipt::{Handover, Receipt};
 pub use unacknowledged::{SavedSession, SavedStanza, Unacknowledged};
+pub use visit::{Visit, VisitError};
 
 use crate::{
     jid::{FullJid, Jid},
@@ -151,7 +155,30 @@ impl Client {
     /// Cancel-safe: it is taken over whole or not at all.
     pub async fn send(&self, stanza: impl WriteStanza) -> Result<(), SendError> {
         let bytes = self.serialise(&stanza)?;
-        self.commands.send(Command::Send(bytes)).await.map_err(|_| SendError::Closed)
+        self.commands.send(Command::Send(bytes, None)).await.map_err(|_| SendError::Closed)
+    }
+
+    /// As [`send`](Self::send), and tells what becomes of the stanza: whether the server has it, or whether that is in doubt.
+    ///
+    /// ```no_run
+    /// # async fn run(client: xmpp_core::client::Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// use xmpp_core::{client::Handover, jid::Jid, stanza::Message};
+    ///
+    /// let message = Message::chat("romeo@example.net".parse::<Jid>()?).body("Hark!");
+    /// let mut receipt = client.send_followed(message).await?;
+    /// if receipt.settled().await == Handover::Acknowledged {
+    ///     println!("the server has it");
+    /// }
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// Those of [`send`](Self::send).
+    pub async fn send_followed(&self, stanza: impl WriteStanza) -> Result<Receipt, SendError> {
+        let bytes = self.serialise(&stanza)?;
+        let (sender, receipt) = receipt::receipt();
+        self.commands.send(Command::Send(bytes, Some(sender))).await.map_err(|_| SendError::Closed)?;
+        Ok(receipt)
     }
 
     /// Sends a request and waits for its answer, which counts only from the address that was asked. The result is

@@ -11,8 +11,8 @@ use crate::{
     net::{ClientTls, Plan, Transport},
     sasl::{ClientPolicy, Credentials, Mechanism, Nonce, ScramKeys},
     stream::{
-        Established, FastToken, Initiator, InitiatorConfig, NegotiationError, Resumption, STREAM_END, Sasl2Offer,
-        Sasl2Options, Step, StreamCondition, StreamError, TlsPolicy,
+        Established, FastToken, Features, Initiator, InitiatorConfig, NegotiationError, Resumption, STREAM_END,
+        Sasl2Offer, Sasl2Options, Step, StreamCondition, StreamError, TlsPolicy,
     },
     xml::{Event, Scanner, Writer, XmlLimits, ns},
 };
@@ -119,8 +119,36 @@ pub(super) async fn establish(
     memory: &Memory,
     resume: Option<Resumption>,
 ) -> Result<Ready, ConnectionError> {
+    let way = reach(settings, road, detour, resume.is_some()).await?;
+    let negotiated = match &settings.component {
+        Some(secret) => timeout(DEADLINE, attach(settings, way.0, secret.clone())).await,
+        None => timeout(DEADLINE, negotiate(settings, way, memory, resume)).await,
+    };
+    negotiated.unwrap_or(Err(ConnectionError::TimedOut))
+}
+
+/// A stream whose client does not log in, up to the features under TLS.
+pub(super) async fn visit(settings: &Settings, road: &mut Road) -> Result<(Wire, Features), ConnectionError> {
+    let way = reach(settings, road, None, false).await?;
+    let initiator = Initiator::new(initiator_config(settings, way.1, &Memory::default(), None)).visiting();
+    match timeout(DEADLINE, drive(settings, way, initiator)).await.unwrap_or(Err(ConnectionError::TimedOut))? {
+        (wire, End::Offered(features)) => Ok((wire, *features)),
+        (_, End::Established(_)) => Err(NegotiationError::Missing("a stop before the login").into()),
+    }
+}
+
+/// A transport, what of TLS it takes, and with which settings.
+type Way = (Transport, TlsPolicy, Option<ClientTls>);
+
+/// Connects. Where `resuming`, `detour` is only preferred.
+async fn reach(
+    settings: &Settings,
+    road: &mut Road,
+    detour: Option<Plan>,
+    resuming: bool,
+) -> Result<Way, ConnectionError> {
     let domain = settings.account.domain().to_owned();
-    let (transport, tls, client_tls) = match road {
+    Ok(match road {
         Road::Pipe(connect) => (connect(), TlsPolicy::None, None),
         Road::Plain { host, port } => {
             let stream = timeout(DEADLINE, TcpStream::connect((host.as_str(), *port))).await;
@@ -156,7 +184,7 @@ pub(super) async fn establish(
             };
             // XEP-0198 §3: where nobody is at the preferred place, the way is the domain's own.
             let connected = match (there, plan) {
-                (Some(there), _) if there.is_ok() || resume.is_none() => there,
+                (Some(there), _) if there.is_ok() || !resuming => there,
                 (_, Some(plan)) => connector.connect_to(&domain, plan.clone()).await,
                 (_, None) => connector.connect(&domain).await,
             };
@@ -168,10 +196,7 @@ pub(super) async fn establish(
                         tracing::debug!(error = %other, "no WebSocket either");
                         error
                     })?;
-                    let negotiated =
-                        timeout(DEADLINE, negotiate(settings, transport, TlsPolicy::Direct, None, memory, resume))
-                            .await;
-                    return negotiated.unwrap_or(Err(ConnectionError::TimedOut));
+                    return Ok((transport, TlsPolicy::Direct, None));
                 }
                 Err(error) => return Err(error.into()),
             };
@@ -182,18 +207,13 @@ pub(super) async fn establish(
             };
             (connected.transport, policy, Some(connector.tls().clone()))
         }
-    };
-    let negotiated = match &settings.component {
-        Some(secret) => timeout(DEADLINE, attach(settings, transport, secret.clone())).await,
-        None => timeout(DEADLINE, negotiate(settings, transport, tls, client_tls, memory, resume)).await,
-    };
-    negotiated.unwrap_or(Err(ConnectionError::TimedOut))
+    })
 }
 
 /// What the server may send.
 fn limits(settings: &Settings) -> XmlLimits {
-    let mut limits = XmlLimits::authenticated();
-    limits.stanza_bytes = u32::try_from(settings.max_stanza_bytes).unwrap_or(u32::MAX);
+    let mut limits = XmlLimits::authenticated().passed_on();
+    limits.stanza_bytes = u32::try_from(settings.max_stanza_bytes.saturating_mul(3)).unwrap_or(u32::MAX);
     limits
 }
 
@@ -228,30 +248,65 @@ async fn discovered(settings: &Settings, connector: &Connector, domain: &str) ->
     Err(failure)
 }
 
-async fn negotiate(
+fn initiator_config(
     settings: &Settings,
-    mut transport: Transport,
     tls: TlsPolicy,
-    client_tls: Option<ClientTls>,
     memory: &Memory,
     resume: Option<Resumption>,
-) -> Result<Ready, ConnectionError> {
+) -> InitiatorConfig {
     let mut sasl2 = settings.sasl2.clone();
     sasl2.token = memory.token.clone().filter(|token| SystemTime::from(token.expiry) > SystemTime::now());
     sasl2.offer.clone_from(&memory.offer);
-    let policy = ClientPolicy { floor: memory.floor, ..ClientPolicy::default() };
-    let mut initiator = Initiator::new(InitiatorConfig {
+    InitiatorConfig {
         account: settings.account.clone(),
         resource: settings.account.resource().map(str::to_owned),
         credentials: (settings.credentials)(memory.keys.clone()),
-        policy,
+        policy: ClientPolicy { floor: memory.floor, ..ClientPolicy::default() },
         tls,
         lang: settings.lang.clone(),
         nonce: Nonce::from_entropy(&crate::random::bytes::<24>()),
         management: settings.management,
         resume,
         sasl2,
-    });
+    }
+}
+
+async fn negotiate(
+    settings: &Settings,
+    way: Way,
+    memory: &Memory,
+    resume: Option<Resumption>,
+) -> Result<Ready, ConnectionError> {
+    let initiator = Initiator::new(initiator_config(settings, way.1, memory, resume));
+    match drive(settings, way, initiator).await? {
+        (Wire { transport, scanner, buffer, unread }, End::Established(established)) => {
+            Ok(Ready { transport, scanner, buffer, unread, established })
+        }
+        (_, End::Offered(_)) => Err(NegotiationError::Missing("a session").into()),
+    }
+}
+
+/// What a negotiation comes to.
+enum End {
+    Established(Box<Established>),
+    Offered(Box<Features>),
+}
+
+/// A negotiated stream.
+pub(super) struct Wire {
+    pub(super) transport: Transport,
+    pub(super) scanner: Scanner,
+    pub(super) buffer: Box<[u8]>,
+    /// What of the buffer has been read and not scanned.
+    pub(super) unread: std::ops::Range<usize>,
+}
+
+/// Carries the initiator's steps out, up to the last one.
+async fn drive(
+    settings: &Settings,
+    (mut transport, tls, client_tls): Way,
+    mut initiator: Initiator,
+) -> Result<(Wire, End), ConnectionError> {
     let mut scanner = settings.scanner();
     let mut buffer = vec![0; 16 * 1024].into_boxed_slice();
     let mut unread = 0..0;
@@ -290,7 +345,10 @@ async fn negotiate(
                     next = initiator.upgraded(&salted.map_err(io::Error::other)?);
                 }
                 Step::Established(established) => {
-                    return Ok(Ready { transport, scanner, buffer, unread, established });
+                    return Ok((Wire { transport, scanner, buffer, unread }, End::Established(established)));
+                }
+                Step::Offered(features) => {
+                    return Ok((Wire { transport, scanner, buffer, unread }, End::Offered(features)));
                 }
             }
         }

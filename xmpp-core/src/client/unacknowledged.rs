@@ -41,8 +41,7 @@ impl WriteStanza for Unacknowledged {
 
 /// A stanza of ours, of whatever size.
 pub(super) fn parse(bytes: &[u8]) -> Option<Stanza> {
-    let limits = XmlLimits { stanza_bytes: u32::MAX, ..XmlLimits::authenticated() };
-    Stanza::parse(std::str::from_utf8(bytes).ok()?, ns::CLIENT, &limits).ok()
+    Stanza::parse(std::str::from_utf8(bytes).ok()?, ns::CLIENT, &XmlLimits::unbounded()).ok()
 }
 
 /// A session to be resumed later (XEP-0198 §5), perhaps by another process: from

@@ -55,6 +55,9 @@ pub struct IqContext {
     pub target: Target,
     /// The whole stanza.
     pub stanza: Stanza,
+    /// The session that asks, if it is one of this server.
+    #[cfg(feature = "server")]
+    pub(crate) origin: Option<Arc<dyn std::any::Any + Send + Sync>>,
 }
 
 impl IqContext {

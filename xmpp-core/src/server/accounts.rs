@@ -8,7 +8,7 @@ use crate::{
 use std::{
     collections::HashMap,
     future::Future,
-    sync::{Arc, RwLock},
+    sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard},
 };
 
 /// Why an account store could not answer. The client is told `temporary-auth-failure` and nothing else.
@@ -32,6 +32,15 @@ pub trait Accounts: Send + Sync + 'static {
 
     /// Whether `user` exists (and may receive messages).
     fn exists(&self, user: &BareJid) -> impl Future<Output = Result<bool, AccountsError>> + Send;
+
+    /// Whether `user` exists and may not log in for the time being (XEP-0133 §4.3). It is asked once a login by whatever
+    /// mechanism has been authenticated; a client that is refused is told `account-disabled` (RFC 6120 §6.5.1). Whoever
+    /// disables an account calls [`Server::account_disabled`](super::Server::account_disabled) afterwards. Nobody is by
+    /// default.
+    fn is_disabled(&self, user: &BareJid) -> impl Future<Output = Result<bool, AccountsError>> + Send {
+        let _ = user;
+        async { Ok(false) }
+    }
 
     /// Whether `password` is `user`'s: for the mechanism PLAIN. The default derives the keys from the password and
     /// compares them with the stored ones; override it where passwords are checked elsewhere (LDAP, PAM, HTTP).
@@ -111,6 +120,7 @@ pub(crate) trait DynAccounts: Send + Sync {
         hash: Hash,
     ) -> BoxFuture<'a, Result<Option<ScramCredentials>, AccountsError>>;
     fn exists<'a>(&'a self, user: &'a BareJid) -> BoxFuture<'a, Result<bool, AccountsError>>;
+    fn is_disabled<'a>(&'a self, user: &'a BareJid) -> BoxFuture<'a, Result<bool, AccountsError>>;
     fn check_password<'a>(&'a self, user: &'a BareJid, password: &'a str)
     -> BoxFuture<'a, Result<bool, AccountsError>>;
     fn store_credentials<'a>(
@@ -133,6 +143,9 @@ impl<A: Accounts> DynAccounts for A {
     }
     fn exists<'a>(&'a self, user: &'a BareJid) -> BoxFuture<'a, Result<bool, AccountsError>> {
         Box::pin(Accounts::exists(self, user))
+    }
+    fn is_disabled<'a>(&'a self, user: &'a BareJid) -> BoxFuture<'a, Result<bool, AccountsError>> {
+        Box::pin(Accounts::is_disabled(self, user))
     }
     fn check_password<'a>(
         &'a self,
@@ -170,6 +183,9 @@ impl<A: Accounts> Accounts for Arc<A> {
     fn exists(&self, user: &BareJid) -> impl Future<Output = Result<bool, AccountsError>> + Send {
         A::exists(self, user)
     }
+    fn is_disabled(&self, user: &BareJid) -> impl Future<Output = Result<bool, AccountsError>> + Send {
+        A::is_disabled(self, user)
+    }
     fn check_password(
         &self,
         user: &BareJid,
@@ -198,7 +214,13 @@ impl<A: Accounts> Accounts for Arc<A> {
 /// Accounts in memory, gone with the process.
 #[derive(Debug, Default)]
 pub struct MemoryAccounts {
-    users: RwLock<HashMap<BareJid, Vec<ScramCredentials>>>,
+    users: RwLock<HashMap<BareJid, Account>>,
+}
+
+#[derive(Debug, Default)]
+struct Account {
+    credentials: Vec<ScramCredentials>,
+    disabled: bool,
 }
 
 impl MemoryAccounts {
@@ -210,49 +232,69 @@ impl MemoryAccounts {
     /// Adds a user or sets the password anew. Blocks while the keys are derived (some tens of milliseconds).
     pub fn set_password(&self, user: BareJid, password: &str) {
         let derived = Accounts::hashes(self).iter().map(|&hash| hash_password(hash, password)).collect();
-        self.users.write().unwrap_or_else(|poisoned| poisoned.into_inner()).insert(user, derived);
+        self.set_credentials(user, derived);
     }
 
     /// Adds a user, or replaces what is stored, by credentials that were derived elsewhere.
     pub fn set_credentials(&self, user: BareJid, credentials: Vec<ScramCredentials>) {
-        self.users.write().unwrap_or_else(|poisoned| poisoned.into_inner()).insert(user, credentials);
+        self.write().entry(user).or_default().credentials = credentials;
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, HashMap<BareJid, Account>> {
+        self.users.read().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, HashMap<BareJid, Account>> {
+        self.users.write().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
     /// Replaces what is stored for a user by what `decide` says, who is told whether there is one; whether it did.
     pub(super) fn change(&self, user: &BareJid, decide: impl FnOnce(bool) -> Option<Vec<ScramCredentials>>) -> bool {
-        let mut users = self.users.write().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let mut users = self.write();
         let decided = decide(users.contains_key(user));
         let changed = decided.is_some();
         if let Some(credentials) = decided {
-            users.insert(user.clone(), credentials);
+            users.entry(user.clone()).or_default().credentials = credentials;
         }
         changed
     }
 
-    pub(super) fn of_domain(&self, domain: &str) -> Vec<BareJid> {
-        let users = self.users.read().unwrap_or_else(|poisoned| poisoned.into_inner());
-        users.keys().filter(|user| user.domain() == domain).cloned().collect()
+    /// Whether there is such a user, who is disabled from now on, or is not.
+    pub(super) fn disable(&self, user: &BareJid, disabled: bool) -> bool {
+        self.write().get_mut(user).map(|account| account.disabled = disabled).is_some()
+    }
+
+    /// The users of a domain, or those of them that are disabled.
+    pub(super) fn of_domain(&self, domain: &str, disabled: bool) -> Vec<BareJid> {
+        let users = self.read();
+        let found = users.iter().filter(|(user, account)| user.domain() == domain && (account.disabled || !disabled));
+        found.map(|(user, _)| user.clone()).collect()
     }
 
     /// Removes a user; whether there was one.
     pub fn remove(&self, user: &BareJid) -> bool {
-        self.users.write().unwrap_or_else(|poisoned| poisoned.into_inner()).remove(user).is_some()
+        self.write().remove(user).is_some()
     }
 }
 
 impl Accounts for MemoryAccounts {
     async fn credentials(&self, user: &BareJid, hash: Hash) -> Result<Option<ScramCredentials>, AccountsError> {
-        let users = self.users.read().unwrap_or_else(|poisoned| poisoned.into_inner());
-        Ok(users.get(user).and_then(|stored| stored.iter().find(|one| one.hash == hash)).cloned())
+        let users = self.read();
+        Ok(users.get(user).and_then(|account| account.credentials.iter().find(|one| one.hash == hash)).cloned())
     }
 
     async fn exists(&self, user: &BareJid) -> Result<bool, AccountsError> {
-        Ok(self.users.read().unwrap_or_else(|poisoned| poisoned.into_inner()).contains_key(user))
+        Ok(self.read().contains_key(user))
+    }
+
+    async fn is_disabled(&self, user: &BareJid) -> Result<bool, AccountsError> {
+        Ok(self.read().get(user).is_some_and(|account| account.disabled))
     }
 
     async fn store_credentials(&self, user: &BareJid, credentials: ScramCredentials) -> Result<(), AccountsError> {
-        let mut users = self.users.write().unwrap_or_else(|poisoned| poisoned.into_inner());
-        let Some(stored) = users.get_mut(user) else { return Err(AccountsError("there is no such account".into())) };
+        let mut users = self.write();
+        let Some(account) = users.get_mut(user) else { return Err(AccountsError("there is no such account".into())) };
+        let stored = &mut account.credentials;
         // The password may have been changed since the login: what that stored is newer.
         if !stored.iter().any(|one| one.hash == credentials.hash) {
             stored.push(credentials);

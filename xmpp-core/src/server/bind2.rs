@@ -1,6 +1,6 @@
 //! Sessions bound while their client logs in (XEP-0386): the resource, and the features that extensions enable.
 
-use super::{Server, ServerRegistrar, StreamCondition, StreamError, client_state, session::Session};
+use super::{Server, ServerRegistrar, SessionFlag, StreamCondition, StreamError, client_state, session::Session};
 use crate::{
     BoxFuture,
     jid::{BareJid, FullJid},
@@ -25,6 +25,7 @@ const BIND2: &str = "urn:xmpp:bind:0";
 /// A feature is enabled for a session that is being bound.
 pub struct Binding<'a> {
     server: &'a Server,
+    session: &'a Session,
     jid: &'a FullJid,
     element: ElementRef<'a>,
     answer: &'a mut Writer,
@@ -45,6 +46,11 @@ impl Binding<'_> {
     /// The session's full address. It can be reached already.
     pub fn jid(&self) -> &FullJid {
         self.jid
+    }
+
+    /// Sets or clears a flag of the session.
+    pub fn set_flag(&self, flag: SessionFlag, on: bool) {
+        self.session.set_flag(flag, on);
     }
 
     /// What the client sent: an element of the feature's namespace.
@@ -167,12 +173,12 @@ impl Server {
     }
 
     /// Enables the features that a client asked for and extensions provide; what they answer.
-    pub(super) fn enable_features(&self, jid: &FullJid, request: &BindRequest) -> Vec<u8> {
+    pub(super) fn enable_features(&self, session: &Session, jid: &FullJid, request: &BindRequest) -> Vec<u8> {
         let mut out = Vec::new();
         for element in request.features() {
             for (_, enable) in self.inner().bind_features.iter().filter(|(namespace, _)| namespace == element.ns()) {
                 let mut answer = Writer::new(BIND2);
-                let mut binding = Binding { server: self, jid, element, answer: &mut answer };
+                let mut binding = Binding { server: self, session, jid, element, answer: &mut answer };
                 match catch_unwind(AssertUnwindSafe(|| enable(&mut binding))) {
                     Ok(()) => out.extend(answer.finish()),
                     Err(_) => tracing::error!("a feature panicked at the binding; the session goes on without it"),

@@ -10,6 +10,7 @@ use super::{
     domains::{self, Owner, Owners},
     hibernation::Hibernating,
     listener::Newcomers,
+    newcomers::{Newcomer, Reception, Receptions},
     observe::Counters,
     route,
     throttle::LoginThrottle,
@@ -22,6 +23,7 @@ use crate::{
     net::{ServerTls, tls::ClientAuthorities},
     payload::disco::Item,
     sasl::{Hash, Mechanism},
+    stanza::StanzaError,
     stream::ComponentSecrets,
     xml::{Stanza, Writer, ns},
 };
@@ -109,7 +111,9 @@ pub struct ServerRegistrar {
     account_removed: Vec<super::AccountRemoved>,
     availability: Vec<super::AvailabilityChanged>,
     rejected: Vec<super::Rejected>,
+    unwanted: Vec<super::Unwanted>,
     features: (Vec<WriteFeature>, Vec<WriteFeature>),
+    receptions: Receptions,
     session_flags: u32,
     pub(super) bind_features: Vec<super::bind2::BindFeature>,
     pub(super) bound_info: Vec<super::bind2::BoundInfo>,
@@ -171,6 +175,15 @@ impl ServerRegistrar {
         self.rejected.push(Box::new(f));
     }
 
+    /// Asks `f` whether an account (the first) wants to hear nothing more of an address (the second), for
+    /// [`Server::is_unwanted`].
+    pub fn unwanted(
+        &mut self,
+        f: impl Fn(&BareJid, &Jid) -> BoxFuture<'static, Result<bool, StanzaError>> + Send + Sync + 'static,
+    ) {
+        self.unwanted.push(Box::new(f));
+    }
+
     /// Offers a stream feature (RFC 6120 §4.3.2) to clients: on their authenticated streams, or, if `before_login`, where
     /// they may authenticate. `write` writes one element; a feature that needs no element in the stream needs none here.
     ///
@@ -189,6 +202,47 @@ impl ServerRegistrar {
     pub fn stream_feature(&mut self, before_login: bool, write: impl FnOnce(&mut Writer) + Send + 'static) {
         let features = if before_login { &mut self.features.0 } else { &mut self.features.1 };
         features.push(Box::new(write));
+    }
+
+    /// Answers requests (iq) of clients that have not logged in yet, whose payload is of one of these namespaces, such as
+    /// registrations (XEP-0077 §3.1.1), and tells of it by these stream features, each with its name and namespace. For
+    /// each stream that asks something `open` is called once, and gets what is known of the client.
+    ///
+    /// Such requests are taken under TLS alone, and on pipes inside the process, and not in domains that admit anonymous
+    /// users. They are not part of the route. [`Limits::newcomer_requests`] bounds how many one stream has, and
+    /// [`Limits::registration`] the time for them; all other bounds are those of whoever answers.
+    ///
+    /// ```
+    /// use xmpp_core::{
+    ///     BoxFuture,
+    ///     extension::{Answer, Reply},
+    ///     server::{Newcomer, Reception, ServerRegistrar},
+    ///     xml::Stanza,
+    /// };
+    ///
+    /// struct Host(Newcomer);
+    ///
+    /// impl Reception for Host {
+    ///     fn answer<'a>(&'a mut self, _request: &'a Stanza) -> BoxFuture<'a, Answer> {
+    ///         let Host(Newcomer { domain, ip, .. }) = self;
+    ///         Box::pin(async move {
+    ///             println!("somebody at {ip} asks for the rules of {domain}");
+    ///             Ok(Reply::empty())
+    ///         })
+    ///     }
+    /// }
+    ///
+    /// fn rules(r: &mut ServerRegistrar) {
+    ///     r.before_login(&["urn:example:rules"], &[("rules", "urn:example:rules:feature")], Host);
+    /// }
+    /// ```
+    pub fn before_login<R: Reception>(
+        &mut self,
+        payloads: &[&str],
+        features: &[(&'static str, &'static str)],
+        open: impl Fn(Newcomer) -> R + Send + Sync + 'static,
+    ) {
+        self.receptions.add(payloads, features, Box::new(move |newcomer| Box::new(open(newcomer))));
     }
 
     /// A flag for sessions. There are 32 in all.
@@ -480,6 +534,7 @@ impl ServerBuilder {
         let route = route::sort(stations)?;
         let first = |stage| route.iter().position(|station| station.stage() >= stage).unwrap_or(route.len());
         let (services, outgoing, locate) = (first(Stage::Services), first(Stage::Outgoing), first(Stage::Locate));
+        let deliver = first(Stage::Deliver);
         let mut core = registrar.registrar;
         extension::register_disco(&mut core);
 
@@ -501,6 +556,7 @@ impl ServerBuilder {
             services,
             outgoing,
             locate,
+            deliver,
             federation,
             owners,
             components,
@@ -510,7 +566,9 @@ impl ServerBuilder {
             account_removed: registrar.account_removed,
             availability_changed: registrar.availability,
             rejected: registrar.rejected,
+            unwanted: registrar.unwanted,
             features: (written(registrar.features.0), written(registrar.features.1)),
+            receptions: registrar.receptions,
             detached: Detached::default(),
             idle_rules: registrar.idle_rules,
             hibernating: Hibernating::default(),

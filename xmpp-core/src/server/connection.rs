@@ -3,9 +3,10 @@
 
 use super::{
     Server, buffers,
+    line::{Line, Scanned},
     management::Loss,
-    router::{Pending, Routed},
-    session::{Blocked, Outgoing, Session},
+    router::Routed,
+    session::{Blocked, Outgoing, Role, Session},
     throttle::Bucket,
 };
 use crate::{
@@ -32,7 +33,7 @@ pub(crate) struct Connection {
     /// Read and not yet scanned.
     input: Option<Box<Input>>,
     /// What is routed at the moment and has to wait.
-    pending: Option<Box<Pending>>,
+    line: Option<Box<Line>>,
     /// Taken from the outbox, written up to `written`.
     writing: Vec<u8>,
     written: usize,
@@ -93,7 +94,7 @@ impl Connection {
             transport,
             scanner,
             input: input.map(Box::new),
-            pending: None,
+            line: None,
             writing: Vec::new(),
             written: 0,
             bucket,
@@ -169,10 +170,8 @@ impl Connection {
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut turn = TURN;
         loop {
-            if let Some(pending) = &mut self.pending {
-                ready!(pending.poll(cx, &self.server));
-                self.pending = None;
-                self.session.count_handled();
+            if self.poll_line(cx) {
+                return Poll::Pending;
             }
             if let Some(input) = self.input.take() {
                 self.scan(input);
@@ -211,52 +210,77 @@ impl Connection {
         }
     }
 
+    /// Lets what waits go on; whether nothing else can be routed meanwhile.
+    fn poll_line(&mut self, cx: &mut Context<'_>) -> bool {
+        let Some(line) = &mut self.line else { return false };
+        for _ in 0..line.poll(cx, &self.server) {
+            self.session.count_handled();
+        }
+        let full = line.is_full();
+        if line.is_empty() {
+            self.line = None;
+        }
+        full
+    }
+
     /// Routes a stanza, and keeps its memory for the next one if nobody else did.
     fn route(&mut self, stanza: Stanza) -> Result<Routed, StreamError> {
         let handle = stanza.clone();
-        let routed = self.server.receive(&self.session, stanza);
+        let ahead = self.line.as_ref().and_then(|line| line.place());
+        let routed = self.server.receive(&self.session, stanza, ahead);
         self.scanner.recycle(handle);
         routed
     }
 
-    /// Scans the input until a route has to wait or the input is used up.
+    /// Scans the input until what comes next has to wait or the input is used up.
     fn scan(&mut self, mut input: Box<Input>) {
         let mut rest = input.buffer.get(input.start..input.end).unwrap_or_default();
         while self.hearing == Hearing::Open {
-            let error = match self.scanner.scan(&mut rest) {
-                Ok(None) => break,
-                Ok(Some(Event::Stanza(stanza))) if StreamError::matches(stanza.root()) => {
-                    // RFC 6120 §4.9.1.1: it ends the stream, and an error is not answered with another.
-                    self.hearing = Hearing::Deaf;
-                    self.session.close(None);
-                    break;
-                }
-                Ok(Some(Event::Stanza(stanza))) => match self.route(stanza) {
-                    // XEP-0198 §4: handled, and only now.
-                    Ok(Routed::Done) => {
-                        self.session.count_handled();
-                        continue;
-                    }
-                    Ok(Routed::NoStanza) => continue,
-                    Ok(Routed::Waits(pending)) => {
-                        self.pending = Some(pending);
-                        input.start = input.end - rest.len();
-                        self.input = Some(input);
-                        return;
-                    }
-                    Err(error) => error,
-                },
-                Ok(Some(Event::Close)) => {
-                    self.hearing = Hearing::Ended;
-                    self.session.close(None);
-                    break;
-                }
-                Ok(Some(Event::Open(_))) => StreamError::new(StreamCondition::BadFormat),
-                Err(error) => error.into(),
-            };
-            self.refuse(&error);
+            let held = self.line.as_mut().and_then(|line| line.held.take());
+            let Some(next) = held.or_else(|| self.scanner.scan(&mut rest).transpose()) else { break };
+            let alone = self.session.role() != Role::Client;
+            if let Some(line) = self.line.as_mut().filter(|line| line.count() > 0 && (alone || !line.takes(&next))) {
+                line.held = Some(next);
+                input.start = input.end - rest.len();
+                self.input = Some(input);
+                return;
+            }
+            if let Err(error) = self.take(next) {
+                self.refuse(&error);
+            } else if self.line.as_ref().is_some_and(|line| line.is_full()) {
+                input.start = input.end - rest.len();
+                self.input = Some(input);
+                return;
+            }
         }
         buffers::give_read(input.buffer);
+    }
+
+    /// Takes what was scanned.
+    fn take(&mut self, next: Scanned) -> Result<(), StreamError> {
+        let stanza = match next? {
+            Event::Stanza(stanza) if StreamError::matches(stanza.root()) => {
+                // RFC 6120 §4.9.1.1: it ends the stream, and an error is not answered with another.
+                self.hearing = Hearing::Deaf;
+                self.session.close(None);
+                return Ok(());
+            }
+            Event::Stanza(stanza) => stanza,
+            Event::Close => {
+                self.hearing = Hearing::Ended;
+                self.session.close(None);
+                return Ok(());
+            }
+            Event::Open(_) => return Err(StreamError::new(StreamCondition::BadFormat)),
+        };
+        match (self.route(stanza)?, &mut self.line) {
+            // XEP-0198 §4: handled, and only now.
+            (Routed::Done, Some(line)) if line.count() > 0 => line.push(None), // It is counted after those before it.
+            (Routed::Done, _) => self.session.count_handled(),
+            (Routed::Waits(pending), line) => line.get_or_insert_default().push(Some(pending)),
+            (Routed::NoStanza, _) => {}
+        }
+        Ok(())
     }
 
     /// Ends the stream because the client broke its rules.
@@ -271,18 +295,22 @@ impl Connection {
     fn poll_end(&mut self, cx: &mut Context<'_>, lost: bool) -> Poll<()> {
         let lost = lost && self.hearing == Hearing::Open;
         if lost
-            && let Some(pending) = &mut self.pending
             && self.session.is_resumable()
+            && let Some(line) = &mut self.line
         {
-            ready!(pending.poll(cx, &self.server));
-            self.pending = None;
-            self.session.count_handled();
+            for _ in 0..line.poll(cx, &self.server) {
+                self.session.count_handled();
+            }
+            if line.count() > 0 {
+                return Poll::Pending;
+            }
+            self.line = None;
         }
         self.progress = Progress::Left;
         let writing = std::mem::take(&mut self.writing);
         self.server.disconnected(&self.session, lost, &writing, self.written);
-        if let Some(pending) = self.pending.take() {
-            self.server.detach(pending);
+        if let Some(line) = self.line.take() {
+            self.server.detach_line(line);
         }
         Poll::Ready(())
     }
@@ -330,15 +358,15 @@ impl Drop for Connection {
         }
         let lost = self.progress != Progress::Over && self.hearing == Hearing::Open;
         let writing = std::mem::take(&mut self.writing);
-        let pending = self.pending.take();
+        let line = self.line.take();
         // A panic while another one is unwinding must not get out of here; what is handed on may need a runtime.
         let handed_on = catch_unwind(AssertUnwindSafe(|| {
-            if pending.is_some() {
+            for _ in 0..line.as_ref().map_or(0, |line| line.count()) {
                 self.session.count_handled();
             }
             self.server.disconnected(&self.session, lost, &writing, self.written);
-            if let Some(pending) = pending {
-                self.server.detach(pending);
+            if let Some(line) = line {
+                self.server.detach_line(line);
             }
         }));
         if handed_on.is_err() {

@@ -1,6 +1,10 @@
 //! Routes that no session waits for: of stanzas that the server sends itself, and of those that come back.
 
-use super::{Server, route::Envelope, router::Pending};
+use super::{
+    Server,
+    line::{Line, Pending},
+    route::Envelope,
+};
 use std::{
     collections::{HashMap, VecDeque, hash_map::Entry},
     future::poll_fn,
@@ -8,6 +12,7 @@ use std::{
         Mutex, MutexGuard,
         atomic::{AtomicUsize, Ordering},
     },
+    task::Poll,
 };
 
 /// Between two accounts stanzas are routed in the order in which they were sent (RFC 6120 §10.1): while one of them
@@ -56,7 +61,7 @@ impl Server {
     pub(super) fn run_detached(&self, envelope: Envelope, position: usize) {
         let Some(envelope) = self.inner().detached.queue(envelope, position) else { return };
         let Some(pending) = self.run(envelope, position) else { return };
-        let (detached, pair) = (&self.inner().detached, pair(pending.envelope()));
+        let (detached, pair) = (&self.inner().detached, pair(&pending.envelope));
         match detached.waiting().entry(pair.clone()) {
             // Another thread's has begun to wait meanwhile; neither was first.
             Entry::Occupied(_) => self.detach(pending),
@@ -71,6 +76,15 @@ impl Server {
     /// Lets a route end by itself.
     pub(super) fn detach(&self, pending: Box<Pending>) {
         self.inner().tasks.spawn(self.clone().end_route(pending));
+    }
+
+    /// Lets the routes of a session end by themselves, in order.
+    pub(super) fn detach_line(&self, mut line: Box<Line>) {
+        let server = self.clone();
+        self.inner().tasks.spawn(poll_fn(move |cx| {
+            line.poll(cx, &server);
+            if line.count() == 0 { Poll::Ready(()) } else { Poll::Pending }
+        }));
     }
 
     /// Resolves when the route has ended.

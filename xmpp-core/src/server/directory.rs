@@ -9,7 +9,7 @@ use std::{
     borrow::Borrow,
     collections::{HashMap, hash_map::Entry},
     hash::{BuildHasher, Hash, Hasher, RandomState},
-    sync::{Arc, Mutex, MutexGuard},
+    sync::{Arc, Mutex, MutexGuard, Weak},
 };
 
 const SHARDS: usize = 64;
@@ -25,6 +25,7 @@ pub struct Resource {
     /// The presence it last broadcast, with its address as `from`.
     pub presence: Option<Stanza>,
     pub(super) flags: u32,
+    pub(super) session: Weak<Session>,
 }
 
 impl Resource {

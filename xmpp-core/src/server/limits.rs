@@ -53,6 +53,11 @@ pub struct Limits {
     pub authenticated: XmlLimits,
     /// Time for each phase of the negotiation: stream header, TLS, authentication, binding.
     pub phase: Duration,
+    /// Time for a client that asks something before its login, such as to register (XEP-0077): from the first request
+    /// until authentication begins. People fill in forms meanwhile.
+    pub registration: Duration,
+    /// Requests before the login on one stream; with one more it is closed.
+    pub newcomer_requests: u32,
     /// Connections that have not authenticated yet, from one address.
     pub unauthenticated_per_ip: usize,
     /// Connections in all.
@@ -120,6 +125,8 @@ impl Default for Limits {
             unauthenticated: XmlLimits::unauthenticated(),
             authenticated: XmlLimits::authenticated(),
             phase: Duration::from_secs(30),
+            registration: Duration::from_secs(300),
+            newcomer_requests: 10,
             unauthenticated_per_ip: 100,
             connections: 100_000,
             auth_attempts: 4,

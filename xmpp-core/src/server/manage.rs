@@ -17,6 +17,9 @@ pub enum AccountError {
     /// An account needs a name before the `@`, and a password that is not empty.
     #[error("an account needs a name and a password")]
     Incomplete,
+    /// The store has no way to do it.
+    #[error("the account store has no such thing")]
+    Unsupported,
     /// The store could not do it. The client is told `internal-server-error` and nothing else.
     #[error("the account store failed: {0}")]
     Failed(#[from] Box<dyn std::error::Error + Send + Sync>),
@@ -40,7 +43,46 @@ pub trait ManageAccounts: Send + Sync + 'static {
         after: Option<&'a BareJid>,
         limit: usize,
     ) -> BoxFuture<'a, Result<Vec<BareJid>, AccountError>>;
+
+    /// Disables an account, or lets its owner log in again ([`Accounts::is_disabled`]). It keeps all that it has. Who
+    /// disables one calls [`Server::account_disabled`](super::Server::account_disabled) afterwards. The default refuses.
+    fn set_disabled<'a>(&'a self, user: &'a BareJid, disabled: bool) -> BoxFuture<'a, Result<(), AccountError>> {
+        let _ = (user, disabled);
+        Box::pin(async { Err(AccountError::Unsupported) })
+    }
+
+    /// As [`list`](Self::list), of those accounts that are disabled. None by default.
+    fn list_disabled<'a>(
+        &'a self,
+        domain: &'a str,
+        after: Option<&'a BareJid>,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<Vec<BareJid>, AccountError>> {
+        let _ = (domain, after, limit);
+        Box::pin(async { Ok(Vec::new()) })
+    }
+
+    /// How many accounts a domain has, or how many of them are disabled. The default goes through the lists.
+    fn count<'a>(&'a self, domain: &'a str, disabled: bool) -> BoxFuture<'a, Result<usize, AccountError>> {
+        Box::pin(async move {
+            let (mut count, mut after) = (0, None);
+            loop {
+                let page = match disabled {
+                    true => self.list_disabled(domain, after.as_ref(), COUNTED).await?,
+                    false => self.list(domain, after.as_ref(), COUNTED).await?,
+                };
+                count += page.len();
+                if page.len() < COUNTED {
+                    return Ok(count);
+                }
+                after = page.into_iter().next_back();
+            }
+        })
+    }
 }
+
+/// So many are counted in one go.
+const COUNTED: usize = 1_000;
 
 impl<T: ManageAccounts + ?Sized> ManageAccounts for Arc<T> {
     fn create<'a>(&'a self, user: &'a BareJid, password: &'a str) -> BoxFuture<'a, Result<(), AccountError>> {
@@ -59,6 +101,20 @@ impl<T: ManageAccounts + ?Sized> ManageAccounts for Arc<T> {
         limit: usize,
     ) -> BoxFuture<'a, Result<Vec<BareJid>, AccountError>> {
         (**self).list(domain, after, limit)
+    }
+    fn set_disabled<'a>(&'a self, user: &'a BareJid, disabled: bool) -> BoxFuture<'a, Result<(), AccountError>> {
+        (**self).set_disabled(user, disabled)
+    }
+    fn list_disabled<'a>(
+        &'a self,
+        domain: &'a str,
+        after: Option<&'a BareJid>,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<Vec<BareJid>, AccountError>> {
+        (**self).list_disabled(domain, after, limit)
+    }
+    fn count<'a>(&'a self, domain: &'a str, disabled: bool) -> BoxFuture<'a, Result<usize, AccountError>> {
+        (**self).count(domain, disabled)
     }
 }
 
@@ -100,14 +156,32 @@ impl ManageAccounts for MemoryAccounts {
         after: Option<&'a BareJid>,
         limit: usize,
     ) -> BoxFuture<'a, Result<Vec<BareJid>, AccountError>> {
-        Box::pin(async move {
-            let mut found = self.of_domain(domain);
-            found.retain(|one| after.is_none_or(|after| one.as_str() > after.as_str()));
-            found.sort_by(|one, other| one.as_str().cmp(other.as_str()));
-            found.truncate(limit);
-            Ok(found)
-        })
+        Box::pin(async move { Ok(page(self.of_domain(domain, false), after, limit)) })
     }
+
+    fn set_disabled<'a>(&'a self, user: &'a BareJid, disabled: bool) -> BoxFuture<'a, Result<(), AccountError>> {
+        Box::pin(async move { if self.disable(user, disabled) { Ok(()) } else { Err(AccountError::Unknown) } })
+    }
+
+    fn list_disabled<'a>(
+        &'a self,
+        domain: &'a str,
+        after: Option<&'a BareJid>,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<Vec<BareJid>, AccountError>> {
+        Box::pin(async move { Ok(page(self.of_domain(domain, true), after, limit)) })
+    }
+
+    fn count<'a>(&'a self, domain: &'a str, disabled: bool) -> BoxFuture<'a, Result<usize, AccountError>> {
+        Box::pin(async move { Ok(self.of_domain(domain, disabled).len()) })
+    }
+}
+
+fn page(mut found: Vec<BareJid>, after: Option<&BareJid>, limit: usize) -> Vec<BareJid> {
+    found.retain(|one| after.is_none_or(|after| one.as_str() > after.as_str()));
+    found.sort_by(|one, other| one.as_str().cmp(other.as_str()));
+    found.truncate(limit);
+    found
 }
 
 /// What every [`ManageAccounts`] must do, to be called from an implementation's own tests with one that has no account
@@ -136,10 +210,39 @@ pub async fn manage_conformance<A: ManageAccounts + Accounts>(accounts: &A) {
     let list = async |after, limit| accounts.list("example.org", after, limit).await.expect("list");
     assert_eq!(list(None, 9).await, [one.clone(), other.clone()], "those of the domain");
     assert_eq!(list(None, 1).await, std::slice::from_ref(&one), "the first");
-    assert_eq!(list(Some(&one), 9).await, [other], "those behind it");
+    assert_eq!(list(Some(&one), 9).await, std::slice::from_ref(&other), "those behind it");
+    disabling(accounts, &one, &other).await;
     assert!(ManageAccounts::delete(accounts, &one).await.is_ok(), "deleted");
     assert!(matches!(ManageAccounts::delete(accounts, &one).await, Err(AccountError::Unknown)), "once");
     assert!(!accounts.exists(&one).await.expect("exists"), "gone");
+    assert!(!accounts.is_disabled(&one).await.expect("is_disabled"), "and not disabled");
+    assert!(create(&one, "again").await.is_ok(), "made anew");
+    assert!(!accounts.is_disabled(&one).await.expect("is_disabled"), "a new one is not disabled");
+}
+
+/// Both exist; the first is disabled in the end.
+#[allow(clippy::panic, clippy::expect_used)] // It is an assertion.
+async fn disabling<A: ManageAccounts + Accounts>(accounts: &A, one: &BareJid, other: &BareJid) {
+    let nobody = BareJid::new("nobody@example.org").expect("an address");
+    assert!(matches!(accounts.set_disabled(&nobody, true).await, Err(AccountError::Unknown)), "nobody is disabled");
+    assert!(!accounts.is_disabled(&nobody).await.expect("is_disabled"), "nobody");
+    for user in [other, one] {
+        assert!(accounts.set_disabled(user, true).await.is_ok(), "disabled");
+        assert!(accounts.set_disabled(user, true).await.is_ok(), "twice");
+        assert!(accounts.is_disabled(user).await.expect("is_disabled"), "so it is");
+    }
+    assert!(accounts.exists(one).await.expect("exists"), "it is still there");
+    assert!(accounts.check_password(one, "third").await.expect("check"), "with its password");
+    assert!(ManageAccounts::set_password(accounts, one, "fourth").await.is_ok(), "or a new one");
+    assert!(accounts.is_disabled(one).await.expect("is_disabled"), "which enables nobody");
+    let list = async |after, limit| accounts.list_disabled("example.org", after, limit).await.expect("list");
+    assert_eq!(list(None, 9).await, [one.clone(), other.clone()], "those that are disabled");
+    assert_eq!(list(None, 1).await, std::slice::from_ref(one), "the first of them");
+    assert_eq!(list(Some(one), 9).await, std::slice::from_ref(other), "those behind it");
+    assert!(accounts.set_disabled(other, false).await.is_ok(), "enabled");
+    assert_eq!(list(None, 9).await, std::slice::from_ref(one), "no more than that");
+    let count = async |disabled| accounts.count("example.org", disabled).await.expect("count");
+    assert_eq!((count(false).await, count(true).await), (2, 1), "counted");
 }
 
 #[cfg(test)]

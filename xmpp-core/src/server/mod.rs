@@ -29,10 +29,12 @@ mod hibernation;
 #[cfg(feature = "http")]
 mod http;
 mod limits;
+mod line;
 mod listener;
 mod manage;
 mod management;
 mod negotiate;
+mod newcomers;
 mod observe;
 mod places;
 mod route;
@@ -60,6 +62,7 @@ pub use limits::HttpLimits;
 pub use limits::Limits;
 pub use listener::Audience;
 pub use manage::{AccountError, ManageAccounts, manage_conformance};
+pub use newcomers::{Newcomer, Reception};
 pub use observe::{Observed, Stats};
 pub use route::{Decision, Envelope, Interceptor, Kinds, RouteError, Stage, Station, Verdict};
 pub use service::ServiceRegistrar;
@@ -71,6 +74,7 @@ use crate::{
     jid::{BareJid, Jid},
     net::{ServerTls, Transport, tls::ClientAuthorities},
     sasl::Mechanism,
+    stanza::StanzaError,
     stream::{ComponentSecrets, StreamCondition, StreamError},
     xml::Stanza,
 };
@@ -121,13 +125,14 @@ impl WeakServer {
 type SessionEnd = Box<dyn Fn(&Server, &Resource) + Send + Sync>;
 type AvailabilityChanged = Box<dyn Fn(&Server, &Resource, Option<i8>) + Send + Sync>;
 type Rejected = Box<dyn Fn(&Server, &Jid, &Stanza, &Stanza) + Send + Sync>;
+type Unwanted = Box<dyn Fn(&BareJid, &Jid) -> BoxFuture<'static, Result<bool, StanzaError>> + Send + Sync>;
 type AccountRemoved = Box<dyn Fn(Server, BareJid) -> BoxFuture<'static, ()> + Send + Sync>;
 
 pub(crate) struct Inner {
     domains: Vec<Domain>,
     accounts: Option<Arc<dyn DynAccounts>>,
     tokens: Option<Arc<dyn tokens::DynTokens>>,
-    /// How many clients were revoked, so that whoever logs in meanwhile looks again.
+    /// How many clients were revoked and accounts disabled, so that whoever logs in meanwhile looks again.
     revocations: AtomicU64,
     bind_features: Vec<bind2::BindFeature>,
     bound_info: Vec<bind2::BoundInfo>,
@@ -142,6 +147,7 @@ pub(crate) struct Inner {
     outgoing: usize,
     /// Where stanzas of other servers enter the route.
     locate: usize,
+    deliver: usize,
     federation: Option<federation::Federator>,
     /// The domains of components and services.
     owners: domains::Owners,
@@ -155,8 +161,11 @@ pub(crate) struct Inner {
     account_removed: Vec<AccountRemoved>,
     availability_changed: Vec<AvailabilityChanged>,
     rejected: Vec<Rejected>,
+    unwanted: Vec<Unwanted>,
     /// The stream features of extensions: before authentication and after it.
     features: (Arc<[Stanza]>, Arc<[Stanza]>),
+    /// Who answers clients that have not logged in.
+    receptions: newcomers::Receptions,
     /// Routes that wait, of stanzas that no session waits for.
     detached: detached::Detached,
     idle_rules: Vec<IdleRule>,
@@ -268,6 +277,20 @@ impl Server {
         }
     }
 
+    /// Whether an account wants to hear nothing more of an address. Who hands over what was kept for an account, past the
+    /// route, asks this first: an offline message, a request that waits. The stations of the route see to all else.
+    ///
+    /// # Errors
+    /// The store of an extension failed.
+    pub async fn is_unwanted(&self, account: &BareJid, sender: &Jid) -> Result<bool, StanzaError> {
+        for unwanted in &self.0.unwanted {
+            if unwanted(account, sender).await? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     /// Tells the extensions that an account has been removed, so that they forget what they hold for it, and ends its
     /// sessions with `not-authorized`. Whoever removes an account from the [`Accounts`] calls this afterwards.
     pub async fn account_removed(&self, account: &BareJid) {
@@ -277,6 +300,16 @@ impl Server {
         }
         for forget in &self.0.account_removed {
             forget(self.clone(), account.clone()).await;
+        }
+    }
+
+    /// Ends the sessions of an account with `not-authorized`, those that hibernate too, and makes whoever logs in by it
+    /// right now look again. Whoever disables an account in the [`Accounts`] calls this afterwards.
+    pub fn account_disabled(&self, account: &BareJid) {
+        self.0.revocations.fetch_add(1, Ordering::SeqCst);
+        let error = StreamError::new(StreamCondition::NotAuthorized).with_text("the account has been disabled");
+        for resource in self.resources(account.as_str()) {
+            self.disconnect(&resource.jid, &error);
         }
     }
 
@@ -306,6 +339,22 @@ impl Server {
             self.reap(&session);
             true
         })
+    }
+
+    /// Calls `f` with every client's session that is connected or hibernates, in no order. It must not block.
+    pub fn each_resource(&self, mut f: impl FnMut(Resource)) {
+        self.0.directory.for_each(|session| {
+            if session.role() == Role::Client && session.is_open() {
+                f(router::snapshot(session));
+            }
+        });
+    }
+
+    /// Whether the client with this full address is there and has not said that it is inactive (XEP-0352). One without
+    /// connection, whose session hibernates (XEP-0198 §5), is not.
+    pub fn is_active(&self, jid: &Jid) -> bool {
+        let session = jid.resource().and_then(|resource| self.0.directory.find(jid.bare_str(), resource));
+        session.is_some_and(|session| session.is_open() && !session.is_aside())
     }
 
     /// Resolves when the server has been told to stop.
@@ -366,6 +415,8 @@ impl Server {
             priority: now.priority,
             presence: now.presence,
             flags: session.flags(),
+            // It is gone.
+            session: Weak::new(),
         };
         for hook in &self.0.session_end {
             // A fault in one must not take the others along, nor the connection that replaces this one.

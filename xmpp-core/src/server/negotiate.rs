@@ -5,14 +5,19 @@ use super::{
     clients::{Origin, now},
     connection::{Connection, Input},
     listener::{Entry, Place, SERVICE},
+    newcomers::{Newcomer, Reception},
     session::{Role, Session},
 };
 use crate::{
+    extension::{Names, answer_error, answer_result},
     jid::{BareJid, FullJid},
     net::Transport,
+    sasl::Mechanism,
     stanza::{Condition, StanzaError},
-    stream::{Acceptor, AcceptorConfig, BindRequest, Bound, ClientTokens, ResumeError, Resumed, StreamLimits, Task},
-    xml::Scanner,
+    stream::{
+        Acceptor, AcceptorConfig, BindRequest, Bound, ClientTokens, Phase, ResumeError, Resumed, StreamLimits, Task,
+    },
+    xml::{Scanner, Stanza, Writer, ns},
 };
 use std::{
     io,
@@ -37,6 +42,10 @@ struct Negotiation<'a> {
     session: Option<Entered>,
     /// How many revocations there had been when a token was looked up.
     revocations: u64,
+    /// Who has been asked something before the login, each with its place in the server's list.
+    receptions: Vec<(usize, Box<dyn Reception>)>,
+    /// How many there had been when it was looked up whether the account is disabled.
+    admitted: u64,
 }
 
 /// A session that was entered, or resumed, and is not handed over yet. If it never is, it does not stay: not even when
@@ -96,6 +105,7 @@ impl Server {
         config.limits.0 = StreamLimits::new(Some(inner.limits.unauthenticated.stanza_bytes.into()), None);
         config.limits.1 = announced(inner.limits.authenticated.stanza_bytes);
         config.management = true;
+        config.newcomers = inner.receptions.offer(inner.limits.newcomer_requests, entry == Entry::Memory);
         let mut negotiation = Negotiation {
             server: self,
             ip,
@@ -106,6 +116,8 @@ impl Server {
             output: Vec::new(),
             session: None,
             revocations: 0,
+            receptions: Vec::new(),
+            admitted: 0,
         };
         match negotiation.run(entry).await {
             Ok(Some((mut transport, session))) => {
@@ -150,7 +162,10 @@ impl Negotiation<'_> {
         }
         loop {
             let phase = self.acceptor.phase();
-            let deadline = self.deadline();
+            let deadline = match phase {
+                Phase::Register => Instant::now() + self.server.limits().registration,
+                _ => self.deadline(),
+            };
             while self.acceptor.phase() == phase {
                 let step = tokio::select! {
                     step = timeout_at(deadline, self.step()) => step,
@@ -283,6 +298,15 @@ impl Negotiation<'_> {
                 };
                 self.acceptor.password(correct)
             }
+            Task::Newcomer { domain, request } => {
+                let answer = self.receive(domain, &request).await;
+                self.acceptor.newcomer_answered(answer)
+            }
+            Task::Admit(user) => {
+                self.admitted = self.server.inner().revocations.load(Ordering::SeqCst);
+                let disabled = self.server.is_disabled(&user).await;
+                self.acceptor.admitted(disabled.map(|disabled| !disabled))
+            }
             Task::Failed(name) => {
                 let inner = self.server.inner();
                 inner.stats.failures.fetch_add(1, Ordering::Relaxed);
@@ -360,6 +384,25 @@ impl Negotiation<'_> {
         Ok(Done::More(more))
     }
 
+    /// Answers a request of a client that has not logged in.
+    async fn receive(&mut self, domain: String, request: &Stanza) -> Vec<u8> {
+        let limits = self.server.limits();
+        let time = limits.handler.min(limits.registration / 2);
+        let names = Names { from: Some(&domain), to: None };
+        let newcomer = Newcomer::new(domain.clone(), self.ip);
+        let answer = self.server.inner().receptions.answer(&mut self.receptions, newcomer, request);
+        let answer = timeout(time, answer).await.unwrap_or_else(|_| {
+            tracing::error!(ip = %self.ip, "a request before the login is not answered in time");
+            Err(StanzaError::internal_server_error())
+        });
+        let mut out = Writer::new(ns::CLIENT);
+        match answer {
+            Ok(reply) => answer_result(request, names, reply, &mut out),
+            Err(error) => answer_error(request, names, &error, &mut out),
+        }
+        out.finish()
+    }
+
     async fn flush(&mut self) -> io::Result<()> {
         let Some(transport) = &mut self.transport else { return Err(io::ErrorKind::NotConnected.into()) };
         // What is written leaves the queue at once: a deadline may cut this short, and nothing may be sent twice.
@@ -421,7 +464,7 @@ impl Negotiation<'_> {
         if let Some(stable) = stable {
             self.server.end_older(&session, &stable);
         }
-        features.extend(self.server.enable_features(&jid, request));
+        features.extend(self.server.enable_features(&session, &jid, request));
         features.extend(self.server.gather_bound_info(&jid).await);
         let mut bound = Bound::new(jid, features);
         bound.managed = session.is_managed();
@@ -441,12 +484,18 @@ impl Negotiation<'_> {
         }
     }
 
-    /// Whether the token by which a client came is still there, now that its session can be found; else that is ended.
+    /// Whether the account is not disabled, and the token by which a client came is still there, now that its session
+    /// can be found; else that is ended.
     async fn keeps_access(&mut self, user: &BareJid) -> bool {
         let Some(login) = self.acceptor.login() else { return true };
-        let client = login.user_agent.and_then(|agent| agent.id);
-        let (Some(client), Some(_)) = (client, login.mechanism.token_hash()) else { return true };
-        if self.server.keeps_access(user, &client, self.revocations).await {
+        let client = login.user_agent.and_then(|agent| agent.id).filter(|_| login.mechanism.token_hash().is_some());
+        let mut keeps = login.mechanism == Mechanism::Anonymous
+            || self.server.inner().revocations.load(Ordering::SeqCst) == self.admitted
+            || self.server.is_disabled(user).await == Ok(false);
+        if let (true, Some(client)) = (keeps, client) {
+            keeps = self.server.keeps_access(user, &client, self.revocations).await;
+        }
+        if keeps {
             return true;
         }
         // Also one that was resumed is over.
@@ -492,6 +541,16 @@ async fn certified(server: &Server, transport: &Transport) -> Vec<BareJid> {
 /// Whether a server name (A-labels, RFC 6066 §3) is that of the domain.
 fn is_name_of(name: &str, domain: &str) -> bool {
     crate::net::ascii_domain(domain).is_some_and(|domain| domain.eq_ignore_ascii_case(name.trim_end_matches('.')))
+}
+
+impl Server {
+    /// Whether an account is disabled, if that can be known.
+    async fn is_disabled(&self, user: &BareJid) -> Result<bool, ()> {
+        match &self.inner().accounts {
+            Some(accounts) => looked_up(self, accounts.is_disabled(user)).await,
+            None => Ok(false),
+        }
+    }
 }
 
 /// What the account store says, if it says it while the client still has time to hear it.

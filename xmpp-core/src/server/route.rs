@@ -105,6 +105,21 @@ pub enum Decision {
     /// The verdict comes when this resolves, within [`Limits::handler`](super::Limits::handler). Meanwhile nothing
     /// else of this sender is routed.
     Wait(BoxFuture<'static, Verdict>),
+    /// The same, for messages, but those that the sender sends meanwhile may come up to this station and be taken up by it,
+    /// in order; none goes on before the one ahead of it has. Some stations before this one have then seen them early. For
+    /// stores that write many things at once, and keep the order in which they were first polled.
+    InOrder(BoxFuture<'static, Verdict>),
+    /// The stanza goes on at once, but is not handed to a session, a service or another server before this resolves; if the
+    /// verdict then ends the route, it ends with that. Within [`Limits::handler`](super::Limits::handler); another stanza
+    /// in its place is not taken. Where a station in between ends the route, that counts, and this is waited for.
+    Meanwhile(BoxFuture<'static, Verdict>),
+}
+
+impl Verdict {
+    /// Whether it is not on to the next.
+    pub(crate) fn ends_the_route(&self) -> bool {
+        !matches!(self, Verdict::Continue | Verdict::ContinueWith(_))
+    }
 }
 
 impl From<Verdict> for Decision {

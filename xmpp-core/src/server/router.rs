@@ -4,6 +4,7 @@ use super::{
     Limits, Server, buffers,
     client_state::{self, Idle},
     directory::{Resource, SessionFlag},
+    line::{Awaited, Pending, Place, panicked},
     route::{Decision, Envelope, Kinds, Stage, Station, Verdict},
     session::{Pushed, Role, Session},
 };
@@ -23,8 +24,9 @@ use crate::{
 use std::{
     borrow::Cow,
     panic::{AssertUnwindSafe, catch_unwind},
+    pin::Pin,
     sync::Arc,
-    task::{Context, Poll, ready},
+    task::Poll,
 };
 
 /// How far a first-level element has come.
@@ -37,55 +39,29 @@ pub(crate) enum Routed {
     NoStanza,
 }
 
-/// A route that waits for an interceptor.
-pub(crate) struct Pending {
-    envelope: Envelope,
-    position: usize,
-    verdict: BoxFuture<'static, Verdict>,
-}
-
-impl Pending {
-    /// What waits.
-    pub(super) fn envelope(&self) -> &Envelope {
-        &self.envelope
-    }
-
-    /// Goes on as far as it can; ready when the route has ended.
-    pub(crate) fn poll(&mut self, cx: &mut Context<'_>, server: &Server) -> Poll<()> {
-        loop {
-            let polled = catch_unwind(AssertUnwindSafe(|| self.verdict.as_mut().poll(cx)));
-            let verdict = match polled {
-                Ok(polled) => ready!(polled),
-                Err(_) => panicked(),
-            };
-            if server.settle(verdict, &mut self.envelope) {
-                return Poll::Ready(());
-            }
-            match server.run(self.envelope.clone(), self.position) {
-                None => return Poll::Ready(()),
-                Some(next) => *self = *next,
-            }
-        }
-    }
-}
-
-fn panicked() -> Verdict {
-    tracing::error!("a handler panicked; its stanza is answered with internal-server-error");
-    Verdict::Reject(StanzaError::internal_server_error())
-}
-
 impl Server {
     /// Takes a first-level element from whoever is at the other end. An error ends the stream.
-    pub(crate) fn receive(&self, session: &Arc<Session>, stanza: Stanza) -> Result<Routed, StreamError> {
+    /// It does not pass who is ahead of it.
+    pub(crate) fn receive(
+        &self,
+        session: &Arc<Session>,
+        stanza: Stanza,
+        ahead: Option<Place>,
+    ) -> Result<Routed, StreamError> {
         match session.role() {
-            Role::Client => self.receive_from_client(session, stanza),
+            Role::Client => self.receive_from_client(session, stanza, ahead),
             Role::Component => self.receive_from_component(session, &stanza),
             Role::Server => Err(StreamError::new(StreamCondition::UnsupportedStanzaType)),
         }
     }
 
     /// Takes a stanza from a bound client.
-    fn receive_from_client(&self, session: &Arc<Session>, stanza: Stanza) -> Result<Routed, StreamError> {
+    fn receive_from_client(
+        &self,
+        session: &Arc<Session>,
+        stanza: Stanza,
+        ahead: Option<Place>,
+    ) -> Result<Routed, StreamError> {
         let root = stanza.root();
         let kind = match stanza_kind(root, ns::CLIENT) {
             Ok(kind) => kind,
@@ -126,7 +102,7 @@ impl Server {
             // RFC 6120 §10.3.1: as if it were addressed to the sender's own bare address.
             envelope.to = Some(session.jid().to_bare().into());
         }
-        Ok(self.run(envelope, 0).map_or(Routed::Done, Routed::Waits))
+        Ok(self.run_behind(envelope, 0, None, ahead).map_or(Routed::Done, Routed::Waits))
     }
 
     /// What a client sends besides stanzas: stream management (XEP-0198) and its state (XEP-0352).
@@ -230,13 +206,24 @@ impl Server {
         self.deliver(&Envelope { stanza, kind, from, to: Some(to.clone()), sender: None, unaddressed: false }, to)
     }
 
-    /// Sets or clears a flag of the session with this full address; whether there is one.
-    pub fn set_flag(&self, session: &Jid, flag: SessionFlag, on: bool) -> bool {
-        let found = session.resource().and_then(|resource| self.inner().directory.find(session.bare_str(), resource));
-        found.is_some_and(|session| {
-            session.set_flag(flag, on);
-            true
-        })
+    /// Sets or clears a flag of the session that asks; whether it is one of a client here, and still there. One that took
+    /// its address meanwhile is another, and has asked for nothing.
+    pub fn set_flag(&self, asker: &IqContext, flag: SessionFlag, on: bool) -> bool {
+        let session = asker.origin.clone().and_then(|origin| origin.downcast::<Session>().ok());
+        session.is_some_and(|session| self.flag(&session, flag, on))
+    }
+
+    /// Sets or clears a flag of a session that was [looked at](Self::resources); whether it is still there.
+    pub fn flag_resource(&self, resource: &Resource, flag: SessionFlag, on: bool) -> bool {
+        resource.session.upgrade().is_some_and(|session| self.flag(&session, flag, on))
+    }
+
+    fn flag(&self, session: &Arc<Session>, flag: SessionFlag, on: bool) -> bool {
+        if session.role() != Role::Client {
+            return false;
+        }
+        session.set_flag(flag, on);
+        self.is_there(session)
     }
 
     /// The connected resources of a local account.
@@ -268,11 +255,13 @@ impl Server {
     /// Whether the session that sent `envelope` is the one that is reached by its address: it has not ended, nor has
     /// another one taken its place (RFC 6120 §7.7.2.2) while the stanza was on its route.
     pub fn is_current(&self, envelope: &Envelope) -> bool {
-        envelope.sender.as_ref().is_some_and(|sender| {
-            let jid = sender.jid();
-            let found = self.inner().directory.find(jid.bare_str(), jid.resource().unwrap_or_default());
-            found.is_some_and(|found| Arc::ptr_eq(&found, sender))
-        })
+        envelope.sender.as_ref().is_some_and(|sender| self.is_there(sender))
+    }
+
+    fn is_there(&self, session: &Arc<Session>) -> bool {
+        let jid = session.jid();
+        let found = self.inner().directory.find(jid.bare_str(), jid.resource().unwrap_or_default());
+        found.is_some_and(|found| Arc::ptr_eq(&found, session))
     }
 
     /// Puts the stanza of `envelope` into the session with the full address `to`; whether it is there to take it.
@@ -314,33 +303,83 @@ impl Server {
     }
 
     /// Runs the route from a position; `Some` when it has to wait.
-    pub(crate) fn run(&self, mut envelope: Envelope, mut position: usize) -> Option<Box<Pending>> {
+    pub(crate) fn run(&self, envelope: Envelope, position: usize) -> Option<Box<Pending>> {
+        self.run_behind(envelope, position, None, None)
+    }
+
+    /// The same, not further than whoever is ahead; `meanwhile` is waited for before the stanza is handed over.
+    pub(super) fn run_behind(
+        &self,
+        mut envelope: Envelope,
+        mut position: usize,
+        mut meanwhile: Option<BoxFuture<'static, Verdict>>,
+        ahead: Option<Place>,
+    ) -> Option<Box<Pending>> {
         let route = &self.inner().route;
+        // What others do may change what those behind them meet.
+        let is_message = envelope.kind == StanzaKind::Message;
         while let Some(station) = route.get(position) {
+            let at = position;
+            if let Some(ahead) = ahead.filter(|ahead| !ahead.admits(at)) {
+                // It is not with that station yet, nor may anybody behind it be.
+                let (place, verdict) = (Place { in_order: false, ..ahead }, Awaited::Now(Verdict::Continue));
+                return Some(Box::new(Pending { envelope, position, place, verdict, meanwhile }));
+            }
+            if let Some(verdict) = meanwhile.take_if(|_| self.hands_over(at, &envelope)) {
+                let place = Place { station: at, in_order: false };
+                return Some(Box::new(Pending::waits(envelope, at, place, verdict, None)));
+            }
             position += 1;
             if !station.sees(envelope.kind) {
                 continue;
             }
             let decided = catch_unwind(AssertUnwindSafe(|| (station.interceptor)(&mut envelope, self)));
-            match decided.unwrap_or_else(|_| Decision::Ready(panicked())) {
-                Decision::Ready(verdict) => {
-                    if self.settle(verdict, &mut envelope) {
-                        return None;
+            let (verdict, in_order) = match decided.unwrap_or_else(|_| Decision::Ready(panicked())) {
+                Decision::Ready(verdict) => match meanwhile.take_if(|_| verdict.ends_the_route()) {
+                    Some(first) => (finally(first, verdict), is_message),
+                    // Whoever is ahead waits here, and its turn is before this one's.
+                    None if ahead.is_some_and(|ahead| !ahead.admits(position)) => {
+                        let (place, verdict) = (Place { station: at, in_order: true }, Awaited::Now(verdict));
+                        return Some(Box::new(Pending { envelope, position, place, verdict, meanwhile }));
                     }
-                }
-                Decision::Wait(verdict) => {
-                    let limit = self.inner().limits.handler;
-                    let verdict = Box::pin(async move {
-                        tokio::time::timeout(limit, verdict).await.unwrap_or_else(|_| {
-                            Verdict::Reject(StanzaError::internal_server_error().with_text("the handler took too long"))
-                        })
+                    None if self.settle(verdict, &mut envelope) => return None,
+                    None => continue,
+                },
+                Decision::Meanwhile(verdict) => {
+                    let verdict = self.in_time(verdict);
+                    meanwhile = Some(match meanwhile.take() {
+                        Some(first) => both(first, verdict),
+                        None => verdict,
                     });
-                    return Some(Box::new(Pending { envelope, position, verdict }));
+                    continue;
                 }
-            }
+                Decision::Wait(verdict) => (self.in_time(verdict), false),
+                Decision::InOrder(verdict) => (self.in_time(verdict), is_message),
+            };
+            let verdict = match meanwhile.take() {
+                Some(first) => both(first, verdict),
+                None => verdict,
+            };
+            let place = Place { station: at, in_order };
+            return Some(Box::new(Pending::waits(envelope, position, place, verdict, None)));
         }
         self.undeliverable(&envelope);
         None
+    }
+
+    /// Whether the station with this number is the first that may hand the stanza to somebody.
+    fn hands_over(&self, station: usize, envelope: &Envelope) -> bool {
+        let here = || envelope.to.as_ref().is_none_or(|to| self.hosts(to.domain()) && !self.delegates(to.domain()));
+        station >= self.inner().deliver || (station >= self.inner().locate && !here())
+    }
+
+    fn in_time(&self, verdict: BoxFuture<'static, Verdict>) -> BoxFuture<'static, Verdict> {
+        let limit = self.inner().limits.handler;
+        Box::pin(async move {
+            tokio::time::timeout(limit, verdict).await.unwrap_or_else(|_| {
+                Verdict::Reject(StanzaError::internal_server_error().with_text("the handler took too long"))
+            })
+        })
     }
 
     /// Carries a verdict out; whether the route has ended.
@@ -440,10 +479,39 @@ impl Server {
     }
 }
 
-fn snapshot(session: &Session) -> Resource {
+/// Waits for both verdicts. If the first ends the route, that is the one.
+fn both(first: BoxFuture<'static, Verdict>, second: BoxFuture<'static, Verdict>) -> BoxFuture<'static, Verdict> {
+    let mut waiting = (Some(first), Some(second));
+    let mut verdicts = (Verdict::Continue, Verdict::Continue);
+    Box::pin(std::future::poll_fn(move |cx| {
+        let mut poll = |waiting: &mut Option<BoxFuture<'static, Verdict>>, verdict: &mut Verdict| {
+            if let Some(Poll::Ready(found)) = waiting.as_mut().map(|future| Pin::new(future).poll(cx)) {
+                (*waiting, *verdict) = (None, found);
+            }
+        };
+        poll(&mut waiting.0, &mut verdicts.0);
+        poll(&mut waiting.1, &mut verdicts.1);
+        if waiting.0.is_some() || waiting.1.is_some() {
+            return Poll::Pending;
+        }
+        let (first, second) = std::mem::replace(&mut verdicts, (Verdict::Continue, Verdict::Continue));
+        Poll::Ready(if first.ends_the_route() { first } else { second })
+    }))
+}
+
+/// Waits for the first; then the second, which ends the route, whatever the first says.
+fn finally(first: BoxFuture<'static, Verdict>, verdict: Verdict) -> BoxFuture<'static, Verdict> {
+    Box::pin(async move {
+        let _ = first.await;
+        verdict
+    })
+}
+
+pub(super) fn snapshot(session: &Arc<Session>) -> Resource {
     let now = session.availability().clone();
     let (priority, presence) = (now.priority, now.presence);
-    Resource { jid: session.jid().clone(), priority, presence, flags: session.flags() }
+    let (jid, flags) = (session.jid().clone(), session.flags());
+    Resource { jid, priority, presence, flags, session: Arc::downgrade(session) }
 }
 
 /// Requests from elsewhere meet the same handlers, but behind what stands on behalf of the recipient: whom he has blocked
@@ -480,6 +548,7 @@ fn services(envelope: &mut Envelope, server: &Server) -> Decision {
         to: envelope.to.clone(),
         target,
         stanza: envelope.stanza.clone(),
+        origin: envelope.sender.clone().map(|sender| sender as Arc<dyn std::any::Any + Send + Sync>),
     };
     match server.inner().registrar.iqs.dispatch(cx) {
         IqOutcome::Ready(answer) => Verdict::from(answer).into(),

@@ -55,7 +55,8 @@ impl ServiceRegistrar {
 
     /// Gives stanzas of these kinds, to any address of the domain, to `handler`, except for iq requests that a
     /// registered iq handler answers. Its verdict is a [station](super::Station)'s: after `Continue` the next handler
-    /// is asked, and what none takes is refused with `service-unavailable`. After [`Decision::Wait`] there is no next.
+    /// is asked, and what none takes is refused with `service-unavailable`. After [`Decision::Wait`] there is no next;
+    /// the other decisions that wait count as that.
     pub fn stanzas<D: Into<Decision>>(
         &mut self,
         kinds: Kinds,
@@ -99,7 +100,7 @@ impl Service {
         for (_, handler) in self.handlers.iter().filter(|(kinds, _)| kinds.contain(kind)) {
             match handler(envelope, server) {
                 Decision::Ready(Verdict::Continue) => {}
-                Decision::Wait(verdict) => {
+                Decision::Wait(verdict) | Decision::InOrder(verdict) | Decision::Meanwhile(verdict) => {
                     let otherwise = unclaimed(envelope);
                     return Decision::Wait(Box::pin(async move {
                         match verdict.await {
@@ -127,6 +128,7 @@ impl Service {
             to: Some(to.clone()),
             target,
             stanza: envelope.stanza().clone(),
+            origin: None,
         };
         Some(match self.registrar.iqs.dispatch(cx) {
             IqOutcome::Ready(answer) => Verdict::from(answer).into(),

@@ -252,6 +252,11 @@ impl Session {
         }
     }
 
+    /// Whether what is sent to it waits: its client is inactive, or away.
+    pub(crate) fn is_aside(&self) -> bool {
+        self.outbox().aside.is_some()
+    }
+
     /// Whether something has been queued that the driver has not taken: it is still busy with what came before.
     pub(crate) fn is_stuck(&self) -> bool {
         !self.outbox().bytes.is_empty()

@@ -1,13 +1,14 @@
 //! The receiving end of a client stream: header, STARTTLS, SASL, binding.
 
 mod config;
+mod newcomer;
 mod opening;
 mod profile;
 mod sasl2;
 mod session;
 mod task;
 
-pub use config::AcceptorConfig;
+pub use config::{AcceptorConfig, NewcomerOffer};
 pub use sasl2::{BindRequest, Bound};
 pub use task::{Accepted, Login, Phase, ResumeError, Resumed, Task};
 
@@ -18,7 +19,7 @@ use super::{
 };
 use crate::{
     jid::BareJid,
-    sasl::{ChannelBindings, Mechanism, ServerSasl},
+    sasl::{Authenticated, ChannelBindings, Mechanism, ServerSasl},
     xml::{Event, Stanza, Writer, ns},
 };
 
@@ -30,6 +31,8 @@ enum State {
     Sasl,
     /// A question is with the driver.
     Asked,
+    /// A request of a client that has not logged in is with the driver.
+    Newcomer,
     Bound,
     Closed,
 }
@@ -52,6 +55,8 @@ pub struct Acceptor {
     /// The authentication by SASL2 that is going on.
     sasl2: Option<Box<sasl2::Run>>,
     user: Option<(BareJid, Mechanism)>,
+    /// Who has been authenticated, while it is asked whether this account may log in.
+    admission: Option<(BareJid, Authenticated)>,
     /// What the client has said of itself in an authentication that is over.
     agent: Option<UserAgent>,
     /// A question that waits for the generation of the account.
@@ -60,6 +65,10 @@ pub struct Acceptor {
     generation: Option<u64>,
     bind_id: String,
     bind_failures: u32,
+    /// How many requests there were before the login.
+    newcomer_requests: u32,
+    /// Whether an authentication was begun in this stream.
+    tried: bool,
     /// What the client wants to resume, while the driver looks for it.
     previous: String,
     header_sent: bool,
@@ -102,11 +111,14 @@ impl Acceptor {
             from: None,
             sasl2: None,
             user: None,
+            admission: None,
             agent: None,
             question: None,
             generation: None,
             bind_id: String::new(),
             bind_failures: 0,
+            newcomer_requests: 0,
+            tried: false,
             previous: String::new(),
             header_sent: false,
             entropy: Entropy(Box::new(entropy)),
@@ -140,6 +152,7 @@ impl Acceptor {
             (State::Tls, _) => Phase::Tls,
             (_, Some(_)) => Phase::Bind,
             (State::Sasl | State::Asked, None) => Phase::Sasl,
+            _ if self.newcomer_requests > 0 && !self.tried => Phase::Register,
             _ => Phase::Open,
         }
     }
@@ -163,6 +176,7 @@ impl Acceptor {
         if root.is("error", ns::STREAMS) {
             return self.close(None);
         }
+        self.tried |= matches!(root.ns(), SASL2 | ns::SASL);
         match root.ns() {
             SASL2 if matches!(root.name(), "authenticate" | "response" | "abort" | "next" | "task-data") => {
                 self.sasl2_element(stanza)
@@ -170,6 +184,7 @@ impl Acceptor {
             _ if self.in_sasl2() => self.sasl2_breach("finish the authentication first"),
             ns::TLS if root.name() == "starttls" => self.starttls(),
             ns::SASL if matches!(root.name(), "auth" | "response" | "abort") => self.sasl(root),
+            ns::CLIENT if root.name() == "iq" && self.user.is_none() => self.newcomer(stanza),
             ns::CLIENT if matches!(root.name(), "message" | "presence" | "iq") => self.stanza(root),
             management::NS if matches!(root.name(), "enable" | "resume") => self.managed(root),
             ns::SERVER | ns::COMPONENT if matches!(root.name(), "message" | "presence" | "iq") => {

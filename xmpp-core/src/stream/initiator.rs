@@ -85,6 +85,8 @@ pub enum Step {
     Upgrade(UpgradeJob),
     /// The session is ready.
     Established(Box<Established>),
+    /// These are the features before authentication, of an initiator that goes no [further](Initiator::visiting).
+    Offered(Box<Features>),
 }
 
 /// A session, ready for stanzas.
@@ -201,6 +203,8 @@ pub struct Initiator {
     outcome: sasl2::Outcome,
     /// Our address, where Bind 2 has bound it.
     bound: Option<FullJid>,
+    /// Whether it stops before authentication.
+    visiting: bool,
 }
 
 type Steps = Result<Vec<Step>, NegotiationError>;
@@ -220,8 +224,17 @@ impl Initiator {
             pipelined: false,
             outcome: sasl2::Outcome::default(),
             bound: None,
+            visiting: false,
             config,
         }
+    }
+
+    /// Stops before authentication, when TLS is as the policy wants it: for what is asked of a server by who has no
+    /// account (XEP-0077 §3.1.1). The account is not named.
+    #[must_use]
+    pub fn visiting(mut self) -> Self {
+        self.visiting = true;
+        self
     }
 
     /// Opens the stream.
@@ -229,7 +242,7 @@ impl Initiator {
         self.state = State::Header;
         let mut out = Vec::with_capacity(192);
         // RFC 6120 §4.7.1: our address only where nobody else reads it.
-        let from = self.secured.then(|| self.config.account.bare_str().to_owned());
+        let from = (self.secured && !self.visiting).then(|| self.config.account.bare_str().to_owned());
         Header {
             content_ns: ns::CLIENT,
             from: from.as_deref(),
@@ -239,6 +252,7 @@ impl Initiator {
         }
         .write(&mut out);
         if self.authenticated.is_none()
+            && !self.visiting
             && let Some(login) = self.pipeline()
         {
             out.extend(login);
@@ -362,6 +376,10 @@ impl Initiator {
             // RFC 7590 §3.1: ask even if it is not offered; stripping the offer must not strip the protection.
             self.state = State::Proceed;
             return Ok(vec![Step::Send(b"<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>".to_vec())]);
+        }
+        if self.visiting {
+            self.state = State::Done;
+            return Ok(vec![Step::Offered(Box::new(features))]);
         }
         if let Some(jid) = self.bound.take() {
             self.features = Some(features);

@@ -22,7 +22,8 @@ mod tokens;
 mod unacked;
 
 pub use acceptor::{
-    Accepted, Acceptor, AcceptorConfig, BindRequest, Bound, Entropy, Login, Phase, ResumeError, Resumed, Task,
+    Accepted, Acceptor, AcceptorConfig, BindRequest, Bound, Entropy, Login, NewcomerOffer, Phase, ResumeError, Resumed,
+    Task,
 };
 pub use component::{
     ComponentAcceptor, ComponentInitiator, ComponentSecrets, ComponentStep, ComponentTask, component_handshake,

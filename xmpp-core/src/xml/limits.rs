@@ -34,6 +34,31 @@ impl XmlLimits {
             blank_bytes: 65_536,
         }
     }
+
+    /// With room for what servers add to a stanza on its way: addresses, identifiers, times, and the wrappers of copies and
+    /// of archived messages. Who reads what a server with these limits has passed on needs it; without, who sends what
+    /// is just small enough for the server ends the recipient's stream.
+    pub const fn passed_on(self) -> Self {
+        XmlLimits {
+            stanza_bytes: self.stanza_bytes.saturating_add(65_536),
+            depth: self.depth.saturating_add(16),
+            attributes: self.attributes.saturating_add(16),
+            elements: self.elements.saturating_add(64),
+            ..self
+        }
+    }
+
+    /// None: to read again what was within the bounds when it came, however it has been written since.
+    pub const fn unbounded() -> Self {
+        XmlLimits {
+            stanza_bytes: u32::MAX,
+            depth: u16::MAX,
+            attributes: u16::MAX,
+            elements: u32::MAX,
+            name_bytes: u16::MAX,
+            blank_bytes: u32::MAX,
+        }
+    }
 }
 
 impl Default for XmlLimits {

@@ -82,14 +82,7 @@ impl Stanza {
 
     /// What a writer wrote: bounded by what it was made from.
     pub(super) fn from_own(bytes: &[u8], content_ns: &str) -> Stanza {
-        const OWN: XmlLimits = XmlLimits {
-            stanza_bytes: u32::MAX,
-            depth: u16::MAX,
-            attributes: u16::MAX,
-            elements: u32::MAX,
-            name_bytes: u16::MAX,
-            blank_bytes: u32::MAX,
-        };
+        const OWN: XmlLimits = XmlLimits::unbounded();
         let text = std::str::from_utf8(bytes).unwrap_or_default();
         let parsed = Stanza::parse(text, content_ns, &OWN);
         debug_assert!(parsed.is_ok(), "{parsed:?} in {text}");

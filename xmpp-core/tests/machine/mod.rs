@@ -141,6 +141,10 @@ impl Server {
                     self.generation += u64::from(self.changing);
                     self.acceptor.generation(found)
                 }
+                Task::Admit(user) => {
+                    let disabled = user.local() == Some("banned");
+                    self.acceptor.admitted(if user.local() == Some("lost") { Err(()) } else { Ok(!disabled) })
+                }
                 Task::Credentials(user, hash) => {
                     let known = self.hashes.contains(&hash);
                     self.acceptor.credentials(find(&user, hash).map(|found| found.filter(|_| known)))
@@ -216,6 +220,11 @@ impl Server {
                     self.closed = true;
                     Vec::new()
                 }
+                Task::Newcomer { domain, request } => {
+                    said.push_str(&format!("[{domain} is asked]"));
+                    let id = request.root().attr("id").unwrap_or_default().into_owned();
+                    self.acceptor.newcomer_answered(format!("<iq type='result' id='{id}'/>").into_bytes())
+                }
                 _ => Vec::new(),
             };
             tasks.extend(more);
@@ -227,7 +236,7 @@ impl Server {
 fn find(user: &BareJid, hash: Hash) -> Result<Option<ScramCredentials>, ()> {
     match user.local() {
         Some("faulty") => Err(()),
-        Some("juliet" | "romeo") => {
+        Some("juliet" | "romeo" | "banned" | "lost") => {
             static KEYS: std::sync::OnceLock<Vec<ScramCredentials>> = std::sync::OnceLock::new();
             let all = KEYS.get_or_init(|| {
                 let derive = |&hash| ScramCredentials::derive(hash, "secret", b"0123456789abcdef", 4096);

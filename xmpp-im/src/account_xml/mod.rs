@@ -18,11 +18,7 @@ pub(crate) fn to_text(element: ElementRef<'_>) -> Result<String, StanzaError> {
 
 /// A kept element. What was stored had been read from a stream: it is bounded already.
 pub(crate) fn from_text(text: &str) -> Result<Stanza, StanzaError> {
-    let mut limits = XmlLimits::default();
-    limits.stanza_bytes = u32::MAX;
-    limits.elements = u32::MAX;
-    limits.depth = u16::MAX;
-    Stanza::document(text, &limits).map_err(|error| {
+    Stanza::document(text, &XmlLimits::unbounded()).map_err(|error| {
         tracing::error!(%error, "a stored element cannot be read");
         StanzaError::internal_server_error()
     })

@@ -1,10 +1,7 @@
 //! Where it is kept.
 
-use crate::Stored;
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard},
-};
+use crate::{Stored, storage::PerUser};
+use std::{collections::HashMap, sync::Arc};
 use xmpp_core::jid::BareJid;
 
 /// What an element is kept for: what one feature keeps, the other does not see.
@@ -101,27 +98,23 @@ type Elements = HashMap<XmlName, String>;
 
 /// Elements in memory, gone with the process.
 #[derive(Debug, Default)]
-pub struct MemoryAccountXml(Mutex<HashMap<BareJid, Elements>>);
+pub struct MemoryAccountXml(PerUser<Elements>);
 
 impl MemoryAccountXml {
     /// None.
     pub fn new() -> MemoryAccountXml {
         MemoryAccountXml::default()
     }
-
-    fn accounts(&self) -> MutexGuard<'_, HashMap<BareJid, Elements>> {
-        self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
-    }
 }
 
 impl AccountXmlStore for MemoryAccountXml {
     fn get<'a>(&'a self, user: &'a BareJid, name: &'a XmlName) -> Stored<'a, Option<String>> {
-        Box::pin(async move { Ok(self.accounts().get(user).and_then(|elements| elements.get(name)).cloned()) })
+        Box::pin(async move { Ok(self.0.lock().get(user).and_then(|elements| elements.get(name)).cloned()) })
     }
 
     fn set<'a>(&'a self, user: &'a BareJid, name: &'a XmlName, xml: &'a str, quota: Quota) -> Stored<'a, Kept> {
         Box::pin(async move {
-            let mut accounts = self.accounts();
+            let mut accounts = self.0.lock();
             let others = accounts.get(user).into_iter().flatten();
             let others = others.filter(|(other, _)| other.shelf == name.shelf && *other != name);
             let sizes = others.map(|(other, xml)| other.ns.len() + other.name.len() + xml.len());
@@ -135,10 +128,7 @@ impl AccountXmlStore for MemoryAccountXml {
     }
 
     fn forget<'a>(&'a self, user: &'a BareJid) -> Stored<'a, ()> {
-        Box::pin(async move {
-            self.accounts().remove(user);
-            Ok(())
-        })
+        self.0.forget(user)
     }
 }
 

@@ -1,6 +1,7 @@
 //! What an account asks of its archive: pages, the form, the extent, the preferences.
 
 use super::{Page, Preferences, filter, select, server::Archives};
+use crate::StorageError;
 use std::sync::Arc;
 use xmpp_core::{
     extension::{IqContext, Target},
@@ -17,7 +18,7 @@ use xmpp_core::{
         rsm::{First, ResultSet},
         stanza_id,
     },
-    server::{ServerCell, ServerRegistrar},
+    server::{Server, ServerCell, ServerRegistrar},
     stanza::{StanzaError, generate_id},
     xml::{Stanza, Writer, ns},
 };
@@ -43,6 +44,8 @@ pub(super) fn register(r: &mut ServerRegistrar, archives: &Arc<Archives>) {
     });
     let own = Arc::clone(archives);
     r.iq_set_async::<ArchivePrefs, _, _>(asked, move |cx, said| set_preferences(Arc::clone(&own), cx, said));
+    let own = Arc::clone(archives);
+    r.bound_info(move |server, jid| bound(Arc::clone(&own), server, jid.to_bare()));
 }
 
 /// The form with the fields that a query may have (§4.1.5).
@@ -129,14 +132,29 @@ pub fn fin(query: &ArchiveQuery, page: &Page) -> ArchiveFin {
 
 /// §5.
 async fn metadata(archives: Arc<Archives>, cx: IqContext) -> Result<ArchiveMetadata, StanzaError> {
-    let owner = owner(&cx)?;
-    Ok(match archives.store.ends(&owner).await? {
+    Ok(extent(&archives, &owner(&cx)?).await?)
+}
+
+async fn extent(archives: &Archives, owner: &BareJid) -> Result<ArchiveMetadata, StorageError> {
+    Ok(match archives.store.ends(owner).await? {
         None => ArchiveMetadata::default(),
         Some((start, end)) => ArchiveMetadata {
             start: Some(ArchiveStart { id: start.to_string(), timestamp: start.time() }),
             end: Some(ArchiveEnd { id: end.to_string(), timestamp: end.time() }),
         },
     })
+}
+
+/// What a session is told of its archive while it binds (XEP-0386 §3.2), so that it need not ask.
+async fn bound(archives: Arc<Archives>, server: Server, owner: BareJid) -> Vec<u8> {
+    let mut out = Writer::new("urn:xmpp:bind:0");
+    if !server.admits_anonymous(owner.domain()) {
+        match extent(&archives, &owner).await {
+            Ok(metadata) => metadata.write(&mut out),
+            Err(error) => tracing::error!(%owner, "a session is not told the extent of its archive: {error}"),
+        }
+    }
+    out.finish()
 }
 
 async fn preferences(archives: &Archives, owner: &BareJid) -> Result<ArchivePrefs, StanzaError> {

@@ -14,6 +14,9 @@
 //! the rules of [`is_worth_archiving`] and of the account's [`Preferences`]. A message has passed an archive only when
 //! the store has taken it: until then it waits, and if the store fails, its sender is told.
 //!
+//! In a client an [`Archive`] is read forwards, to catch up ([`Archive::sync`]), or backwards, for people who scroll
+//! ([`Archive::history`]); it tells its extent, and takes the account's preferences.
+//!
 //! Messages of rooms (type `groupchat`) are not in accounts' archives: a room has its own, which an [`ArchiveStore`]
 //! can keep as well. Its owner is the room's address.
 
@@ -25,13 +28,14 @@ mod client;
 mod conformance;
 #[cfg(feature = "server")]
 mod filter;
+#[cfg(feature = "client")]
+mod history;
 #[cfg(feature = "server")]
 mod id;
 #[cfg(feature = "server")]
 mod keeping;
 #[cfg(feature = "server")]
 mod memory;
-#[cfg(feature = "server")]
 mod preferences;
 #[cfg(feature = "server")]
 mod rules;
@@ -40,8 +44,7 @@ mod server;
 #[cfg(feature = "server")]
 mod store;
 
-#[cfg(feature = "client")]
-pub use self::client::{Archive, ArchiveSync, ArchivedMessage, Since, SyncError, client};
+pub use self::preferences::Preferences;
 #[cfg(feature = "server")]
 pub use self::{
     answer::{fin, form, result},
@@ -49,8 +52,12 @@ pub use self::{
     filter::{FIELDS, select},
     id::ArchiveId,
     memory::MemoryArchive,
-    preferences::Preferences,
     rules::{is_worth_archiving, strip_ids},
     server::{ArchiveSettings, Contacts, in_roster, server},
     store::{ArchiveStore, Archived, NewEntry, Page, Selection},
+};
+#[cfg(feature = "client")]
+pub use self::{
+    client::{Archive, ArchiveSync, ArchivedMessage, Since, SyncError, client},
+    history::{ArchiveHistory, HistoryPage},
 };

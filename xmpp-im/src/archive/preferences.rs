@@ -36,6 +36,20 @@ impl Preferences {
     }
 }
 
+impl TryFrom<ArchivePrefs> for Preferences {
+    type Error = xmpp_core::payload::ValueError;
+
+    /// Fails if the default is missing.
+    fn try_from(prefs: ArchivePrefs) -> Result<Preferences, Self::Error> {
+        let missing = || xmpp_core::payload::ValueError::expected("preferences with a default");
+        Ok(Preferences {
+            default: prefs.default.ok_or_else(missing)?,
+            always: prefs.always.unwrap_or_default().jids,
+            never: prefs.never.unwrap_or_default().jids,
+        })
+    }
+}
+
 impl From<Preferences> for ArchivePrefs {
     fn from(preferences: Preferences) -> ArchivePrefs {
         ArchivePrefs {

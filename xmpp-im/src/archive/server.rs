@@ -89,6 +89,7 @@ pub(super) struct Archives {
     pub(super) settings: ArchiveSettings,
     /// So that not every message asks the store. `None` is an account that has said nothing.
     preferences: Mutex<HashMap<BareJid, Option<Arc<Preferences>>>>,
+    saying: tokio::sync::Mutex<()>,
     keeping: Keeping,
 }
 
@@ -99,8 +100,13 @@ pub(super) struct Archives {
 /// that nobody took counts as stored if it is in its recipient's archive.
 pub fn server(store: Arc<dyn ArchiveStore>, settings: ArchiveSettings) -> impl FnOnce(&mut ServerRegistrar) {
     move |r| {
-        let archives =
-            Arc::new(Archives { store, settings, preferences: Mutex::default(), keeping: Keeping::default() });
+        let archives = Arc::new(Archives {
+            store,
+            settings,
+            preferences: Mutex::default(),
+            saying: tokio::sync::Mutex::default(),
+            keeping: Keeping::default(),
+        });
         answer::register(r, &archives);
         stations(r, &archives);
         r.on_account_removed(move |_, account| {
@@ -150,8 +156,10 @@ fn archive_out(archives: &Arc<Archives>, envelope: &mut Envelope, server: &Serve
     };
     let owner = envelope.from().to_bare();
     let visible = is_to_self(envelope) || server.resources(owner.as_str()).len() > 1;
+    // Nobody sees it before its recipient's archive has it too: both can be written at once.
+    let meanwhile = !visible && server.domains().any(|domain| domain == to.domain());
     let entry = entry(envelope, to.clone());
-    archives.keep(owner, entry, visible.then(|| envelope.stanza().clone()), None)
+    archives.keep(owner, entry, visible.then(|| envelope.stanza().clone()), None, meanwhile)
 }
 
 /// Behind whoever shows the message to the account's own clients: others are not to see its place in the archive.
@@ -164,10 +172,13 @@ fn hide_id(envelope: &mut Envelope, _: &Server) -> Verdict {
 
 /// Ids and delays that claim to be of the recipient's account, or of this server, and are not (XEP-0359 §3, XEP-0203 §4).
 fn strip_forged(envelope: &mut Envelope, server: &Server) -> Verdict {
-    let Some(to) = envelope.to().filter(|_| !is_to_self(envelope)) else { return Verdict::Continue };
+    let (Some(to), to_self) = (envelope.to(), is_to_self(envelope)) else { return Verdict::Continue };
     let (account, from) = (to.bare_str(), envelope.from());
     let forged = |child: ElementRef<'_>| {
-        claims(child, account) || (Delay::matches(child) && is_forged_delay(child, account, from, server))
+        // The id that a message to oneself has of its account is genuine.
+        (!to_self && claims(child, account))
+            || server.domains().any(|domain| domain != from.as_str() && claims(child, domain))
+            || (!to_self && Delay::matches(child) && is_forged_delay(child, account, from, server))
     };
     if envelope.stanza().root().children().any(forged) {
         return Verdict::ContinueWith(envelope.stanza().rewrite(ns::CLIENT).without(&forged).to_stanza());
@@ -199,7 +210,7 @@ fn archive_in(archives: &Arc<Archives>, envelope: &mut Envelope, server: &Server
     }
     let owner = to.to_bare();
     let exists = resources.is_empty().then(|| server.clone());
-    archives.keep(owner, entry(envelope, envelope.from().clone()), Some(envelope.stanza().clone()), exists)
+    archives.keep(owner, entry(envelope, envelope.from().clone()), Some(envelope.stanza().clone()), exists, false)
 }
 
 /// Nobody took it, but it is in the archive, where its recipient will find it. Its id is genuine: forged ones are gone by
@@ -236,31 +247,64 @@ fn with_id(message: &Stanza, owner: &BareJid, id: ArchiveId) -> Stanza {
 
 impl Archives {
     /// Archives a message, unless its owner does not want that. The message goes on as `shown`, with its id, or as it was.
-    /// With `exists` there first has to be such an account.
+    /// With `exists` there first has to be such an account; with `meanwhile` the message goes on before it is written.
     fn keep(
         self: &Arc<Self>,
         owner: BareJid,
         entry: NewEntry,
         shown: Option<Stanza>,
         exists: Option<Server>,
+        meanwhile: bool,
     ) -> Decision {
-        let archives = Arc::clone(self);
-        let keeping = async move {
-            if let Some(server) = exists
-                && !server.account_exists(&owner).await.map_err(|error| StorageError(Box::new(error)))?
-            {
-                return Ok(Verdict::Continue);
+        let known = if exists.is_none() { self.wants_at_once(&owner, &entry.with) } else { None };
+        match known {
+            Some(false) => Verdict::Continue.into(),
+            // The store has it in its order as soon as it has been asked: others of the sender may follow.
+            Some(true) => match polled(refusing(Arc::clone(self).append(owner, entry, shown))) {
+                Ok(verdict) => verdict.into(),
+                Err(verdict) if meanwhile => Decision::Meanwhile(verdict),
+                Err(verdict) => Decision::InOrder(verdict),
+            },
+            None => {
+                let archives = Arc::clone(self);
+                let keeping = async move {
+                    if let Some(server) = exists
+                        && !server.account_exists(&owner).await.map_err(|error| StorageError(Box::new(error)))?
+                    {
+                        return Ok(Verdict::Continue);
+                    }
+                    if !archives.wants(&owner, &entry.with).await? {
+                        return Ok(Verdict::Continue);
+                    }
+                    archives.append(owner, entry, shown).await
+                };
+                polled(refusing(keeping)).map_or_else(Decision::Wait, Decision::from)
             }
-            if !archives.wants(&owner, &entry.with).await? {
-                return Ok(Verdict::Continue);
-            }
-            let id = archives.store.append(&owner, entry).await?;
-            archives.clean(&owner);
-            Ok(shown.map_or(Verdict::Continue, |message| Verdict::ContinueWith(with_id(&message, &owner, id))))
+        }
+    }
+
+    async fn append(
+        self: Arc<Self>,
+        owner: BareJid,
+        entry: NewEntry,
+        shown: Option<Stanza>,
+    ) -> Result<Verdict, StorageError> {
+        let id = self.store.append(&owner, entry).await?;
+        self.clean(&owner);
+        Ok(shown.map_or(Verdict::Continue, |message| Verdict::ContinueWith(with_id(&message, &owner, id))))
+    }
+
+    /// [`wants`](Self::wants), where that needs nobody to be asked.
+    fn wants_at_once(&self, owner: &BareJid, other: &Jid) -> Option<bool> {
+        let choice = match self.remembered().get(owner)? {
+            Some(preferences) => preferences.choose(other),
+            None => self.settings.default,
         };
-        decide(Box::pin(async move {
-            keeping.await.unwrap_or_else(|error: StorageError| Verdict::Reject(StanzaError::from(error)))
-        }))
+        match (choice, &self.settings.contacts) {
+            (ArchiveDefault::Always, _) => Some(true),
+            (ArchiveDefault::Roster, Some(_)) => None,
+            (ArchiveDefault::Never, _) | (ArchiveDefault::Roster, None) => Some(false),
+        }
     }
 
     /// Whether the owner wants messages to and from `other` archived (XEP-0441 §2).
@@ -297,9 +341,16 @@ impl Archives {
 
     /// Stores what an account says of its archive.
     pub(super) async fn set_preferences(&self, owner: &BareJid, said: Preferences) -> Result<(), StorageError> {
+        // In turns, so that what is remembered is what was stored last.
+        let _turn = self.saying.lock().await;
         let stored = self.store.set_preferences(owner, &said).await;
-        // Also if that failed: nobody knows then what the store has.
-        self.remembered().remove(owner);
+        let mut remembered = self.remembered();
+        match &stored {
+            // Whoever has read the store before, and comes back only now, finds this.
+            Ok(()) => drop(remembered.insert(owner.clone(), Some(Arc::new(said)))),
+            // Nobody knows then what the store has.
+            Err(_) => drop(remembered.remove(owner)),
+        }
         stored
     }
 
@@ -329,10 +380,17 @@ impl Archives {
     }
 }
 
+/// A message that cannot be archived is refused.
+fn refusing(
+    keeping: impl Future<Output = Result<Verdict, StorageError>> + Send + 'static,
+) -> BoxFuture<'static, Verdict> {
+    Box::pin(async move { keeping.await.unwrap_or_else(|error| Verdict::Reject(StanzaError::from(error))) })
+}
+
 /// A store in memory answers at once, and nobody has to wait for that.
-fn decide(mut verdict: BoxFuture<'static, Verdict>) -> Decision {
+fn polled(mut verdict: BoxFuture<'static, Verdict>) -> Result<Verdict, BoxFuture<'static, Verdict>> {
     match verdict.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
-        Poll::Ready(verdict) => Decision::Ready(verdict),
-        Poll::Pending => Decision::Wait(verdict),
+        Poll::Ready(verdict) => Ok(verdict),
+        Poll::Pending => Err(verdict),
     }
 }

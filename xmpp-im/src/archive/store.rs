@@ -34,14 +34,7 @@ pub struct Archived {
 impl Archived {
     /// The message, parsed. `None` if it is none, by whatever fault.
     pub fn stanza(&self) -> Option<Stanza> {
-        let mut limits = XmlLimits::authenticated();
-        // It was within the bounds when it came; what the server adds is not to make it too large.
-        limits.stanza_bytes = u32::MAX;
-        limits.depth = u16::MAX;
-        limits.elements = u32::MAX;
-        limits.attributes = u16::MAX;
-        limits.name_bytes = u16::MAX;
-        Stanza::parse(&self.text, ns::CLIENT, &limits).ok()
+        Stanza::parse(&self.text, ns::CLIENT, &XmlLimits::unbounded()).ok()
     }
 }
 
@@ -137,6 +130,9 @@ impl Page {
 /// says what a store must do.
 pub trait ArchiveStore: Send + Sync + 'static {
     /// Adds a message at the end of the owner's archive. When this resolves, the message is as safe as the store can make it.
+    ///
+    /// Many of these are under way at a time. Those of an owner that succeed are in the order in which their futures were
+    /// first polled: a session's messages are not waited for one by one.
     fn append<'a>(&'a self, owner: &'a BareJid, entry: NewEntry) -> Stored<'a, ArchiveId>;
 
     /// A page of the owner's archive; `None` if one of the ids that the selection names is not in it, whether selected

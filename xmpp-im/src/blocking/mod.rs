@@ -13,6 +13,8 @@
 
 #[cfg(feature = "server")]
 mod cache;
+#[cfg(feature = "client")]
+mod client;
 mod list;
 #[cfg(feature = "server")]
 mod server;
@@ -20,6 +22,8 @@ mod server;
 mod stations;
 mod store;
 
+#[cfg(feature = "client")]
+pub use client::{BlockChange, block, client, list, report, unblock, unblock_all};
 pub use list::BlockList;
 #[cfg(feature = "server")]
 pub use server::{Blocking, Reported, Subscribers};

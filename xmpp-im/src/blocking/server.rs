@@ -3,13 +3,13 @@
 use super::{
     Block, BlockListAnswer, BlockListQuery, BlockingStore, Item, NS, REPORTING, Report, Unblock, cache::Lists, stations,
 };
-use crate::{StorageError, Stored, roster::RosterStore};
+use crate::{StorageError, Stored, roster::RosterStore, turns::Turns};
 use std::{
     collections::HashSet,
     sync::{Arc, Mutex, MutexGuard},
 };
 use xmpp_core::{
-    extension::{IqContext, Target},
+    extension::{IqContext, Reply, Target},
     jid::{BareJid, Jid},
     payload::Payload,
     server::{Resource, Server, ServerCell, ServerRegistrar, SessionFlag},
@@ -108,9 +108,9 @@ impl Blocking {
             let flag = r.session_flag();
             let Blocking { store, entries, cached, subscribers, on_report } = self;
             let lists = Lists::new(store, cached);
-            let farewells = Mutex::default();
+            let (farewells, turns) = (Mutex::default(), Turns::default());
             let server = r.server();
-            register(r, &Arc::new(Blocker { lists, entries, subscribers, on_report, flag, farewells, server }));
+            register(r, &Arc::new(Blocker { lists, entries, subscribers, on_report, flag, farewells, turns, server }));
         }
     }
 }
@@ -124,6 +124,8 @@ pub(super) struct Blocker {
     flag: SessionFlag,
     /// Resources' last presence to those who have just been blocked: it goes through.
     farewells: Mutex<HashSet<(Jid, Jid)>>,
+    /// So that resources are told of changes in the order in which they were made.
+    turns: Turns,
     server: ServerCell,
 }
 
@@ -137,6 +139,8 @@ fn register(r: &mut ServerRegistrar, blocker: &Arc<Blocker>) {
     r.iq_set_async::<Block, _, _>(Target::OwnAccount, move |cx, wish| Arc::clone(&block).block(cx, wish));
     r.iq_set_async::<Unblock, _, _>(Target::OwnAccount, move |cx, wish| Arc::clone(&unblock).unblock(cx, wish));
     stations::register(r, blocker);
+    let judging = Arc::clone(blocker);
+    r.unwanted(move |account, sender| Box::pin(Arc::clone(&judging).is_blocked(account.clone(), sender.clone())));
     let (removed, ended) = (Arc::clone(blocker), Arc::clone(blocker));
     r.on_account_removed(move |_, account| Box::pin(Arc::clone(&removed).forget(account)));
     r.on_session_end(move |server, resource| {
@@ -166,26 +170,31 @@ impl Blocker {
         self.lists.changed(account.as_str());
     }
 
-    /// Who asks, from where.
-    fn asker(&self, cx: &IqContext) -> Result<(Server, Jid, BareJid), StanzaError> {
+    /// Who asks.
+    fn asker(&self, cx: &IqContext) -> Result<(Server, BareJid), StanzaError> {
         match (self.server.get(), &cx.from) {
-            (Some(server), Some(from)) => Ok((server, from.clone(), from.to_bare())),
+            (Some(server), Some(from)) => Ok((server, from.to_bare())),
             _ => Err(StanzaError::service_unavailable()),
         }
     }
 
-    /// XEP-0191 §3.2.
-    async fn list(self: Arc<Self>, cx: IqContext) -> Result<BlockListAnswer, StanzaError> {
-        let (server, from, account) = self.asker(&cx)?;
-        // First: what changes while the list is read is told too.
-        server.set_flag(&from, self.flag, true);
+    async fn is_blocked(self: Arc<Self>, account: BareJid, sender: Jid) -> Result<bool, StanzaError> {
+        Ok(!stations::is_exempt(&account.clone().into(), &sender) && self.lists.load(&account).await?.blocks(&sender))
+    }
+
+    /// XEP-0191 §3.2. The turn ends when the answer is queued, so that later changes come behind it.
+    async fn list(self: Arc<Self>, cx: IqContext) -> Result<Reply, StanzaError> {
+        let (server, account) = self.asker(&cx)?;
+        let turn = self.turns.of(&account).await;
+        server.set_flag(&cx, self.flag, true);
         let jids = self.lists.store.list(&account).await?;
-        Ok(BlockListAnswer { items: jids.iter().map(|jid| Item::new(jid.as_str())).collect() })
+        let list = BlockListAnswer { items: jids.iter().map(|jid| Item::new(jid.as_str())).collect() };
+        Ok(Reply::payload(list).then(move || drop(turn)))
     }
 
     /// XEP-0191 §3.3.
     async fn block(self: Arc<Self>, cx: IqContext, wish: Block) -> Result<(), StanzaError> {
-        let (server, _, account) = self.asker(&cx)?;
+        let (server, account) = self.asker(&cx)?;
         if wish.items.is_empty() {
             return Err(StanzaError::bad_request().with_text("whom to block?"));
         }
@@ -193,13 +202,16 @@ impl Blocker {
         if jids.iter().any(|jid| jid.bare_str() == account.as_str()) {
             return Err(StanzaError::not_allowed().with_text("nobody can be blocked from oneself"));
         }
+        let turn = self.turns.of(&account).await;
         let Some(new) = self.lists.store.block(&account, &jids, self.entries).await? else {
             return Err(StanzaError::resource_constraint().with_text("the block list is full"));
         };
         self.lists.changed(account.as_str());
         self.push(&server, &account, &Block { items: bare_items(&jids) });
+        drop(turn);
         self.report(&account, &wish.items, &jids);
-        for target in self.entitled(&account, &new).await? {
+        // It is done, whatever becomes of this.
+        for target in self.entitled(&account, &new).await.unwrap_or_else(untold) {
             for resource in available(&server, &account) {
                 self.farewells().insert((resource.jid.clone(), target.clone()));
                 let gone = Presence::unavailable().from(resource.jid.clone()).to(target.clone());
@@ -211,14 +223,18 @@ impl Blocker {
 
     /// XEP-0191 §3.4 and §3.5.
     async fn unblock(self: Arc<Self>, cx: IqContext, wish: Unblock) -> Result<(), StanzaError> {
-        let (server, _, account) = self.asker(&cx)?;
+        let (server, account) = self.asker(&cx)?;
         let jids = addresses(&wish.items)?;
+        let turn = self.turns.of(&account).await;
         let some = (!jids.is_empty()).then_some(jids.as_slice());
         let freed = self.lists.store.unblock(&account, some).await?;
         self.lists.changed(account.as_str());
         self.push(&server, &account, &Unblock { items: bare_items(&jids) });
-        let still = self.lists.load(&account).await?;
-        for target in self.entitled(&account, &freed).await?.into_iter().filter(|target| !still.blocks(target)) {
+        drop(turn);
+        // It is done, whatever becomes of this.
+        let entitled = self.entitled(&account, &freed).await.unwrap_or_else(untold);
+        let Ok(still) = self.lists.load(&account).await else { return Ok(()) };
+        for target in entitled.into_iter().filter(|target| !still.blocks(target)) {
             for resource in available(&server, &account) {
                 if let Some(presence) = &resource.presence {
                     let here = presence.rewrite(ns::CLIENT).to(Some(target.as_str())).to_stanza();
@@ -270,6 +286,11 @@ impl Blocker {
         }
         Ok(entitled.into_iter().collect())
     }
+}
+
+fn untold(error: StorageError) -> Vec<Jid> {
+    tracing::error!("a block list has changed, and nobody is told of the user's presence: {error}");
+    Vec::new()
 }
 
 fn available(server: &Server, account: &BareJid) -> impl Iterator<Item = Resource> {

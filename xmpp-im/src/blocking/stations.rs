@@ -47,7 +47,7 @@ pub(super) fn register(r: &mut ServerRegistrar, blocker: &Arc<Blocker>) {
 }
 
 /// Nobody is cut off from the own account, nor from the own server.
-fn is_exempt(owner: &Jid, peer: &Jid) -> bool {
+pub(super) fn is_exempt(owner: &Jid, peer: &Jid) -> bool {
     peer.bare_str() == owner.bare_str() || (peer.local().is_none() && peer.domain() == owner.domain())
 }
 
@@ -96,9 +96,10 @@ fn outgoing(blocker: &Arc<Blocker>, envelope: &mut Envelope, server: &Server) ->
     if envelope.is_from_client() {
         return judge(blocker, from, to, not_acceptable);
     }
-    // What ends a subscription has to arrive.
+    // What ends a subscription has to arrive. A request that is made once more would tell when the user is there.
     let kind = envelope.type_str();
-    let shows = envelope.kind() == StanzaKind::Presence && matches!(kind.as_ref(), "" | "unavailable" | "probe");
+    let shows = matches!(kind.as_ref(), "" | "unavailable" | "probe" | "subscribe");
+    let shows = shows && envelope.kind() == StanzaKind::Presence;
     if !shows || (kind == "unavailable" && blocker.is_farewell(from, to)) {
         return Verdict::Continue.into();
     }
@@ -117,12 +118,16 @@ fn incoming(blocker: &Arc<Blocker>, envelope: &mut Envelope) -> Decision {
     judge(blocker, to, from, verdict)
 }
 
-/// Requests of local users to other accounts, which the server answers before anything is sent: both lists count.
+/// Requests of local users to other accounts, which the server answers before anything is sent: both lists count. Of
+/// what components ask, that of who is asked.
 fn account(blocker: &Arc<Blocker>, envelope: &mut Envelope, server: &Server) -> Decision {
     let (from, Some(to)) = (envelope.from(), envelope.to()) else { return Verdict::Continue.into() };
     let others = to.resource().is_none() && is_local_account(to, server) && !is_exempt(from, to);
-    if !others || !envelope.is_from_client() {
+    if !others {
         return Verdict::Continue.into();
+    }
+    if !envelope.is_from_client() {
+        return judge(blocker, to, from, || Verdict::Reject(StanzaError::service_unavailable()));
     }
     let (blocker, from, to) = (Arc::clone(blocker), from.clone(), to.clone());
     let judged = move |own: &BlockList, theirs: &BlockList, from: &Jid, to: &Jid| {

@@ -218,6 +218,35 @@ mod tests {
     }
 
     #[test]
+    fn abuse_caps_poisoning_what_the_hash_does_not_cover_speaks_for_its_sender_alone() {
+        use xmpp_core::payload::form::{DataForm, Field, FieldType, FormKind, Row};
+        let mut honest = (*info("a")).clone();
+        let hidden = || DataForm::typed(FormKind::Result, "z:info");
+        honest.forms.push(hidden().with(Field::new("os").value("mac").value("version")));
+        // It reads like a type of its own, but is none: not hidden.
+        let mut open = DataForm::new(FormKind::Result);
+        open.fields.push(Field::new("FORM_TYPE").typed(FieldType::TextSingle).value("forged"));
+        let mut with_form = honest.clone();
+        with_form.forms.push(open);
+        let mut without_name = honest.clone();
+        without_name.forms[0].fields.push(Field::default());
+        let mut with_items = honest.clone();
+        with_items.forms[0].items.push(Row { fields: Vec::new() });
+        let mut torn = honest.clone();
+        torn.forms = vec![hidden().with(Field::new("os").value("mac")).with(Field::new("version"))];
+        let told = caps_of(&honest);
+        for forged in [with_form, without_name, with_items, torn] {
+            assert_eq!(caps_of(&forged), told, "all have one hash");
+            let mut cache = Cache::default();
+            let (one, other) = (jid("forger@example.org/x"), jid("honest@example.net/y"));
+            cache.heard(&one, Some(told.clone()));
+            cache.heard(&other, Some(told.clone()));
+            cache.answered(&one, Some(&told), &Arc::new(forged));
+            assert!(cache.get(&one).is_some() && cache.get(&other).is_none());
+        }
+    }
+
+    #[test]
     fn abuse_caps_flood_the_tables_are_bounded() {
         let mut cache = Cache::default();
         for n in 0..ADDRESSES + 10 {

@@ -118,10 +118,22 @@ fn hidden_type(form: &DataForm) -> Result<Option<&str>, IllFormed> {
     Ok(field.first())
 }
 
-/// Whether the string of XEP-0115 can be read in another way: a form's type that could be one more feature. Nobody can
-/// tell which of the two answers was meant, so that such an answer speaks for the one who gave it alone.
+/// Whether the string of XEP-0115 can be read in another way: a form's type that could be one more feature, or a field
+/// that could be a value; or whether there is more than it covers. Nobody can tell which of the answers was meant, so that
+/// such an answer speaks for the one who gave it alone.
 #[cfg(feature = "client")]
 pub(super) fn is_ambiguous(info: &DiscoInfo) -> bool {
+    let covered = |form: &DataForm| {
+        let types = form.fields.iter().filter(|field| field.var.as_deref() == Some("FORM_TYPE")).count();
+        types == 1
+            && hidden_type(form).is_ok_and(|type_| type_.is_some())
+            && form.reported.is_none()
+            && form.items.is_empty()
+            && form.fields.iter().all(|field| field.var.is_some() && !field.values.is_empty())
+    };
+    if !info.others.is_empty() || !info.forms.iter().all(covered) {
+        return true;
+    }
     let last = info.features.iter().map(|feature| feature.var.as_str()).max().unwrap_or_default();
     let first = info.forms.iter().filter_map(|form| hidden_type(form).ok().flatten()).min();
     first.is_some_and(|first| first > last)

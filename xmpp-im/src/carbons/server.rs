@@ -22,8 +22,8 @@ pub fn server(r: &mut ServerRegistrar) {
     r.feature(Target::Server, NS);
     r.feature(Target::Server | Target::OwnAccount, RULES);
     let server = r.server();
-    let set = move |cx: &IqContext, on: bool| match (&cx.from, server.get()) {
-        (Some(from), Some(server)) if cx.target == Target::OwnAccount && server.set_flag(from, flag, on) => Ok(()),
+    let set = move |cx: &IqContext, on: bool| match server.get() {
+        Some(server) if cx.target == Target::OwnAccount && server.set_flag(cx, flag, on) => Ok(()),
         _ => Err(StanzaError::not_allowed()),
     };
     let (enable, disable) = (set.clone(), set);
@@ -31,7 +31,7 @@ pub fn server(r: &mut ServerRegistrar) {
     r.iq_set::<Disable, _>(Target::OwnAccount | Target::Account, move |cx, _| disable(&cx, false));
     r.bind_feature(NS, move |binding: &mut Binding<'_>| {
         if Enable::matches(binding.element()) {
-            binding.server().set_flag(&binding.jid().into(), flag, true);
+            binding.set_flag(flag, true);
         }
     });
     let (sent, received, rejected, ended) = (Arc::clone(&carbons), Arc::clone(&carbons), Arc::clone(&carbons), carbons);

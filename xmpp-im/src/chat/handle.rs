@@ -19,7 +19,7 @@ use crate::message::{
 use std::sync::Arc;
 use tokio::sync::watch;
 use xmpp_core::{
-    client::{Client, SendError},
+    client::{Client, Handover, Receipt, SendError},
     jid::{BareJid, Jid},
     payload::{Payload, chat_state::ChatState, hints::Hint, receipts::ReceiptRequest},
     stanza::{Condition, Message, MessageBuilder, generate_id},
@@ -41,6 +41,11 @@ pub enum Progress {
     /// The client has taken it over.
     #[default]
     Sent,
+    /// The connection was lost before the server said that it has it: it may never arrive. The application learns of it by
+    /// [`Event::Unacknowledged`](xmpp_core::client::Event) too, and can send it again.
+    Doubtful,
+    /// The server has it (XEP-0198): it will be delivered, kept, or come back.
+    Accepted,
     /// It has arrived (XEP-0184).
     Delivered,
     /// It has been displayed (XEP-0333).
@@ -54,11 +59,23 @@ impl Progress {
     pub(super) fn replaces(&self, now: &Progress) -> bool {
         let rank = |progress: &Progress| match progress {
             Progress::Sent => 0,
-            Progress::Failed(_) => 1,
-            Progress::Delivered => 2,
-            Progress::Displayed => 3,
+            Progress::Doubtful => 1,
+            Progress::Accepted => 2,
+            Progress::Failed(_) => 3,
+            Progress::Delivered => 4,
+            Progress::Displayed => 5,
         };
         rank(self) > rank(now)
+    }
+}
+
+impl From<Handover> for Progress {
+    fn from(handover: Handover) -> Progress {
+        match handover {
+            Handover::Acknowledged => Progress::Accepted,
+            Handover::Doubtful | Handover::Unsent => Progress::Doubtful,
+            _ => Progress::Sent,
+        }
     }
 }
 
@@ -66,10 +83,23 @@ impl Progress {
 #[derive(Debug)]
 pub struct Sent {
     id: String,
+    told: Progress,
+    /// What the other side says.
     progress: watch::Receiver<Progress>,
+    /// What the server says; `None` when it has said it.
+    receipt: Option<Receipt>,
+    /// What it said.
+    handover: Handover,
+    /// The other side will not be heard any more.
+    forgotten: bool,
 }
 
 impl Sent {
+    fn new(id: String, progress: watch::Receiver<Progress>, receipt: Receipt) -> Sent {
+        let handover = Handover::Waiting;
+        Sent { id, told: Progress::Sent, progress, receipt: Some(receipt), handover, forgotten: false }
+    }
+
     /// Its id, by which it can be corrected or retracted.
     pub fn id(&self) -> &str {
         &self.id
@@ -77,14 +107,30 @@ impl Sent {
 
     /// How far it has come, as far as is known.
     pub fn progress(&self) -> Progress {
-        self.progress.borrow().clone()
+        let handover = self.receipt.as_ref().map_or(self.handover, Receipt::now).into();
+        let progress = self.progress.borrow();
+        if progress.replaces(&handover) { progress.clone() } else { handover }
     }
 
     /// Waits until there is news of it; `None` when there will be none: the client has ended, or too many messages
-    /// were sent since. The other side may never say anything, so give it a time. Cancel-safe.
+    /// were sent since. Where the server acknowledges what it gets (XEP-0198), the first news is that it has it, unless others
+    /// are faster. The other side may never say anything, so give it a time. Cancel-safe.
     pub async fn changed(&mut self) -> Option<Progress> {
-        self.progress.changed().await.ok()?;
-        Some(self.progress.borrow_and_update().clone())
+        loop {
+            let now = self.progress();
+            if now != self.told {
+                self.told = now.clone();
+                return Some(now);
+            }
+            match &mut self.receipt {
+                None if self.forgotten => return None,
+                None => self.forgotten = self.progress.changed().await.is_err(),
+                Some(receipt) => tokio::select! {
+                    handover = receipt.settled() => (self.handover, self.receipt) = (handover, None),
+                    changed = self.progress.changed(), if !self.forgotten => self.forgotten = changed.is_err(),
+                },
+            }
+        }
     }
 }
 
@@ -245,7 +291,7 @@ impl ChatMessage {
             message = message.payload(&ChatState::Active);
         }
         let progress = chat.state.follow(&chat.with, &id);
-        chat.client.send(message).await?;
-        Ok(Sent { id, progress })
+        let receipt = chat.client.send_followed(message).await?;
+        Ok(Sent::new(id, progress, receipt))
     }
 }

@@ -122,6 +122,11 @@ impl Known {
         }
     }
 
+    #[cfg(test)]
+    pub(super) fn live(&mut self, own: &BareJid, message: &Message) {
+        self.read(own, message, Source::Live);
+    }
+
     /// Whether the message was new, or told of nothing.
     fn read(&mut self, own: &BareJid, message: &Message, source: Source) -> bool {
         if source == Source::Live {

@@ -41,7 +41,7 @@ mod tests;
 pub use event::{ChatEvent, ChatEventKind, Content, Source};
 pub use handle::{Chat, ChatMessage, Progress, Sent};
 pub use state::{ChatEvents, ChatSettings};
-pub(crate) use state::{Page, State};
+pub(crate) use state::{History, Page, State};
 
 use crate::{
     archive::Archive,

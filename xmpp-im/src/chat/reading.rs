@@ -25,8 +25,8 @@ pub(super) struct Reading {
     keys: RandomState,
     /// By chat and id of a message: its author, and whether this client sent it.
     authors: Recent<(u64, bool)>,
-    /// By identifier in our archive.
-    seen: Recent<()>,
+    /// By identifier in our archive: whether the application has taken what it tells.
+    seen: Recent<bool>,
 }
 
 /// Both ends of a message, seen from the account.
@@ -60,8 +60,20 @@ impl Reading {
     }
 
     /// Whether what has this identifier in our archive has not been there before.
-    fn is_new(&mut self, archive_id: &str) -> bool {
-        archive_id.len() > LONGEST_ID || self.seen.add(self.keys.hash_one(archive_id), ())
+    fn is_new(&mut self, archive_id: &str, taken: bool) -> bool {
+        archive_id.len() > LONGEST_ID || self.seen.add(self.keys.hash_one(archive_id), taken)
+    }
+
+    /// The application has it.
+    pub(super) fn taken(&mut self, archive_id: &str) {
+        if let Some(taken) = self.seen.get_mut(self.keys.hash_one(archive_id)) {
+            *taken = true;
+        }
+    }
+
+    /// Whether the application still has to take what was told of it.
+    pub(super) fn is_waiting(&self, archive_id: &str) -> bool {
+        self.seen.get(self.keys.hash_one(archive_id)) == Some(&false)
     }
 
     /// Whether `author` may change the message `id`: nobody else is known to have written it (XEP-0308 §4, XEP-0424
@@ -81,7 +93,8 @@ impl Reading {
     ) -> Option<Vec<ChatEvent>> {
         let Some(ends) = ends(own, message) else { return Some(Vec::new()) };
         let archive_id = archive_id.or_else(|| archive_id_of(own, message));
-        if archive_id.as_deref().is_some_and(|id| !self.is_new(id)) {
+        // What is read in the archive is handed over at once, the rest as events that wait to be taken.
+        if archive_id.as_deref().is_some_and(|id| !self.is_new(id, source == Source::Archive)) {
             return None;
         }
         let chat = ends.chat.as_str();
@@ -89,10 +102,13 @@ impl Reading {
         if source == Source::Archive && ends.is_mine && self.sent_here(chat, id.as_deref()) {
             return None;
         }
-        let mut kinds = self.kinds(&ends, message, id.as_deref());
+        let mut kinds = self.kinds(&ends, message, id.as_deref(), source);
         if source == Source::Archive {
             // What somebody was doing then.
             kinds.retain(|kind| !matches!(kind, ChatEventKind::State(_)));
+        }
+        if let Some(id) = archive_id.as_deref().filter(|_| kinds.is_empty()) {
+            self.taken(id);
         }
         let time = delay(own, message);
         let event = |kind| ChatEvent {
@@ -114,7 +130,7 @@ impl Reading {
         key.and_then(|key| self.authors.get(key)).is_some_and(|(_, here)| *here)
     }
 
-    fn kinds(&mut self, ends: &Ends, message: &Message, id: Option<&str>) -> Vec<ChatEventKind> {
+    fn kinds(&mut self, ends: &Ends, message: &Message, id: Option<&str>, source: Source) -> Vec<ChatEventKind> {
         let chat = ends.chat.as_str();
         if message.type_() == MessageType::Error {
             let failed = id.zip(message.error()).filter(|_| !ends.is_mine && self.sent_here(chat, id));
@@ -139,8 +155,11 @@ impl Reading {
             }
             return kinds;
         }
-        if let (Some(id), Some(Ok(retraction::Retracted { .. }))) = (id, message.payload()) {
-            kinds.push(ChatEventKind::Retracted { id: id.to_owned() });
+        // Only an archive puts it in the place of a message; whoever else sends it could name a message of ours.
+        if let (Source::Archive, Some(id), Some(Ok(retraction::Retracted { .. }))) = (source, id, message.payload()) {
+            if self.may_change(chat, &ends.author, id) {
+                kinds.push(ChatEventKind::Retracted { id: id.to_owned() });
+            }
             return kinds;
         }
         let Some(content) = content(message) else { return kinds };

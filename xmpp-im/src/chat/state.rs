@@ -203,9 +203,20 @@ impl State {
         Some(events)
     }
 
-    /// The archive has been handed to the application up to here.
-    pub(crate) fn synchronised(&self, id: &str) {
-        self.known().position = Some(id.to_owned());
+    /// For reading the archive backwards, apart from what is told of it otherwise.
+    pub(crate) fn history(&self) -> History {
+        History { own: self.known().own.clone(), reading: Reading::new(self.settings.remembered) }
+    }
+
+    /// The archive has been handed to the application up to here. `false` if this was told as an event that still waits
+    /// to be taken: then it has not.
+    pub(crate) fn synchronised(&self, id: &str) -> bool {
+        let mut known = self.known();
+        let handed = !known.reading.is_waiting(id);
+        if handed {
+            known.position = Some(id.to_owned());
+        }
+        handed
     }
 
     /// There was nothing more in the archive.
@@ -215,6 +226,20 @@ impl State {
 
     pub(crate) fn position(&self) -> Option<String> {
         self.known().position.clone()
+    }
+}
+
+/// What messages of the archive mean to who reads it backwards.
+#[derive(Debug)]
+pub(crate) struct History {
+    own: Option<BareJid>,
+    reading: Reading,
+}
+
+impl History {
+    pub(crate) fn read(&mut self, message: &xmpp_core::stanza::Message, id: &str) -> Vec<ChatEvent> {
+        let Some(own) = &self.own else { return Vec::new() };
+        self.reading.read(own, message, super::Source::Archive, Some(id.to_owned())).unwrap_or_default()
     }
 }
 
@@ -260,8 +285,11 @@ impl ChatEvents {
             match self.receiver.as_mut()?.recv().await {
                 Ok(event) => {
                     let mut known = self.state.known();
-                    if let Some(id) = event.archive_id.as_ref().filter(|_| known.caught_up) {
-                        known.position = Some(id.clone());
+                    if let Some(id) = &event.archive_id {
+                        known.reading.taken(id);
+                        if known.caught_up {
+                            known.position = Some(id.clone());
+                        }
                     }
                     return Some(event);
                 }

@@ -66,6 +66,48 @@ fn xep0424_5_occupants_of_a_room_are_told_apart() {
 }
 
 #[test]
+fn xep0424_4_only_an_archive_has_tombstones_and_only_in_the_authors_place() {
+    let mut reading = Reading::new(16);
+    let tombstone = "<retracted xmlns='urn:xmpp:message-retract:1' id='m2' stamp='2019-09-20T23:09:32Z'/>";
+    assert_eq!(read(&mut reading, "juliet@capulet.lit/a", "m1", "<body>mine</body>"), ["new mine"]);
+    assert_eq!(read(&mut reading, "romeo@montague.lit/a", "m1", tombstone), [""; 0], "live, it is one of nobody's");
+    let mut archived = |from: &str, to: &str, id: &str| {
+        let xml = format!("<message type='chat' from='{from}' to='{to}' id='m1'>{tombstone}</message>");
+        reading.read(&own(), &message(&xml), Source::Archive, Some(id.into())).unwrap().len()
+    };
+    assert_eq!(
+        archived("romeo@montague.lit/a", "juliet@capulet.lit", "1"),
+        0,
+        "what was sent as one is no better there"
+    );
+    assert_eq!(archived("juliet@capulet.lit/a", "romeo@montague.lit", "2"), 1);
+}
+
+#[test]
+fn what_waits_as_an_event_has_not_been_handed_over() {
+    let state = std::sync::Arc::new(State::new(ChatSettings::default()));
+    state.session_begins(own());
+    let xml = |id: &str| {
+        let stamp = format!("<stanza-id xmlns='urn:xmpp:sid:0' by='juliet@capulet.lit' id='{id}'/>");
+        message(&format!("<message type='chat' from='romeo@montague.lit/a'><body>{id}</body>{stamp}</message>"))
+    };
+    state.known().live(&own(), &xml("2"));
+    assert!(state.read_archived(&xml("1"), "1").is_some() && state.synchronised("1"));
+    assert!(state.read_archived(&xml("2"), "2").is_none() && !state.synchronised("2"), "nobody has taken it");
+    assert_eq!(state.position().as_deref(), Some("1"));
+    let mut events = state.events();
+    let mut next = std::pin::pin!(events.next());
+    let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+    assert!(next.as_mut().poll(&mut cx).is_ready());
+    assert!(state.synchronised("2"));
+    // What says nothing has no event that could be taken.
+    let silent = "<message from='romeo@montague.lit/a'><stanza-id xmlns='urn:xmpp:sid:0' by='juliet@capulet.lit' \
+        id='3'/></message>";
+    state.known().live(&own(), &message(silent));
+    assert!(state.synchronised("3"));
+}
+
+#[test]
 fn xep0444_huge_lists_of_reactions_are_cut() {
     let list: String = (0..2000).map(|n| format!("<reaction>{n}</reaction>")).collect();
     let content = format!("<reactions xmlns='urn:xmpp:reactions:0' id='m1'>{list}</reactions>");

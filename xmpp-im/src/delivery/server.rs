@@ -37,6 +37,10 @@ fn deliver(envelope: &mut Envelope, server: &Server) -> Decision {
     let Some(to) = addressed(envelope) else {
         return Verdict::Continue.into();
     };
+    // What a session never got is for the one that has taken its address.
+    if to.resource().is_some() && server.deliver(envelope, &to) {
+        return Verdict::Handled.into();
+    }
     let kind = MessageType::read(Some(&envelope.type_str()));
     let (choice, resources) = recipients(&to, kind, server);
     match choice {

@@ -1,7 +1,7 @@
 //! The server remembers when its users go, and tells it.
 
 use super::{LastActivityStore, LastSeen};
-use crate::{StorageError, Stored};
+use crate::{StorageError, Stored, storage::forget_removed};
 use std::{
     sync::Arc,
     time::{SystemTime, UNIX_EPOCH},
@@ -52,13 +52,9 @@ pub fn server(
         let station = move |envelope: &mut Envelope, server: &Server| goes(envelope, server, &seeing);
         r.station(Station::new("im:last-activity", Stage::Services, Kinds::PRESENCE, station).before("im:presence"));
         r.on_session_end(move |server, resource| ended(server, resource, &ending));
-        r.on_account_removed(move |_: Server, user: BareJid| {
+        forget_removed(r, move |user| {
             let kept = Arc::clone(&kept);
-            Box::pin(async move {
-                if let Err(error) = kept.store.forget(&user).await {
-                    tracing::error!(%error, %user, "what is kept of a removed account stays");
-                }
-            })
+            Box::pin(async move { kept.store.forget(&user).await })
         });
     }
 }
@@ -73,7 +69,9 @@ impl LastActivities {
         if user != asker && !self.entitled.entitled(user.clone(), asker).await? {
             return Err(StanzaError::forbidden());
         }
-        let here = self.server.get().is_some_and(|server| !server.resources(user.as_str()).is_empty());
+        // Who is there and does not say so is not there for others.
+        let available = |server: &Server| server.resources(user.as_str()).iter().any(|one| one.priority.is_some());
+        let here = self.server.get().as_ref().is_some_and(available);
         if here {
             return Ok(LastActivity { seconds: 0, status: None });
         }
@@ -82,7 +80,11 @@ impl LastActivities {
         Ok(LastActivity { seconds: now().saturating_sub(seen.at), status: seen.status })
     }
 
-    async fn saw(&self, user: BareJid, status: Option<String>) {
+    async fn saw(&self, server: &Server, user: BareJid, status: Option<String>) {
+        // Sessions end when their account is removed: what is kept then would be the next one's of that name.
+        if !matches!(server.account_exists(&user).await, Ok(true)) {
+            return;
+        }
         if let Err(error) = self.store.set(&user, LastSeen { at: now(), status }).await {
             let error: StorageError = error;
             tracing::error!(%error, "when a user went is not stored");
@@ -97,7 +99,11 @@ fn now() -> u64 {
 /// A client says that it is unavailable. It waits until that is stored: who says it a thousand times waits a thousand
 /// times.
 fn goes(envelope: &mut Envelope, server: &Server, kept: &Arc<LastActivities>) -> Decision {
-    let counts = envelope.to().is_none() && envelope.type_str() == "unavailable" && is_kept(server, envelope.from());
+    let from = envelope.from();
+    let was_available =
+        || server.resources(from.bare_str()).iter().any(|one| one.jid == *from && one.priority.is_some());
+    let goes = envelope.to().is_none() && envelope.type_str() == "unavailable";
+    let counts = goes && is_kept(server, from) && was_available();
     if !counts {
         return Verdict::Continue.into();
     }
@@ -105,9 +111,9 @@ fn goes(envelope: &mut Envelope, server: &Server, kept: &Arc<LastActivities>) ->
         let status = presence.status()?;
         Some(status.chars().take(MAX_STATUS).collect::<String>())
     });
-    let (kept, user) = (Arc::clone(kept), envelope.from().to_bare());
+    let (kept, server, user) = (Arc::clone(kept), server.clone(), from.to_bare());
     Decision::Wait(Box::pin(async move {
-        kept.saw(user, status.filter(|status| !status.is_empty())).await;
+        kept.saw(&server, user, status.filter(|status| !status.is_empty())).await;
         Verdict::Continue
     }))
 }
@@ -115,8 +121,8 @@ fn goes(envelope: &mut Envelope, server: &Server, kept: &Arc<LastActivities>) ->
 /// A session ends. If it was still available it has not said so, and nothing about why.
 fn ended(server: &Server, resource: &Resource, kept: &Arc<LastActivities>) {
     if resource.priority.is_some() && is_kept(server, &resource.jid) {
-        let (kept, user) = (Arc::clone(kept), resource.jid.to_bare());
-        server.spawn(async move { kept.saw(user, None).await });
+        let (kept, beside, user) = (Arc::clone(kept), server.clone(), resource.jid.to_bare());
+        server.spawn(async move { kept.saw(&beside, user, None).await });
     }
 }
 

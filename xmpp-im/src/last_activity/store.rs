@@ -1,10 +1,7 @@
 //! Where it is kept.
 
-use crate::Stored;
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard},
-};
+use crate::{Stored, storage::PerUser};
+use std::sync::Arc;
 use xmpp_core::jid::BareJid;
 
 /// When a user went, and what was said then.
@@ -42,34 +39,27 @@ impl<S: LastActivityStore + ?Sized> LastActivityStore for Arc<S> {
 
 /// It in memory, gone with the process.
 #[derive(Debug, Default)]
-pub struct MemoryLastActivity(Mutex<HashMap<BareJid, LastSeen>>);
+pub struct MemoryLastActivity(PerUser<LastSeen>);
 
 impl MemoryLastActivity {
     /// Nobody was there.
     pub fn new() -> MemoryLastActivity {
         MemoryLastActivity::default()
     }
-
-    fn users(&self) -> MutexGuard<'_, HashMap<BareJid, LastSeen>> {
-        self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
-    }
 }
 
 impl LastActivityStore for MemoryLastActivity {
     fn get<'a>(&'a self, user: &'a BareJid) -> Stored<'a, Option<LastSeen>> {
-        Box::pin(async move { Ok(self.users().get(user).cloned()) })
+        Box::pin(async move { Ok(self.0.lock().get(user).cloned()) })
     }
     fn set<'a>(&'a self, user: &'a BareJid, seen: LastSeen) -> Stored<'a, ()> {
         Box::pin(async move {
-            self.users().insert(user.clone(), seen);
+            self.0.lock().insert(user.clone(), seen);
             Ok(())
         })
     }
     fn forget<'a>(&'a self, user: &'a BareJid) -> Stored<'a, ()> {
-        Box::pin(async move {
-            self.users().remove(user);
-            Ok(())
-        })
+        self.0.forget(user)
     }
 }
 

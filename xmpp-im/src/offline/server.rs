@@ -19,6 +19,10 @@ use xmpp_core::{
 /// How many messages are read at once.
 const PAGE: usize = 100;
 
+/// The part of [`Limits::handler`](xmpp_core::server::Limits::handler) in which a new resource gets what was kept, before
+/// its presence goes on whatever there is still to come.
+const PATIENCE: u32 = 2;
+
 /// Keeps messages for accounts none of whose resources can take them, and delivers them when one becomes available.
 /// Stands behind [`delivery`](crate::delivery).
 pub fn server(store: impl OfflineStore, limits: OfflineLimits) -> impl FnOnce(&mut ServerRegistrar) {
@@ -50,7 +54,7 @@ fn register(r: &mut ServerRegistrar, offline: Arc<Offline>) {
     r.on_availability(move |server, now, before| {
         if becomes_able(before, now.priority) {
             // What was stored between the last look and now.
-            tokio::spawn(Arc::clone(&late).deliver(server.clone(), now.jid.clone()));
+            server.spawn(Arc::clone(&late).deliver(server.clone(), now.jid.clone()));
         }
     });
     r.on_account_removed(move |_, account| {
@@ -68,6 +72,40 @@ struct Offline {
     limits: OfflineLimits,
     /// The accounts whose messages are being delivered, and whether there may be more since.
     delivering: Mutex<HashMap<BareJid, bool>>,
+}
+
+/// An account's messages are being delivered by who has this, however that ends: by a panic of the store too.
+struct Delivering {
+    offline: Arc<Offline>,
+    account: BareJid,
+    /// Another may have begun.
+    over: bool,
+}
+
+impl Delivering {
+    /// Whether there may be more since; else it is over.
+    fn goes_on(&mut self) -> bool {
+        let mut delivering = self.offline.delivering();
+        match delivering.get_mut(&self.account) {
+            Some(more) if *more => {
+                *more = false;
+                true
+            }
+            _ => {
+                delivering.remove(&self.account);
+                self.over = true;
+                false
+            }
+        }
+    }
+}
+
+impl Drop for Delivering {
+    fn drop(&mut self) {
+        if !self.over {
+            self.offline.delivering().remove(&self.account);
+        }
+    }
 }
 
 /// Only our own stamps count: nobody else speaks for the domain (XEP-0203 §5).
@@ -134,24 +172,29 @@ impl Offline {
         message: OfflineMessage,
         again: bool,
     ) -> Result<Verdict, StanzaError> {
-        let exists = server.account_exists(account).await;
-        if !exists.map_err(|error| StorageError::from(Box::from(error.to_string())))? {
+        if !exists(server, account).await? {
             // RFC 6121 §8.5.1: as an account looks where nobody is.
             return Ok(Verdict::Drop("a message to no account"));
         }
         if !self.store.keep(account, message, again, &self.limits).await? {
             return Ok(Verdict::Reject(StanzaError::service_unavailable()));
         }
+        if !exists(server, account).await? {
+            // Removed meanwhile: whoever has the name next must not get it.
+            self.store.forget(account).await?;
+            return Ok(Verdict::Drop("a message to no account"));
+        }
         // A resource may have become available meanwhile.
         if let Some(resource) = server.resources(account.as_str()).into_iter().find(is_able) {
-            tokio::spawn(Arc::clone(&self).deliver(server.clone(), resource.jid));
+            server.spawn(Arc::clone(&self).deliver(server.clone(), resource.jid));
         }
         Ok(Verdict::Handled)
     }
 
     /// A resource is about to become available: first it gets what was kept, so that nothing newer overtakes it.
     fn before_presence(self: Arc<Self>, envelope: &mut Envelope, server: &Server) -> Decision {
-        if envelope.to().is_some() || !envelope.is_from_client() || !envelope.type_str().is_empty() {
+        let is_broadcast = envelope.to().is_none() && envelope.type_str().is_empty();
+        if !is_broadcast || !envelope.is_from_client() || !server.is_current(envelope) {
             return Verdict::Continue.into();
         }
         let Ok(presence) = xmpp_core::stanza::Presence::from_stanza(envelope.stanza().clone()) else {
@@ -163,9 +206,11 @@ impl Offline {
             return Verdict::Continue.into();
         }
         // In a task of its own: what is handed over must be removed, also if the client leaves meanwhile.
-        let delivery = tokio::spawn(self.deliver(server.clone(), jid));
+        let (delivery, patience) =
+            (tokio::spawn(self.deliver(server.clone(), jid)), server.limits().handler / PATIENCE);
         Decision::Wait(Box::pin(async move {
-            let _ = delivery.await;
+            // Whoever has to be told that a resource is there is told, however slow the store is.
+            let _ = tokio::time::timeout(patience, delivery).await;
             Verdict::Continue
         }))
     }
@@ -173,29 +218,24 @@ impl Offline {
     /// Delivers all that is kept for an account, to this resource while it is there. Only one does so at a time.
     async fn deliver(self: Arc<Self>, server: Server, first: Jid) {
         let account = first.to_bare();
-        match self.delivering().entry(account.clone()) {
+        let mut delivering = match self.delivering().entry(account.clone()) {
             Entry::Occupied(mut more) => {
                 more.insert(true);
                 return;
             }
             Entry::Vacant(vacant) => {
                 vacant.insert(false);
+                Delivering { offline: Arc::clone(&self), account: account.clone(), over: false }
             }
-        }
+        };
         let mut target = Some(first);
         loop {
             if let Err(error) = self.deliver_kept(&server, &account, &mut target).await {
                 tracing::error!(%account, "offline messages stay where they are: {error}");
-                self.delivering().remove(&account);
                 return;
             }
-            let mut delivering = self.delivering();
-            match delivering.get_mut(&account) {
-                Some(more) if *more => *more = false,
-                _ => {
-                    delivering.remove(&account);
-                    return;
-                }
+            if !delivering.goes_on() {
+                return;
             }
             target = None;
         }
@@ -212,8 +252,12 @@ impl Offline {
             let asked = page.len();
             let mut done = Vec::with_capacity(asked);
             for message in page {
-                if !hand(server, account, target, &message) {
-                    break;
+                if let Some((from, stanza)) = read(account, &message) {
+                    let blocked = server.is_unwanted(account, &from).await;
+                    // Blocked since (XEP-0191 §3.3): it goes nowhere.
+                    if !blocked.map_err(failed)? && !hand(server, account, target, &from, &stanza) {
+                        break;
+                    }
                 }
                 done.push(message.number);
             }
@@ -223,6 +267,14 @@ impl Offline {
             }
         }
     }
+}
+
+async fn exists(server: &Server, account: &BareJid) -> Result<bool, StorageError> {
+    server.account_exists(account).await.map_err(failed)
+}
+
+fn failed(error: impl std::error::Error) -> StorageError {
+    StorageError(error.to_string().into())
 }
 
 /// What is kept of a message, and whether it was kept before: then it comes from a session that never got it.
@@ -241,20 +293,23 @@ fn record(envelope: &Envelope) -> Option<(OfflineMessage, bool)> {
     Some((message, stamp.is_some()))
 }
 
-/// Puts a message into the session of `target`, or, when that is gone, into another's that can take it; whether one did.
-/// One that cannot be read again is done with.
-fn hand(server: &Server, account: &BareJid, target: &mut Option<Jid>, message: &OfflineMessage) -> bool {
-    let stanza = match Stanza::parse(&message.stanza, ns::CLIENT, &limits()) {
+/// A kept message with its stamp, and who sent it. One that cannot be read again is done with.
+fn read(account: &BareJid, message: &OfflineMessage) -> Option<(Jid, Stanza)> {
+    let stanza = match Stanza::parse(&message.stanza, ns::CLIENT, &XmlLimits::unbounded()) {
         Ok(stanza) => stanza,
         Err(error) => {
             tracing::error!(%account, "an offline message cannot be read and is dropped: {error}");
-            return true;
+            return None;
         }
     };
-    let Some(from) = stanza.root().attr("from").and_then(|from| Jid::lenient(&from).ok()) else { return true };
+    let from = stanza.root().attr("from").and_then(|from| Jid::lenient(&from).ok())?;
     let domain = Jid::from_parts(None, account.domain(), None).ok();
     let delay = Delay { from: domain, stamp: message.at, reason: Some("Offline Storage".to_owned()) };
-    let stamped = stanza.rewrite(ns::CLIENT).append(&|w| delay.write(w)).to_stanza();
+    Some((from, stanza.rewrite(ns::CLIENT).append(&|w| delay.write(w)).to_stanza()))
+}
+
+/// Puts a message into the session of `target`, or, when that is gone, into another's that can take it; whether one did.
+fn hand(server: &Server, account: &BareJid, target: &mut Option<Jid>, from: &Jid, stamped: &Stanza) -> bool {
     if target.as_ref().is_some_and(|target| server.hand(from.clone(), target, stamped.clone())) {
         return true;
     }
@@ -265,12 +320,4 @@ fn hand(server: &Server, account: &BareJid, target: &mut Option<Jid>, message: &
         }
     }
     false
-}
-
-/// What was accepted once is read again, whatever the limits are now.
-fn limits() -> XmlLimits {
-    let mut limits = XmlLimits::authenticated();
-    limits.stanza_bytes = u32::MAX >> 8;
-    limits.attributes = limits.attributes.saturating_add(16);
-    limits
 }

@@ -1,5 +1,6 @@
 //! Directed presence (RFC 6121 §4.6): whom a resource has told that it is there.
 
+use super::server::OF_THE_PAST;
 use std::{
     collections::{HashMap, HashSet},
     sync::{Mutex, MutexGuard},
@@ -7,9 +8,11 @@ use std::{
 use xmpp_core::{
     jid::Jid,
     server::{Envelope, Server, Verdict},
+    stanza::StanzaError,
 };
 
-/// How many addresses one resource can direct presence to; further ones are delivered and not remembered.
+/// How many addresses one resource can direct presence to; with one more, `resource-constraint`, for who cannot be
+/// remembered would not be told when it goes.
 pub const MAX_DIRECTED: usize = 500;
 
 /// Whom each resource has directed available presence to (§4.6.3).
@@ -21,12 +24,15 @@ impl Directed {
         self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
-    fn add(&self, from: &Jid, to: &Jid) {
+    /// Whether there was room.
+    fn add(&self, from: &Jid, to: &Jid) -> bool {
         let mut table = self.table();
         let told = table.entry(from.clone()).or_default();
-        if told.len() < MAX_DIRECTED {
+        let room = told.len() < MAX_DIRECTED || told.contains(to);
+        if room {
             told.insert(to.clone());
         }
+        room
     }
 
     fn remove(&self, from: &Jid, to: &Jid) {
@@ -51,14 +57,27 @@ impl Directed {
 
     /// Directed presence goes where it is directed; that it was, is remembered.
     pub(super) fn remember(&self, envelope: &Envelope, server: &Server) -> Verdict {
-        if envelope.is_from_client()
-            && server.is_current(envelope)
-            && let Some(to) = envelope.to()
-        {
-            match envelope.type_str().as_ref() {
-                "" if to.bare_str() != envelope.from().bare_str() => self.add(envelope.from(), to),
-                "unavailable" => self.remove(envelope.from(), to),
-                _ => {}
+        let (from, Some(to)) = (envelope.from(), envelope.to()) else { return Verdict::Continue };
+        let kind = envelope.type_str();
+        if !envelope.is_from_client() || !matches!(kind.as_ref(), "" | "unavailable") {
+            return Verdict::Continue;
+        }
+        // Whoever it has told has been told that it ended; what it says now would stay.
+        if !server.is_current(envelope) {
+            return Verdict::Drop(OF_THE_PAST);
+        }
+        if kind == "unavailable" {
+            self.remove(from, to);
+        } else if to.bare_str() != from.bare_str() {
+            if !self.add(from, to) {
+                return Verdict::Reject(
+                    StanzaError::resource_constraint().with_text("presence is directed to too many"),
+                );
+            }
+            // Whoever takes the session out of the directory takes what it has told after that.
+            if !server.is_current(envelope) {
+                self.remove(from, to);
+                return Verdict::Drop(OF_THE_PAST);
             }
         }
         Verdict::Continue

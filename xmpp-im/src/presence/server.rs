@@ -1,7 +1,7 @@
 //! The stations for presence.
 
 use crate::roster::{self, MemoryRosters, Relation, server::Rosters};
-use std::{collections::HashSet, sync::Arc};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 use xmpp_core::{
     jid::{BareJid, Jid},
     server::{Decision, Envelope, Kinds, Resource, Server, ServerRegistrar, Stage, Station, Verdict},
@@ -10,7 +10,14 @@ use xmpp_core::{
 };
 
 /// Why presence goes nowhere whose session is gone: whoever was told of it has been told that it ended.
-const OF_THE_PAST: &str = "presence of a session that has ended";
+pub(super) const OF_THE_PAST: &str = "presence of a session that has ended";
+
+/// How long a session that has told somebody of its presence is not heard again, for each of them: who has many contacts
+/// and much to say takes no more than a part of the machine. 500 contacts are told a hundred times a second.
+const PACE: Duration = Duration::from_micros(20);
+
+/// What the store could not answer is asked again after these pauses.
+const RETRIES: [Duration; 3] = [Duration::from_secs(1), Duration::from_secs(5), Duration::from_secs(20)];
 
 /// Presence with rosters that are kept in memory: [`roster::server`] over [`MemoryRosters`], for servers that are to
 /// forget.
@@ -52,8 +59,21 @@ fn broadcast(envelope: &mut Envelope, server: &Server, rosters: &Arc<Rosters>) -
             }
             let (server, rosters, envelope) = (server.clone(), Arc::clone(rosters), envelope.clone());
             Decision::Wait(Box::pin(async move {
-                let told = rosters.available(&server, &envelope, &stamped, !was_available).await;
-                told.map_or_else(Verdict::Reject, |()| Verdict::Handled)
+                match rosters.available(&server, &envelope, &stamped, !was_available).await {
+                    Ok(told) => {
+                        // What is less than timers can tell apart is not worth waiting for.
+                        let pause = PACE * u32::try_from(told).unwrap_or(u32::MAX);
+                        if pause >= Duration::from_millis(1) {
+                            tokio::time::sleep(pause.min(server.limits().handler / 2)).await;
+                        }
+                        Verdict::Handled
+                    }
+                    Err(error) if was_available => Verdict::Reject(error),
+                    Err(error) => {
+                        begin_later(&server, &rosters, envelope, &error);
+                        Verdict::Handled
+                    }
+                }
             }))
         }
         PresenceType::Unavailable => {
@@ -62,14 +82,16 @@ fn broadcast(envelope: &mut Envelope, server: &Server, rosters: &Arc<Rosters>) -
             }
             to_own_resources(server, &from, &stamped);
             server.set_availability(envelope, None, None);
-            let told = rosters.directed.take(&from);
+            let mut told = rosters.directed.take(&from);
             if !was_available && told.is_empty() {
                 return Verdict::Handled.into();
             }
             let (server, rosters) = (server.clone(), Arc::clone(rosters));
             Decision::Wait(Box::pin(async move {
-                let told = rosters.unavailable(&server, &from, &stamped, told, was_available).await;
-                told.map_or_else(Verdict::Reject, |()| Verdict::Handled)
+                if let Err(error) = rosters.unavailable(&server, &from, &stamped, &mut told, was_available).await {
+                    server.clone().spawn(unavailable_later(server, rosters, from, stamped, error));
+                }
+                Verdict::Handled
             }))
         }
         PresenceType::Error => Verdict::Drop("a presence error to nobody").into(),
@@ -105,12 +127,14 @@ pub(super) fn addressed(presence: &Stanza, to: &Jid) -> Stanza {
     presence.rewrite(ns::CLIENT).to(Some(to.as_str())).to_stanza()
 }
 
-/// To a contact, elsewhere or here; who is here and has nobody to show it to is passed over.
-fn tell(server: &Server, from: &Jid, contact: &BareJid, presence: &Stanza) {
+/// To a contact, elsewhere or here; who is here and has nobody to show it to is passed over. Whether anything was sent.
+fn tell(server: &Server, from: &Jid, contact: &BareJid, presence: &Stanza) -> bool {
     let here = server.hosts(contact.domain());
-    if !here || server.resources(contact.as_str()).iter().any(|resource| resource.priority.is_some()) {
+    let shown = !here || server.resources(contact.as_str()).iter().any(|resource| resource.priority.is_some());
+    if shown {
         server.send(from.clone(), contact.into(), addressed(presence, contact));
     }
+    shown
 }
 
 /// The presence of each of the user's available resources, to a contact who may see it now (§3.1.5).
@@ -132,30 +156,66 @@ pub(crate) fn send_unavailable(server: &Server, user: &BareJid, contact: &BareJi
     }
 }
 
+/// Whom a resource has told that it is there is told that it has gone.
+fn take_leave(server: &Server, from: &Jid, unavailable: &Stanza, told: impl IntoIterator<Item = Jid>) {
+    for to in told {
+        server.send(from.clone(), to.clone(), addressed(unavailable, &to));
+    }
+}
+
+/// What could not be begun with a session's first presence is begun later, with the presence that it has then.
+fn begin_later(server: &Server, rosters: &Arc<Rosters>, envelope: Envelope, error: &StanzaError) {
+    tracing::error!(from = %envelope.from(), "contacts are to be told later that a session is there: {error}");
+    let (server, rosters) = (server.clone(), Arc::clone(rosters));
+    server.clone().spawn(async move {
+        for pause in RETRIES {
+            tokio::time::sleep(pause).await;
+            let now = server.resources(envelope.from().bare_str()).into_iter().find(|one| one.jid == *envelope.from());
+            let presence = now.filter(|now| now.priority.is_some()).and_then(|now| now.presence);
+            let Some(presence) = presence.filter(|_| server.is_current(&envelope)) else { return };
+            if rosters.available(&server, &envelope, &presence, true).await.is_ok() {
+                return;
+            }
+        }
+        tracing::error!(from = %envelope.from(), "contacts were not told that a session is there");
+    });
+}
+
+/// The subscribers who could not be asked for are told later that a resource is gone.
+async fn unavailable_later(server: Server, rosters: Arc<Rosters>, from: Jid, presence: Stanza, error: StanzaError) {
+    tracing::error!(%from, "contacts are to be told later that a session has ended: {error}");
+    for pause in RETRIES {
+        tokio::time::sleep(pause).await;
+        if rosters.unavailable(&server, &from, &presence, &mut HashSet::new(), true).await.is_ok() {
+            return;
+        }
+    }
+    tracing::error!(%from, "contacts were not told that a session has ended");
+}
+
 impl Rosters {
-    /// A resource is available, to begin with or still.
+    /// A resource is available, to begin with or still. How many contacts were told.
     async fn available(
         &self,
         server: &Server,
         envelope: &Envelope,
         presence: &Stanza,
         new: bool,
-    ) -> Result<(), StanzaError> {
+    ) -> Result<usize, StanzaError> {
         let from = envelope.from();
         let user = from.to_bare();
         let _turn = self.turn(&user).await;
         let relations = self.store.relations(&user).await?;
         if !server.is_current(envelope) {
             // It has ended meanwhile: whoever waits for the turn says so.
-            return Ok(());
+            return Ok(0);
         }
-        for relation in relations.iter().filter(|relation| relation.subscription.is_from()) {
-            tell(server, from, &relation.contact, presence);
-        }
+        let subscribers = relations.iter().filter(|relation| relation.subscription.is_from());
+        let told = subscribers.filter(|relation| tell(server, from, &relation.contact, presence)).count();
         if new {
             self.begin(server, &user, from, &relations).await?;
         }
-        Ok(())
+        Ok(told)
     }
 
     /// What a new resource has to learn: who is there (§4.3.1), and who asks (§3.1.3).
@@ -177,32 +237,36 @@ impl Rosters {
             }
         }
         let here = here.into_iter().filter(|relation| relation.subscription.is_to()).map(|relation| &relation.contact);
-        let present: Vec<(&BareJid, Vec<Resource>)> = here
-            .map(|contact| (contact, server.resources(contact.as_str())))
-            .filter(|(_, resources)| resources.iter().any(|resource| resource.priority.is_some()))
-            .collect();
+        let available = |contact: &BareJid| {
+            server.resources(contact.as_str()).into_iter().filter(|resource| resource.priority.is_some())
+        };
+        let present: Vec<&BareJid> = here.filter(|contact| available(contact).next().is_some()).collect();
         if !present.is_empty() {
             let grants: HashSet<BareJid> = self.store.grants(user).await?.into_iter().collect();
-            let granted = present.into_iter().filter(|(contact, _)| grants.contains(*contact));
-            for resource in granted.flat_map(|(_, resources)| resources) {
-                if let Some(presence) = resource.presence.filter(|_| resource.priority.is_some()) {
+            // As they are now: who has gone meanwhile has said so already.
+            for resource in present.into_iter().filter(|contact| grants.contains(*contact)).flat_map(available) {
+                if let Some(presence) = resource.presence {
                     server.send(resource.jid, new.clone(), addressed(&presence, new));
                 }
             }
         }
         for request in self.store.requests(user).await? {
-            server.hand(request.contact.into(), new, request.stanza);
+            let contact = request.contact.into();
+            if !server.is_unwanted(user, &contact).await? {
+                server.hand(contact, new, request.stanza);
+            }
         }
         Ok(())
     }
 
-    /// A resource is no longer available: to the subscribers, if it was, and to whom it has told otherwise.
+    /// A resource is no longer available: to the subscribers, if it was, and to whom it has `told` otherwise, who are taken
+    /// out, also where the store fails.
     async fn unavailable(
         &self,
         server: &Server,
         from: &Jid,
         presence: &Stanza,
-        told: HashSet<Jid>,
+        told: &mut HashSet<Jid>,
         was_available: bool,
     ) -> Result<(), StanzaError> {
         let user = from.to_bare();
@@ -217,9 +281,7 @@ impl Rosters {
         for contact in &subscribers {
             tell(server, from, contact, presence);
         }
-        for to in told.into_iter().filter(|to| !subscribers.contains(&to.to_bare())) {
-            server.send(from.clone(), to.clone(), addressed(presence, &to));
-        }
+        take_leave(server, from, presence, told.drain().filter(|to| !subscribers.contains(&to.to_bare())));
         drop(subscribers);
         relations.map(|_| ()).map_err(StanzaError::from)
     }
@@ -278,24 +340,29 @@ fn refused(envelope: &Envelope, server: &Server, rosters: &Arc<Rosters>) -> Deci
 /// A session has ended without saying so (§4.5.2): the server says it for the client.
 fn gone(server: &Server, resource: &Resource, rosters: &Arc<Rosters>) {
     let from = resource.jid.clone();
-    let told = rosters.directed.take(&from);
+    let unavailable = Presence::unavailable().from(from.clone()).build().into_stanza();
+    let mut told = rosters.directed.take(&from);
     let was_available = resource.priority.is_some();
+    if server.resources(from.bare_str()).iter().any(|one| one.jid == from) {
+        // Another has taken its address: what that one says must not be overtaken.
+        take_leave(server, &from, &unavailable, told.drain());
+    }
     // The account of an anonymous user ends with the session.
     let forgotten = server.admits_anonymous(from.domain()) && server.resources(from.bare_str()).is_empty();
     if !was_available && told.is_empty() && !forgotten {
         return;
     }
-    let unavailable = Presence::unavailable().from(from.clone()).build().into_stanza();
     if was_available {
         to_own_resources(server, &from, &unavailable);
     }
     let (rosters, beside) = (Arc::clone(rosters), server.clone());
     server.spawn(async move {
-        if let Err(error) = rosters.unavailable(&beside, &from, &unavailable, told, was_available).await {
-            tracing::error!(%from, "contacts were not told that a session has ended: {error}");
+        let user = from.to_bare();
+        if let Err(error) = rosters.unavailable(&beside, &from, &unavailable, &mut told, was_available).await {
+            unavailable_later(beside.clone(), Arc::clone(&rosters), from, unavailable, error).await;
         }
         if forgotten {
-            rosters.forget(&beside, &from.to_bare()).await;
+            rosters.forget(&beside, &user).await;
         }
     });
 }

@@ -1,12 +1,15 @@
 //! The server keeps the elements, and shows them to their owner alone.
 
 use super::{NS, PrivateXml};
-use crate::account_xml::{AccountXmlStore, Quota, Shelf, XmlName, from_text, refusal, to_text};
+use crate::{
+    account_xml::{AccountXmlStore, Quota, Shelf, XmlName, from_text, refusal, to_text},
+    storage::forget_removed,
+};
 use std::sync::Arc;
 use xmpp_core::{
     extension::{IqContext, Target},
     jid::BareJid,
-    server::{Server, ServerRegistrar},
+    server::ServerRegistrar,
     stanza::StanzaError,
     xml::Stanza,
 };
@@ -38,13 +41,9 @@ pub fn server(store: impl AccountXmlStore, quota: Quota) -> impl FnOnce(&mut Ser
         });
         r.iq_get::<PrivateXml, ()>(Target::Account, |_, _| Err(StanzaError::forbidden()));
         r.iq_set::<PrivateXml, ()>(Target::Account, |_, _| Err(StanzaError::forbidden()));
-        r.on_account_removed(move |_: Server, user: BareJid| {
+        forget_removed(r, move |user| {
             let store = Arc::clone(&store);
-            Box::pin(async move {
-                if let Err(error) = store.forget(&user).await {
-                    tracing::error!(%error, %user, "what is kept of a removed account stays");
-                }
-            })
+            Box::pin(async move { store.forget(&user).await })
         });
     }
 }

@@ -119,7 +119,7 @@ async fn change_password(
 /// The type of the form that changes a password (§11.2).
 const CHANGE_PASSWORD: &str = "jabber:iq:register:changepassword";
 
-fn refusal(error: AccountError) -> StanzaError {
+pub(super) fn refusal(error: AccountError) -> StanzaError {
     match error {
         AccountError::Exists => StanzaError::conflict(),
         AccountError::Unknown => StanzaError::registration_required(),

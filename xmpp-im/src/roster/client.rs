@@ -30,6 +30,9 @@ pub enum RosterError {
     /// The server does not know of approval in advance (RFC 6121 §3.4).
     #[error("the server does not take approvals in advance")]
     NoPreApproval,
+    /// The link does not invite to become a contact, or there is no roster to put one in.
+    #[error("this is no invitation to become a contact")]
+    NoInvitation,
     /// The server was not asked, did not answer, or refused.
     #[error(transparent)]
     Request(#[from] RequestError),

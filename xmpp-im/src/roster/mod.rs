@@ -58,7 +58,9 @@ pub use limits::RosterLimits;
 #[cfg(feature = "server")]
 pub use memory::MemoryRosters;
 #[cfg(feature = "server")]
-pub use server::{server, server_with};
+pub(crate) use server::Rosters;
+#[cfg(feature = "server")]
+pub use server::{server, server_inviting, server_with};
 #[cfg(feature = "server")]
 pub use store::{Before, Decide, Record, Relation, Request, Roster, RosterStore, Versioned, conformance, next_version};
 

@@ -7,15 +7,14 @@ use super::{
 };
 use crate::{
     StorageError,
+    invitation::Invitations,
     presence::{self, Directed},
+    turns::Turns,
 };
-use std::{
-    hash::{BuildHasher, RandomState},
-    sync::Arc,
-};
-use tokio::sync::{Mutex, OwnedMutexGuard};
+use std::sync::Arc;
+use tokio::sync::OwnedMutexGuard;
 use xmpp_core::{
-    extension::{Reply, Target},
+    extension::{IqContext, Reply, Target},
     jid::{BareJid, Jid},
     server::{Resource, Server, ServerRegistrar, SessionFlag},
     stanza::{Iq, Presence, PresenceBuilder, StanzaError, generate_id},
@@ -24,9 +23,6 @@ use xmpp_core::{
 /// How many changes a client is told one by one; for more it gets the roster anew (§2.6.3).
 const PUSHES: usize = 64;
 
-/// How many users may take their turn at the same time.
-const TURNS: usize = 64;
-
 /// Rosters, subscriptions and presence (RFC 6121 §2 to §4), with the default limits.
 pub fn server(store: impl RosterStore) -> impl FnOnce(&mut ServerRegistrar) {
     server_with(Arc::new(store), RosterLimits::default())
@@ -34,9 +30,30 @@ pub fn server(store: impl RosterStore) -> impl FnOnce(&mut ServerRegistrar) {
 
 /// As [`server`], with a store that others use too, and other limits.
 pub fn server_with(store: Arc<dyn RosterStore>, limits: RosterLimits) -> impl FnOnce(&mut ServerRegistrar) {
+    with(store, limits, None)
+}
+
+/// As [`server_with`], where requests by an [invitation](crate::invitation) of the user's are approved, and answered with
+/// a request (XEP-0379 §3.5), and who registers by one finds who has invited in the roster (XEP-0401 §5.5).
+pub fn server_inviting(
+    store: Arc<dyn RosterStore>,
+    limits: RosterLimits,
+    invitations: &Invitations,
+) -> impl FnOnce(&mut ServerRegistrar) + use<> {
+    with(store, limits, Some(invitations.clone()))
+}
+
+fn with(
+    store: Arc<dyn RosterStore>,
+    limits: RosterLimits,
+    invitations: Option<Invitations>,
+) -> impl FnOnce(&mut ServerRegistrar) {
     move |r| {
         let interested = r.session_flag();
-        let rosters = Arc::new(Rosters::new(store, limits, interested));
+        let rosters = Arc::new(Rosters::new(store, limits, interested, invitations));
+        if let Some(invitations) = &rosters.invitations {
+            invitations.join(&rosters);
+        }
         for (name, feature) in [("ver", VERSIONS), ("sub", PRE_APPROVAL)] {
             r.stream_feature(false, |out| {
                 out.open(name, feature);
@@ -58,8 +75,8 @@ fn answer(r: &mut ServerRegistrar, rosters: &Arc<Rosters>) {
     r.iq_get_async::<RosterQuery, Reply, _>(Target::OwnAccount, move |cx, query| {
         let (server, rosters) = (cell.get(), Arc::clone(&getting));
         async move {
-            let (Some(server), Some(from)) = (server, cx.from) else { return Err(StanzaError::service_unavailable()) };
-            rosters.get(server, from, &query).await
+            let Some(server) = server else { return Err(StanzaError::service_unavailable()) };
+            rosters.get(server, cx, &query).await
         }
     });
     let (cell, setting) = (r.server(), Arc::clone(rosters));
@@ -81,23 +98,54 @@ pub(crate) struct Rosters {
     pub(super) limits: RosterLimits,
     /// Sessions that have asked for the roster (§2.2).
     interested: SessionFlag,
+    /// By which requests are approved.
+    pub(super) invitations: Option<Invitations>,
     /// Whom each resource has directed presence to.
     pub(crate) directed: Directed,
-    turns: [Arc<Mutex<()>>; TURNS],
-    hasher: RandomState,
+    turns: Turns,
 }
 
 impl Rosters {
-    fn new(store: Arc<dyn RosterStore>, limits: RosterLimits, interested: SessionFlag) -> Rosters {
-        let turns = std::array::from_fn(|_| Arc::default());
-        Rosters { store, limits, interested, directed: Directed::default(), turns, hasher: RandomState::new() }
+    fn new(
+        store: Arc<dyn RosterStore>,
+        limits: RosterLimits,
+        interested: SessionFlag,
+        invitations: Option<Invitations>,
+    ) -> Rosters {
+        let (directed, turns) = (Directed::default(), Turns::default());
+        Rosters { store, limits, interested, invitations, directed, turns }
+    }
+
+    /// Makes contacts of two users of this server who have both agreed to it: each sees the other's presence. Sessions
+    /// of either that ask for rosters hear of it, and the presence of the other.
+    pub(crate) async fn befriend(&self, server: &Server, one: &BareJid, other: &BareJid) -> Result<(), StanzaError> {
+        for (user, contact) in [(one, other), (other, one)] {
+            let _turn = self.turn(user).await;
+            let (mut full, limit) = (false, self.limits.items);
+            let decide: Decide<'_> = Box::new(|before| {
+                let item = before.record.item.clone();
+                full = item.is_none() && before.items >= limit;
+                let item = item.unwrap_or_else(|| Item::new(contact.clone()));
+                let item = Item { subscription: Subscription::Both, ask: false, ..item };
+                (!full).then_some(Record { item: Some(item), request: None })
+            });
+            let change = self.change(user, contact, decide).await?;
+            if full {
+                return Err(too_many());
+            }
+            self.push(server, user, change.as_ref());
+        }
+        for (user, contact) in [(one, other), (other, one)] {
+            let _turn = self.turn(user).await;
+            presence::send_current(server, user, contact);
+        }
+        Ok(())
     }
 
     /// Waits until nobody else changes this user's roster or tells others of the user: what is pushed and sent meanwhile
     /// comes in the order of the changes. Nothing that takes another turn may be waited for.
     pub(crate) async fn turn(&self, user: &BareJid) -> OwnedMutexGuard<()> {
-        let index = self.hasher.hash_one(user.as_str()) as usize % TURNS;
-        Arc::clone(&self.turns[index]).lock_owned().await
+        self.turns.of(user).await
     }
 
     /// Changes what is kept about a contact.
@@ -125,13 +173,16 @@ impl Rosters {
     }
 
     /// A roster get (§2.1.3). The turn ends when the answer is queued, so that later changes come behind it.
-    async fn get(self: Arc<Self>, server: Server, from: Jid, query: &RosterQuery) -> Result<Reply, StanzaError> {
+    async fn get(self: Arc<Self>, server: Server, cx: IqContext, query: &RosterQuery) -> Result<Reply, StanzaError> {
+        let from = cx.from.clone().ok_or_else(StanzaError::service_unavailable)?;
         if !query.items.is_empty() {
             return Err(StanzaError::bad_request().with_text("a question for the roster has no items"));
         }
         let user = from.to_bare();
         let turn = self.turn(&user).await;
-        server.set_flag(&from, self.interested, true);
+        if !server.set_flag(&cx, self.interested, true) {
+            return Err(StanzaError::service_unavailable());
+        }
         let known = query.ver.as_deref().and_then(|ver| ver.parse().ok());
         let changes = match known {
             Some(version) => self.store.since(&user, version).await?,
@@ -161,6 +212,7 @@ impl Rosters {
             return Err(StanzaError::not_allowed().with_text("nobody is their own contact"));
         }
         let turn = self.turn(&user).await;
+        self.check_account(&server, &user).await?;
         let change = match item.subscription {
             Subscription::Remove => self.remove(&server, &user, &contact).await?,
             _ => self.put(&user, &contact, item).await?,
@@ -169,6 +221,14 @@ impl Rosters {
             self.push(&server, &user, change.as_ref());
             drop(turn);
         }))
+    }
+
+    /// Nothing is kept for who has been removed: it would be the next one's of that name.
+    pub(super) async fn check_account(&self, server: &Server, user: &BareJid) -> Result<(), StanzaError> {
+        match subscriptions::exists(server, user).await? {
+            true => Ok(()),
+            false => Err(StanzaError::service_unavailable()),
+        }
     }
 
     /// Adds an item, or changes name and groups of it; the rest is not for the client to set (§2.1.5).

@@ -5,12 +5,15 @@ use super::{
     chart::{self, Act, Direction, State, Step},
     server::{Rosters, send, too_many},
 };
-use crate::presence;
+use crate::{
+    invitation::{Claim, InvitationKey},
+    presence,
+};
 use std::sync::Arc;
 use xmpp_core::{
     jid::BareJid,
     server::{Decision, Envelope, Kinds, Server, ServerRegistrar, Stage, Station, Verdict},
-    stanza::{Presence, PresenceType, StanzaError},
+    stanza::{Presence, PresenceType, StanzaError, generate_id},
     xml::{Stanza, ns},
 };
 
@@ -114,13 +117,18 @@ impl Taken {
 
 impl Rosters {
     /// Takes the chart's step; the caller has the turn.
-    async fn step(&self, direction: Direction, matter: &Matter) -> Result<Taken, StanzaError> {
+    async fn step(&self, direction: Direction, matter: &Matter, invited: bool) -> Result<Taken, StanzaError> {
         let request = (direction, matter.act) == (Direction::Inbound, Act::Subscribe);
         let request = request.then(|| self.to_keep(matter));
         let (mut taken, limit) = (None, self.limits.items);
         let decide: Decide<'_> = Box::new(|before| {
             let from = before.record.state();
-            let step = chart::step(direction, matter.act, from, before.record.is_approved());
+            let approved = before.record.is_approved();
+            let mut step = chart::step(direction, matter.act, from, approved || invited);
+            if invited {
+                // It approves this request and no other.
+                step.approved = approved;
+            }
             let after = before.record.after(&matter.contact, &step, request);
             if before.record.item.is_none() && after.item.is_some() && before.items >= limit {
                 return None;
@@ -144,7 +152,8 @@ impl Rosters {
     /// From the user to the contact: routed, then pushed (§3.1.2, §3.1.5, §3.2.2, §3.3.2, §3.4.2).
     async fn go(&self, server: &Server, matter: Matter) -> Result<(), StanzaError> {
         let _turn = self.turn(&matter.user).await;
-        let taken = self.step(Direction::Outbound, &matter).await?;
+        self.check_account(server, &matter.user).await?;
+        let taken = self.step(Direction::Outbound, &matter, false).await?;
         let Matter { user, contact, stanza, .. } = matter;
         if taken.revokes() {
             presence::send_unavailable(server, &user, &contact);
@@ -162,11 +171,14 @@ impl Rosters {
     /// From the contact to the user: delivered, then pushed (§3.1.3, §3.1.6, §3.2.3, §3.3.3). False where there is no
     /// such account.
     async fn come(&self, server: &Server, matter: Matter) -> Result<bool, StanzaError> {
+        let turn = self.turn(&matter.user).await;
         if !exists(server, &matter.user).await? {
             return Ok(false);
         }
-        let _turn = self.turn(&matter.user).await;
-        let taken = self.step(Direction::Inbound, &matter).await?;
+        let invitation = self.invitation(&matter).await?;
+        let taken = self.step(Direction::Inbound, &matter, invitation.is_some()).await;
+        self.settle(invitation.as_ref(), taken.is_ok()).await;
+        let taken = taken?;
         if taken.step.pass {
             self.deliver(server, &matter);
         }
@@ -181,7 +193,32 @@ impl Rosters {
                 presence::send_current(server, &user, &contact);
             }
         }
+        drop(turn);
+        let state = taken.step.state;
+        if invitation.is_some() && !state.subscription().is_to() && !state.is_pending_out() {
+            let stanza =
+                Presence::subscribe(contact.clone()).from(user.clone()).id(generate_id()).build().into_stanza();
+            self.go(server, Matter { user, contact, act: Act::Subscribe, stanza }).await?;
+        }
         Ok(true)
+    }
+
+    /// The invitation by which a contact asks who is not subscribed yet; the caller has the turn.
+    async fn invitation(&self, matter: &Matter) -> Result<Option<(InvitationKey, Claim)>, StanzaError> {
+        let Some(invitations) = self.invitations.as_ref().filter(|_| matter.act == Act::Subscribe) else {
+            return Ok(None);
+        };
+        let record = self.store.record(&matter.user, &matter.contact).await?;
+        if record.state().subscription().is_from() {
+            return Ok(None);
+        }
+        Ok(invitations.of_request(&matter.user, &matter.stanza).await)
+    }
+
+    /// The invitation is used up, or good for another time.
+    async fn settle(&self, invitation: Option<&(InvitationKey, Claim)>, used: bool) {
+        let (Some(invitations), Some((key, claim))) = (&self.invitations, invitation) else { return };
+        if used { invitations.finish(key).await } else { invitations.release(key, claim).await }
     }
 
     /// Requests are for who can answer them now; what has become of a subscription is for who shows the roster (§2.2).
@@ -197,9 +234,10 @@ impl Rosters {
     }
 }
 
-/// Whether there is an account, or the session of somebody who needs none.
-async fn exists(server: &Server, user: &BareJid) -> Result<bool, StanzaError> {
-    if !server.resources(user.as_str()).is_empty() {
+/// Whether there is an account, or the session of somebody who needs none. Sessions of an account that was removed may
+/// be there for a while.
+pub(super) async fn exists(server: &Server, user: &BareJid) -> Result<bool, StanzaError> {
+    if server.admits_anonymous(user.domain()) && !server.resources(user.as_str()).is_empty() {
         return Ok(true);
     }
     server.account_exists(user).await.map_err(|error| {

@@ -1,12 +1,14 @@
 //! The server keeps vCards and shows them to whoever asks.
 
 use super::{NS, VCard};
-use crate::account_xml::{AccountXmlStore, Quota, Shelf, XmlName, from_text, refusal, to_text};
+use crate::{
+    account_xml::{AccountXmlStore, Quota, Shelf, XmlName, from_text, refusal, to_text},
+    storage::forget_removed,
+};
 use std::sync::Arc;
 use xmpp_core::{
     extension::{IqContext, Reply, Target},
-    jid::BareJid,
-    server::{Server, ServerRegistrar},
+    server::ServerRegistrar,
     stanza::StanzaError,
 };
 
@@ -38,13 +40,9 @@ pub fn server(store: impl AccountXmlStore, max_bytes: usize) -> impl FnOnce(&mut
         });
         // §3.2.
         r.iq_set::<VCard, ()>(Target::Account, |_, _| Err(StanzaError::forbidden()));
-        r.on_account_removed(move |_: Server, user: BareJid| {
+        forget_removed(r, move |user| {
             let store = Arc::clone(&forgetting);
-            Box::pin(async move {
-                if let Err(error) = store.forget(&user).await {
-                    tracing::error!(%error, %user, "what is kept of a removed account stays");
-                }
-            })
+            Box::pin(async move { store.forget(&user).await })
         });
     }
 }

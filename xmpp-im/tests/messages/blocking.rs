@@ -14,8 +14,8 @@ use xmpp_core::{
 use xmpp_im::{
     Stored,
     blocking::{
-        ABUSE, Block, BlockListAnswer, BlockListQuery, Blocking, BlockingStore as _, Item, MemoryBlocking, Report,
-        Reported, SPAM, Subscribers, Unblock,
+        self, ABUSE, Block, BlockChange, BlockListAnswer, BlockListQuery, Blocking, BlockingStore as _, Item,
+        MemoryBlocking, Report, Reported, SPAM, Subscribers, Unblock,
     },
     carbons, offline,
 };
@@ -314,4 +314,163 @@ async fn lists_go_with_the_account_and_with_anonymous_sessions() {
     assert_eq!(store.list(&lists[0]).await.unwrap().len(), 1, "an account's stays");
     server.account_removed(&lists[0]).await;
     assert!(store.list(&lists[0]).await.unwrap().is_empty());
+}
+
+/// A list that is slow to change, once.
+#[derive(Default)]
+struct Slow {
+    lists: MemoryBlocking,
+    bell: Mutex<Option<Arc<tokio::sync::Notify>>>,
+}
+
+impl xmpp_im::blocking::BlockingStore for Slow {
+    fn list<'a>(&'a self, user: &'a BareJid) -> Stored<'a, Vec<Jid>> {
+        self.lists.list(user)
+    }
+    fn block<'a>(&'a self, user: &'a BareJid, jids: &'a [Jid], limit: usize) -> Stored<'a, Option<Vec<Jid>>> {
+        let bell = self.bell.lock().unwrap().take();
+        Box::pin(async move {
+            let blocked = self.lists.block(user, jids, limit).await;
+            if let Some(bell) = bell {
+                bell.notified().await;
+            }
+            blocked
+        })
+    }
+    fn unblock<'a>(&'a self, user: &'a BareJid, jids: Option<&'a [Jid]>) -> Stored<'a, Vec<Jid>> {
+        self.lists.unblock(user, jids)
+    }
+    fn forget<'a>(&'a self, user: &'a BareJid) -> Stored<'a, ()> {
+        self.lists.forget(user)
+    }
+}
+
+#[tokio::test]
+async fn xep0191_3_3_changes_are_told_in_the_order_in_which_they_were_made() {
+    let (bell, store) = (Arc::new(tokio::sync::Notify::new()), Arc::new(Slow::default()));
+    let server = builder().with(Blocking::new(Arc::clone(&store)).server()).build().unwrap();
+    let (pushes, mut pushed) = mpsc::unbounded_channel();
+    let watching = Device::with(&server, "juliet@localhost/watching", move |builder| {
+        builder.with(move |r: &mut ClientRegistrar| {
+            let (one, other) = (pushes.clone(), pushes);
+            r.iq_set::<Block, _>(Target::Client, move |_, _| {
+                one.send("block").unwrap();
+                Ok(())
+            });
+            r.iq_set::<Unblock, _>(Target::Client, move |_, _| {
+                other.send("unblock").unwrap();
+                Ok(())
+            });
+        })
+    })
+    .await;
+    assert!(list(&watching).await.is_empty());
+    let one = Device::new(&server, "juliet@localhost/one").await;
+    let other = Device::new(&server, "juliet@localhost/other").await;
+    *store.bell.lock().unwrap() = Some(Arc::clone(&bell));
+    let late = async {
+        while store.bell.lock().unwrap().is_some() {
+            tokio::task::yield_now().await;
+        }
+        let ringing = async {
+            // The other's request is where it can get without the bell.
+            for _ in 0..500 {
+                tokio::task::yield_now().await;
+            }
+            bell.notify_one();
+        };
+        tokio::join!(unblock(&other, &["tybalt@localhost"]), ringing);
+    };
+    tokio::join!(block(&one, &["tybalt@localhost"]), late);
+    assert!(list(&watching).await.is_empty());
+    assert_eq!([pushed.recv().await.unwrap(), pushed.recv().await.unwrap()], ["block", "unblock"]);
+}
+
+#[tokio::test]
+async fn abuse_a071_a_blocked_component_learns_nothing_of_the_account() {
+    use xmpp_core::client::{Component, ComponentEvent};
+    let store = Arc::new(xmpp_im::account_xml::MemoryAccountXml::new());
+    let builder = builder().with(blocking().server()).component("plays.localhost", "secret");
+    let server = builder.with(xmpp_im::vcard::server(store, 10_000)).build().unwrap();
+    let pipe = server.clone();
+    let component = Component::builder(jid("plays.localhost"), "secret").pipe(move || pipe.attach_memory());
+    let (component, mut events) = component.connect().unwrap();
+    assert!(matches!(events.next().await, Some(ComponentEvent::Online)));
+    let juliet = Device::new(&server, "juliet@localhost/balcony").await;
+    let card = xmpp_im::vcard::VCard::write_with(|out| out.text_element("FN", xmpp_im::vcard::NS, "Juliet"));
+    juliet.request(Iq::set_own().payload(&card)).await.unwrap();
+    let ask = async || {
+        let request = Iq::get(jid("juliet@localhost")).from(jid("hamlet@plays.localhost"));
+        match component.request(request.payload(&xmpp_im::vcard::VCard::empty())).await {
+            Ok(_) => None,
+            Err(RequestError::Refused(error)) => Some(error.condition),
+            Err(other) => panic!("{other}"),
+        }
+    };
+    assert_eq!(ask().await, None);
+    block(&juliet, &["plays.localhost"]).await;
+    assert_eq!(ask().await, Some(Condition::ServiceUnavailable));
+}
+
+#[tokio::test]
+async fn abuse_a071_the_list_is_met_exactly_and_duplicates_count_once() {
+    let server = builder().with(blocking().entries(3).server()).build().unwrap();
+    let juliet = Device::new(&server, "juliet@localhost/balcony").await;
+    let set = async |jids: &[&str]| juliet.request(Iq::set_own().payload(&Block { items: items(jids) })).await.err();
+    assert_eq!(set(&["a@b", "A@b", "a@b", "b", "b/c"]).await, None);
+    assert_eq!(list(&juliet).await, ["a@b", "b", "b/c"]);
+    assert_eq!(set(&["b", "d"]).await, Some(Condition::ResourceConstraint));
+    assert_eq!(set(&["b", "a@b"]).await, None);
+    assert_eq!(set(&["b", "@"]).await, Some(Condition::JidMalformed));
+    assert_eq!(set(&[]).await, Some(Condition::BadRequest));
+    assert_eq!(list(&juliet).await.len(), 3);
+    unblock(&juliet, &[]).await;
+    assert!(list(&juliet).await.is_empty());
+}
+
+#[tokio::test]
+async fn xep0191_3_3_a_client_is_told_what_another_blocks_and_believes_its_own_account_alone() {
+    let server = builder().with(blocking().server()).build().unwrap();
+    let (told, mut changes) = mpsc::unbounded_channel();
+    let listener = blocking::client(move |change| told.send(change).unwrap());
+    let balcony = Device::with(&server, "juliet@localhost/balcony", |builder| builder.with(listener)).await;
+    let phone = Device::new(&server, "juliet@localhost/phone").await;
+    assert!(blocking::list(&balcony.client).await.unwrap().is_empty());
+
+    let mallory = Device::new(&server, "tybalt@localhost/street").await;
+    let forged = || Block { items: items(&["romeo@localhost"]) };
+    let forgery = mallory.request(Iq::set(balcony.jid.clone()).payload(&forged())).await;
+    assert_eq!(forgery.unwrap_err(), Condition::ServiceUnavailable);
+    let forgery = mallory.request(Iq::set(balcony.jid.clone()).payload(&Unblock::default())).await;
+    assert_eq!(forgery.unwrap_err(), Condition::ServiceUnavailable);
+
+    let (nurse, tybalt) = (jid("nurse@localhost"), jid("tybalt@localhost"));
+    blocking::block(&phone.client, [nurse.clone(), tybalt.clone()]).await.unwrap();
+    assert_eq!(changes.recv().await, Some(BlockChange::Blocked(vec![nurse.clone(), tybalt.clone()])));
+    blocking::unblock(&phone.client, []).await.unwrap();
+    assert_eq!(blocking::list(&phone.client).await.unwrap().len(), 2, "nobody is not everybody");
+    blocking::unblock(&phone.client, [nurse.clone()]).await.unwrap();
+    assert_eq!(changes.recv().await, Some(BlockChange::Unblocked(vec![nurse])));
+    assert_eq!(blocking::list(&balcony.client).await.unwrap(), [tybalt]);
+    blocking::unblock_all(&phone.client).await.unwrap();
+    assert_eq!(changes.recv().await, Some(BlockChange::Nobody));
+}
+
+#[tokio::test]
+async fn xep0377_a_client_reports_whom_it_blocks() {
+    let (told, mut reports) = mpsc::unbounded_channel();
+    let blocking = blocking().on_report(move |report: Reported| told.send(report).unwrap());
+    let server = builder().with(blocking.server()).build().unwrap();
+    let juliet = Device::new(&server, "juliet@localhost/balcony").await;
+    let report = Report {
+        reason: SPAM.into(),
+        texts: vec!["never heard of him".into()],
+        messages: Vec::new(),
+        to_origin: false,
+        to_third_parties: true,
+    };
+    blocking::report(&juliet.client, &jid("tybalt@localhost"), &report).await.unwrap();
+    let reported = reports.recv().await.unwrap();
+    assert_eq!((reported.reported.as_str(), &reported.report), ("tybalt@localhost", &report));
+    assert_eq!(blocking::list(&juliet.client).await.unwrap(), [jid("tybalt@localhost")]);
 }

@@ -1,13 +1,21 @@
 //! Offline messages (XEP-0160).
 
 use super::*;
+use std::sync::{
+    Mutex,
+    atomic::{AtomicUsize, Ordering},
+};
+use tokio::sync::Notify;
 use xmpp_core::payload::{
     DateTime,
     delay::Delay,
     disco::{DiscoInfo, DiscoInfoQuery},
 };
 use xmpp_core::stream::{StreamCondition, StreamError};
-use xmpp_im::offline::{self, MemoryOffline, OfflineLimits, OfflineStore as _};
+use xmpp_im::{
+    Stored,
+    offline::{self, MemoryOffline, OfflineLimits, OfflineMessage, OfflineStore},
+};
 
 fn server(limits: OfflineLimits) -> (Server, Arc<MemoryOffline>) {
     let store = Arc::new(MemoryOffline::new());
@@ -205,4 +213,147 @@ async fn an_account_that_is_removed_leaves_no_messages() {
     tell(&romeo, "juliet@localhost", &["1"]).await;
     server.account_removed(&BareJid::new("juliet@localhost").unwrap()).await;
     assert_eq!(kept(&store, "juliet@localhost").await, 0);
+}
+
+/// A store that panics when it is read, as often as it is told to, and then is slow once.
+#[derive(Default)]
+struct Bad {
+    messages: MemoryOffline,
+    panics: AtomicUsize,
+    slow: Mutex<Option<Arc<Notify>>>,
+}
+
+impl OfflineStore for Bad {
+    fn keep<'a>(
+        &'a self,
+        user: &'a BareJid,
+        message: OfflineMessage,
+        again: bool,
+        limits: &'a OfflineLimits,
+    ) -> Stored<'a, bool> {
+        let slow = self.slow.lock().unwrap().take();
+        Box::pin(async move {
+            if let Some(bell) = slow {
+                bell.notified().await;
+            }
+            self.messages.keep(user, message, again, limits).await
+        })
+    }
+    fn first<'a>(&'a self, user: &'a BareJid, most: usize) -> Stored<'a, Vec<OfflineMessage>> {
+        let panics = self.panics.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok();
+        let first = self.messages.first(user, most);
+        Box::pin(async move {
+            if panics {
+                std::panic::resume_unwind(Box::new("a fault in the store"));
+            }
+            first.await
+        })
+    }
+    fn remove<'a>(&'a self, user: &'a BareJid, numbers: &'a [i64]) -> Stored<'a, ()> {
+        self.messages.remove(user, numbers)
+    }
+    fn forget<'a>(&'a self, user: &'a BareJid) -> Stored<'a, ()> {
+        self.messages.forget(user)
+    }
+}
+
+#[tokio::test]
+async fn abuse_a105_an_account_is_not_busy_for_ever_when_a_delivery_panics() {
+    let store = Arc::new(Bad::default());
+    let server = builder().with(offline::server(Arc::clone(&store), OfflineLimits::default())).build().unwrap();
+    let romeo = Device::new(&server, "romeo@localhost/orchard").await;
+    tell(&romeo, "juliet@localhost", &["1", "2"]).await;
+    // Before the presence, and behind it.
+    store.panics.store(2, Ordering::SeqCst);
+    let mut juliet = Device::available(&server, "juliet@localhost/balcony", 0).await;
+    assert!(juliet.bodies().await.is_empty());
+    store.panics.store(0, Ordering::SeqCst);
+    juliet.become_available(-1).await;
+    juliet.become_available(0).await;
+    assert_eq!(juliet.bodies().await, ["1", "2"]);
+}
+
+#[tokio::test]
+async fn an_account_that_is_removed_while_a_message_is_kept_leaves_none() {
+    let accounts = Arc::new(MemoryAccounts::new());
+    for name in ["juliet", "romeo"] {
+        accounts.set_password(BareJid::new(&format!("{name}@localhost")).unwrap(), "secret");
+    }
+    let (store, bell) = (Arc::new(Bad::default()), Arc::new(Notify::new()));
+    *store.slow.lock().unwrap() = Some(Arc::clone(&bell));
+    let builder = Server::builder("localhost").accounts(Arc::clone(&accounts)).with(xmpp_im::delivery::server);
+    let server = builder.with(offline::server(Arc::clone(&store), OfflineLimits::default())).build().unwrap();
+    let romeo = Device::new(&server, "romeo@localhost/orchard").await;
+    romeo.send(Message::chat(jid("juliet@localhost")).body("1")).await;
+    while store.slow.lock().unwrap().is_some() {
+        tokio::task::yield_now().await;
+    }
+    let juliet = BareJid::new("juliet@localhost").unwrap();
+    assert!(accounts.remove(&juliet));
+    server.account_removed(&juliet).await;
+    bell.notify_one();
+    romeo.sync().await;
+    assert_eq!(kept(&store.messages, "juliet@localhost").await, 0);
+}
+
+#[tokio::test]
+async fn abuse_a071_a_message_that_was_kept_is_not_delivered_once_its_sender_is_blocked() {
+    use xmpp_im::blocking::{Block, Blocking, Item, MemoryBlocking};
+    let store = Arc::new(MemoryOffline::new());
+    let builder = builder().with(offline::server(Arc::clone(&store), OfflineLimits::default()));
+    let server = builder.with(Blocking::new(MemoryBlocking::new()).server()).build().unwrap();
+    let romeo = Device::new(&server, "romeo@localhost/orchard").await;
+    let tybalt = Device::new(&server, "tybalt@localhost/x").await;
+    let other = Device::new(&server, "tybalt@localhost/y").await;
+    tell(&romeo, "juliet@localhost", &["1"]).await;
+    tell(&tybalt, "juliet@localhost", &["2"]).await;
+    tell(&other, "juliet@localhost", &["3"]).await;
+    let mut juliet = Device::new(&server, "juliet@localhost/balcony").await;
+    let block = Block { items: vec![Item::new("tybalt@localhost/x")] };
+    juliet.request(Iq::set_own().payload(&block)).await.unwrap();
+    juliet.become_available(0).await;
+    assert_eq!(juliet.bodies().await, ["1", "3"]);
+    assert_eq!(kept(&store, "juliet@localhost").await, 0);
+}
+
+#[tokio::test]
+async fn abuse_a068_each_limit_is_met_exactly() {
+    let body = "x".repeat(100);
+    let of = |change: fn(&mut OfflineLimits)| {
+        let mut limits = OfflineLimits::default();
+        change(&mut limits);
+        limits
+    };
+    let count = |messages: &[Message]| messages.iter().filter(|one| one.type_() == MessageType::Error).count();
+    // (limits, from Romeo, from Tybalt, kept)
+    let cases = [
+        (of(|limits| limits.messages = 3), 2, 1, 3),
+        (of(|limits| limits.messages = 3), 2, 2, 3),
+        (of(|limits| limits.messages_per_sender = 2), 2, 2, 4),
+        (of(|limits| limits.messages_per_sender = 2), 3, 3, 4),
+    ];
+    for (limits, his, theirs, expected) in cases {
+        let (server, store) = server(limits.clone());
+        let mut romeo = Device::new(&server, "romeo@localhost/orchard").await;
+        let mut tybalt = Device::new(&server, "tybalt@localhost/x").await;
+        tell(&romeo, "juliet@localhost", &vec![body.as_str(); his]).await;
+        tell(&tybalt, "juliet@localhost", &vec![body.as_str(); theirs]).await;
+        let bounced = count(&romeo.messages().await) + count(&tybalt.messages().await);
+        assert_eq!(kept(&store, "juliet@localhost").await, expected, "{limits:?}");
+        assert_eq!(bounced, his + theirs - expected, "what is not kept comes back: {limits:?}");
+    }
+    // To the byte.
+    let (roomy, store) = server(OfflineLimits::default());
+    let romeo = Device::new(&roomy, "romeo@localhost/orchard").await;
+    tell(&romeo, "juliet@localhost", &[&body]).await;
+    let first = store.first(&BareJid::new("juliet@localhost").unwrap(), 1).await.unwrap();
+    let size = first[0].stanza.len();
+    for (bytes, expected) in [(2 * size - 1, 1), (2 * size, 2)] {
+        let mut limits = OfflineLimits::default();
+        limits.bytes = bytes;
+        let (server, store) = server(limits);
+        let romeo = Device::new(&server, "romeo@localhost/orchard").await;
+        tell(&romeo, "juliet@localhost", &[&body, &body]).await;
+        assert_eq!(kept(&store, "juliet@localhost").await, expected, "{bytes} of {size}");
+    }
 }

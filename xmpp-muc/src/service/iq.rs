@@ -153,9 +153,8 @@ async fn act(
             let room = visit.room()?;
             let plan = judge(room, Incoming { from, to, stanza: &cx.stanza, now: now() })?;
             let effects = rooms.carry_out(room, plan).await?;
-            rooms.send(&effects.first);
-            let outlet = rooms.outlet();
-            Ok(Reply::empty().then(move || effects.then.iter().for_each(|delivery| outlet.send(delivery))))
+            rooms.send(&effects.first).await;
+            Ok(Reply::empty().then(rooms.outlet().send_behind(effects.then).await))
         })
         .await
 }
@@ -195,7 +194,7 @@ async fn page(
     for entry in order {
         let (id, stamp) = (entry.id.to_string(), entry.id.time());
         let stanza = result(&room, asker, query.queryid.as_deref(), id, stamp, entry.stanza());
-        rooms.send(&[Delivery { from: room.clone().into(), to: vec![asker.clone()], stanza }]);
+        rooms.send(&[Delivery { from: room.clone().into(), to: vec![asker.clone()], stanza }]).await;
     }
     Ok(fin(query, &page))
 }

@@ -14,12 +14,17 @@
 //! What comes to a room is judged and carried out while nothing else happens in that room; a message is archived, and a
 //! change stored, before anybody hears of it. Until then its sender waits, and if the store fails, the sender is told.
 
+#[cfg(feature = "client")]
+mod component;
 mod disco;
 mod iq;
 mod outlet;
 mod rooms;
 
 use crate::{room::RoomLimits, store::RoomStore};
+#[cfg(feature = "client")]
+pub use component::RoomsComponent;
+use outlet::Outlet;
 use rooms::Rooms;
 pub use rooms::Said;
 use std::{fmt, sync::Arc};
@@ -134,7 +139,7 @@ impl Extension<ForRooms> for Muc {
         let domain = self.domain.clone();
         r.service(&domain, move |service| {
             let name = self.settings.name.clone();
-            let rooms = Rooms::new(self, Arc::new(outlet::OfServer(service.server())));
+            let rooms = Rooms::new(self, Outlet::Server(service.server()));
             service.identity(Target::Server, Identity::new("conference", "text", Some(name)));
             iq::register(service, &rooms);
             disco::register(service, &rooms);

@@ -1,25 +1,66 @@
 //! How what rooms say leaves them.
 
 use crate::room::Delivery;
+#[cfg(feature = "client")]
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, Waker};
 use xmpp_core::{
     BoxFuture,
     server::{Decision, ServerCell, Verdict},
 };
+#[cfg(feature = "client")]
+use xmpp_core::{client::Component, xml::ns};
 
-/// Takes what a room sends.
-pub(super) trait Outlet: Send + Sync + 'static {
-    /// Sends it to each of its recipients.
-    fn send(&self, delivery: &Delivery);
+/// Takes what rooms say.
+#[derive(Clone)]
+pub(super) enum Outlet {
+    /// The server that the service is part of: it takes everything at once.
+    Server(ServerCell),
+    /// A component of somebody else's server, once it is served.
+    #[cfg(feature = "client")]
+    Component(Arc<OnceLock<Component>>),
 }
 
-/// Into the server that the service is part of.
-pub(super) struct OfServer(pub(super) ServerCell);
+impl Outlet {
+    /// Sends to all recipients.
+    pub(super) async fn send(&self, deliveries: &[Delivery]) {
+        match self {
+            Outlet::Server(server) => {
+                let Some(server) = server.get() else { return };
+                for delivery in deliveries {
+                    server.send_to_each(&delivery.from, &delivery.to, &delivery.stanza);
+                }
+            }
+            #[cfg(feature = "client")]
+            Outlet::Component(component) => {
+                let Some(component) = component.get() else { return };
+                for delivery in deliveries {
+                    for to in &delivery.to {
+                        let stanza = delivery.stanza.rewrite(ns::CLIENT).to(Some(to.as_str())).to_stanza();
+                        if let Err(error) = component.send(stanza).await {
+                            tracing::warn!(%to, "a stanza of a room was not sent: {error}");
+                        }
+                    }
+                }
+            }
+        }
+    }
 
-impl Outlet for OfServer {
-    fn send(&self, delivery: &Delivery) {
-        if let Some(server) = self.0.get() {
-            server.send_to_each(&delivery.from, &delivery.to, &delivery.stanza);
+    /// Sends what comes behind an answer, or before it where that takes time: so that nothing overtakes it. Answers what is
+    /// left for after the answer.
+    pub(super) async fn send_behind(self, deliveries: Vec<Delivery>) -> impl FnOnce() + Send + 'static {
+        let at_once = matches!(self, Outlet::Server(_));
+        if !at_once {
+            self.send(&deliveries).await;
+        }
+        move || {
+            if let (true, Outlet::Server(server)) = (at_once, self)
+                && let Some(server) = server.get()
+            {
+                for delivery in deliveries {
+                    server.send_to_each(&delivery.from, &delivery.to, &delivery.stanza);
+                }
+            }
         }
     }
 }

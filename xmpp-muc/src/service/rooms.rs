@@ -83,7 +83,7 @@ pub(super) struct Rooms {
     pub(super) archive: Option<Arc<dyn ArchiveStore>>,
     pub(super) settings: MucSettings,
     limits: Arc<RoomLimits>,
-    outlet: Arc<dyn Outlet>,
+    outlet: Outlet,
     log: Option<Arc<dyn Fn(&Said) + Send + Sync>>,
     table: Mutex<Table>,
 }
@@ -119,7 +119,7 @@ pub(super) fn now() -> DateTime {
 }
 
 impl Rooms {
-    pub(super) fn new(muc: Muc, outlet: Arc<dyn Outlet>) -> Arc<Rooms> {
+    pub(super) fn new(muc: Muc, outlet: Outlet) -> Arc<Rooms> {
         let Muc { domain, store, archive, settings, log } = muc;
         let limits = Arc::new(settings.limits.clone());
         Arc::new(Rooms { domain, store, archive, settings, limits, outlet, log, table: Mutex::default() })
@@ -255,7 +255,8 @@ impl Rooms {
                 }
             };
             let effects = self.carry_out(visit.room()?, plan).await?;
-            self.send(effects.first.iter().chain(&effects.then));
+            self.send(&effects.first).await;
+            self.send(&effects.then).await;
             Ok(Verdict::Handled)
         })
         .await
@@ -367,19 +368,17 @@ impl Rooms {
         Ok(())
     }
 
-    pub(super) fn send<'a>(&self, deliveries: impl IntoIterator<Item = &'a crate::room::Delivery>) {
-        for delivery in deliveries {
-            self.outlet.send(delivery);
-        }
+    pub(super) async fn send(&self, deliveries: &[crate::room::Delivery]) {
+        self.outlet.send(deliveries).await;
     }
 
-    pub(super) fn outlet(&self) -> Arc<dyn Outlet> {
-        Arc::clone(&self.outlet)
+    pub(super) fn outlet(&self) -> Outlet {
+        self.outlet.clone()
     }
 }
 
 /// A client asks whether it is still in the room (XEP-0410 §3): the room knows, and need not pass it on.
-fn self_ping(room: &Room, input: Incoming<'_>) -> Option<Result<(), StanzaError>> {
+pub(super) fn self_ping(room: &Room, input: Incoming<'_>) -> Option<Result<(), StanzaError>> {
     let root = input.stanza.root();
     if root.attr("type").as_deref() != Some("get") || !root.children().any(Ping::matches) {
         return None;

@@ -32,6 +32,9 @@ pub struct FederationLimits {
     pub outgoing: usize,
     /// Look-ups and connections under way at once for what is to be sent, and as many again for keys to be verified. 200.
     pub connecting: usize,
+    /// Pairs for which streams are being looked for on behalf of one account; its stanzas to further ones come back with
+    /// `resource-constraint`. 64.
+    pub opening_per_sender: usize,
     /// Dialback keys being verified and streams opened for that, at once; more are answered with `resource-constraint`.
     /// 1,000.
     pub verifying: usize,
@@ -117,7 +120,7 @@ impl Default for PoshLimits {
 
 impl Default for FederationLimits {
     fn default() -> Self {
-        let mut authenticated = XmlLimits::authenticated();
+        let mut authenticated = XmlLimits::authenticated().passed_on();
         authenticated.stanza_bytes = 512 << 10;
         // What a server adds to what its client may send must not end a stream that many share.
         authenticated.attributes = authenticated.attributes.saturating_add(8);
@@ -133,6 +136,7 @@ impl Default for FederationLimits {
             incoming_per_ip: 500,
             outgoing: 10_000,
             connecting: 200,
+            opening_per_sender: 64,
             verifying: 1_000,
             verifying_per_ip: 64,
             pairs: 50_000,

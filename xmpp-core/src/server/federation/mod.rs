@@ -36,7 +36,7 @@ use crate::{
 };
 use outlet::Total;
 use std::{collections::HashSet, net::IpAddr, sync::Arc};
-use table::{Sent, Table};
+use table::{Generation, Sent, Table};
 use tokio::sync::Semaphore;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -249,6 +249,7 @@ impl Federation {
             table: Table::new(&self.limits),
             connecting: Arc::new(Semaphore::new(self.limits.connecting)),
             dialling: Arc::new(Semaphore::new(self.limits.connecting)),
+            opening_by_sender: Places::default(),
             outgoing: Arc::new(Semaphore::new(self.limits.outgoing)),
             verifying: Arc::new(Semaphore::new(self.limits.verifying)),
             verifying_by_ip: Places::default(),
@@ -304,6 +305,8 @@ pub(crate) struct Federator {
     connecting: Arc<Semaphore>,
     /// Look-ups and connections that may still be begun for keys: strangers ask for these.
     dialling: Arc<Semaphore>,
+    /// Lanes that are being opened, by the account that wrote there first.
+    opening_by_sender: Places<Box<str>>,
     /// Streams that may still be opened for stanzas.
     outgoing: Arc<Semaphore>,
     /// Keys that may still be verified, and streams that may still be opened for that.
@@ -346,10 +349,27 @@ impl Federator {
         let pair = Pair::new(local, to.domain());
         match self.table.send(&pair, envelope) {
             Sent::Queued => {}
-            Sent::First(generation) => open::lane(server, pair, generation),
+            Sent::First(generation) => self.open(server, pair, generation, envelope),
             Sent::Refused(error) => return Verdict::Reject(error),
         }
         Verdict::Handled
+    }
+}
+
+impl Federator {
+    /// Gets a lane its stream, if its sender does not want too many at once: dead domains are easily thought of.
+    fn open(&self, server: &Server, pair: Pair, generation: Generation, envelope: &Envelope) {
+        let sender = &envelope.from;
+        let limit = if sender.local().is_some() { self.limits.opening_per_sender } else { usize::MAX };
+        match self.opening_by_sender.take(sender.bare_str().into(), limit) {
+            Some(place) => open::lane(server, pair, generation, place),
+            None => {
+                let error = StanzaError::resource_constraint().with_text("too many domains are being looked for");
+                for envelope in self.table.abandon(&pair, generation) {
+                    server.bounce_remote(&envelope, &error);
+                }
+            }
+        }
     }
 }
 

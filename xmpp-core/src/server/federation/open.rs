@@ -1,7 +1,7 @@
 //! Getting a stream for a pair of domains that has something to send.
 
 use super::{
-    super::Server,
+    super::{Server, places::Place},
     Federator,
     connect::{self, Errand},
     stream::{Stream, Unmet},
@@ -12,10 +12,11 @@ use std::sync::Arc;
 use tokio::time::timeout;
 
 /// Sees to it that what waits for a pair gets a stream, or goes back.
-pub(super) fn lane(server: &Server, pair: Pair, generation: Generation) {
+pub(super) fn lane(server: &Server, pair: Pair, generation: Generation, place: Place<Box<str>>) {
     let Some(federator) = server.federator() else { return };
     let (server, stop) = (server.clone(), federator.stop.clone());
     federator.openings.spawn(async move {
+        let _place = place;
         let Some(federator) = server.federator() else { return };
         let opening = timeout(federator.limits.queue_time, open(&server, federator, &pair));
         let error = match stop.run_until_cancelled(opening).await {

@@ -133,6 +133,10 @@ impl Table {
         if !opening {
             self.sweep(tables);
             if tables.lanes.len() >= self.pairs && !tables.lanes.contains_key(pair) {
+                // What is known of those that failed helps nobody as much as a place: whoever names many makes many fail.
+                tables.lanes.retain(|_, lane| !matches!(lane, Lane::Broken(_)));
+            }
+            if tables.lanes.len() >= self.pairs && !tables.lanes.contains_key(pair) {
                 return Sent::Refused(StanzaError::resource_constraint());
             }
             tables.generation.0 = tables.generation.0.wrapping_add(1);
@@ -193,6 +197,17 @@ impl Table {
         let until = Instant::now() + self.pause(failures);
         let broken = Lane::Broken(Trouble { error: error.clone(), failures, until });
         let Some(Lane::Opening(queue)) = tables.lanes.insert(pair.clone(), broken) else { return Vec::new() };
+        tables.queued_bytes = tables.queued_bytes.saturating_sub(queue.bytes);
+        queue.envelopes.into()
+    }
+
+    /// Nobody looks for a stream for the queue of that generation: it is as if nothing had been sent. Returns what waited.
+    pub(super) fn abandon(&self, pair: &Pair, generation: Generation) -> Vec<Envelope> {
+        let mut tables = self.lock();
+        if !matches!(tables.lanes.get(pair), Some(Lane::Opening(queue)) if queue.generation == generation) {
+            return Vec::new();
+        }
+        let Some(Lane::Opening(queue)) = tables.lanes.remove(pair) else { return Vec::new() };
         tables.queued_bytes = tables.queued_bytes.saturating_sub(queue.bytes);
         queue.envelopes.into()
     }
@@ -311,6 +326,24 @@ mod tests {
         }
         let pair = Pair::new("here.example", "there.example");
         assert!(matches!(table.send(&pair, &envelope("1")), Sent::First(_)));
+    }
+
+    #[test]
+    fn pairs_that_failed_leave_room_for_others() {
+        let limits = FederationLimits { pairs: 4, ..FederationLimits::default() };
+        let table = Table::new(&limits);
+        for number in 0..4 {
+            let pair = Pair::new("here.example", format!("dead{number}.example"));
+            let Sent::First(generation) = table.send(&pair, &envelope("1")) else { panic!() };
+            table.failed(&pair, generation, &StanzaError::remote_server_not_found());
+        }
+        let pair = Pair::new("here.example", "there.example");
+        let Sent::First(generation) = table.send(&pair, &envelope("1")) else { panic!() };
+        // One that nobody opens is as if it had never been.
+        assert_eq!(ids(&table.abandon(&pair, generation)), ["1"]);
+        assert!(matches!(table.send(&pair, &envelope("2")), Sent::First(_)));
+        assert!(table.abandon(&pair, generation).is_empty(), "of an older queue");
+        assert_eq!(table.lock().lanes.len(), 1);
     }
 
     fn outlet() -> Arc<Outlet> {

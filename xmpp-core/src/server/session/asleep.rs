@@ -1,6 +1,6 @@
 //! What a session is sent while it hibernates (XEP-0198 §5).
 
-use super::management::Sent;
+use super::{client_state::Idle, management::Sent};
 use std::{
     collections::{BTreeMap, HashMap},
     sync::{
@@ -46,16 +46,32 @@ impl Drop for Burden {
 }
 
 /// The stanzas that came since a session has fallen asleep. Presence takes the place of earlier presence of the same
-/// sender, as long as nothing else came from there in between; all others stay, in their order. None of them has a
-/// number yet: to the client nothing of this was sent.
+/// sender, and a bare chat state that of an earlier one, as long as nothing else came from there in between; all others
+/// stay, in their order. None of them has a number yet: to the client nothing of this was sent.
 #[derive(Debug)]
 pub(crate) struct Asleep {
     stanzas: BTreeMap<u64, Sent>,
-    /// Where the last stanza of a sender stands, if presence may take its place.
-    latest: HashMap<Box<str>, u64>,
+    /// Where the last of what says how things stand with a sender is, if a later one may take its place.
+    latest: HashMap<Box<str>, Latest>,
     next: u64,
     bytes: usize,
     burden: Burden,
+}
+
+/// By kind.
+#[derive(Debug, Default)]
+struct Latest {
+    presence: Option<u64>,
+    chat_state: Option<u64>,
+}
+
+impl Latest {
+    fn of(&mut self, kind: Idle) -> &mut Option<u64> {
+        match kind {
+            Idle::Presence => &mut self.presence,
+            Idle::ChatState => &mut self.chat_state,
+        }
+    }
 }
 
 impl Asleep {
@@ -70,21 +86,21 @@ impl Asleep {
         self.burden.own
     }
 
-    /// One more stanza, of `from`, "" if that is not known; `passing` is presence that says how things stand. Whether
+    /// One more stanza, of `from`, "" if that is not known; `passing` is of a kind that says how things stand. Whether
     /// there was room: `has_room` is asked for so many stanzas of so many bytes, and all sleepers together have `most`
     /// bytes.
     pub(super) fn add(
         &mut self,
         from: &str,
-        passing: bool,
+        passing: Option<Idle>,
         bytes: &[u8],
         most: usize,
         has_room: impl FnOnce(usize, usize) -> bool,
     ) -> bool {
-        let earlier = if passing { self.latest.get(from).copied() } else { None };
+        let earlier = passing.and_then(|kind| *self.latest.get_mut(from)?.of(kind));
         let replaced = earlier.and_then(|place| self.stanzas.get(&place)).map(|sent| sent.bytes.len());
         let kept = (self.stanzas.len() - usize::from(replaced.is_some()), self.bytes - replaced.unwrap_or(0));
-        let name = if passing && earlier.is_none() { from.len() } else { 0 };
+        let name = if passing.is_some() && !self.latest.contains_key(from) { from.len() } else { 0 };
         let more = bytes.len() + name + if replaced.is_none() { EACH } else { 0 };
         let crowded = || self.burden.all.load(Ordering::Relaxed).saturating_add(more) > most;
         if !has_room(kept.0 + 1, kept.1 + bytes.len()) || (more > replaced.unwrap_or(0) && crowded()) {
@@ -97,14 +113,14 @@ impl Asleep {
         self.burden.shrink(replaced.unwrap_or(0));
         self.bytes = kept.1 + bytes.len();
         self.stanzas.insert(self.next, Sent { bytes: bytes.into(), at: SystemTime::now() });
-        match passing {
-            true => match self.latest.get_mut(from) {
-                Some(place) => *place = self.next,
-                None => {
-                    self.latest.insert(from.into(), self.next);
-                }
-            },
-            false => self.stays(from),
+        match (passing, self.latest.get_mut(from)) {
+            (Some(kind), Some(latest)) => *latest.of(kind) = Some(self.next),
+            (Some(kind), None) => {
+                let mut latest = Latest::default();
+                *latest.of(kind) = Some(self.next);
+                self.latest.insert(from.into(), latest);
+            }
+            (None, _) => self.stays(from),
         }
         self.next += 1;
         true
@@ -140,17 +156,18 @@ mod tests {
     fn only_the_latest_presence_of_a_sender_counts_and_messages_keep_it_apart() {
         let all = Arc::new(AtomicUsize::new(0));
         let mut asleep = Asleep::new(Burden::new(&all), 0, 0);
+        let presence = Some(Idle::Presence);
         for (from, passing, text) in [
-            ("a", true, "a1"),
-            ("b", true, "b1"),
-            ("a", true, "a2"),
-            ("a", false, "a: hello"),
-            ("b", true, "b2"),
-            ("a", true, "a3"),
-            ("a", true, "a4"),
-            ("", false, "an answer"),
-            ("a", true, "a5"),
-            ("b", true, "b3"),
+            ("a", presence, "a1"),
+            ("b", presence, "b1"),
+            ("a", presence, "a2"),
+            ("a", None, "a: hello"),
+            ("b", presence, "b2"),
+            ("a", presence, "a3"),
+            ("a", presence, "a4"),
+            ("", None, "an answer"),
+            ("a", presence, "a5"),
+            ("b", presence, "b3"),
         ] {
             assert!(asleep.add(from, passing, text.as_bytes(), 10_000, |_, _| true));
         }
@@ -159,33 +176,57 @@ mod tests {
     }
 
     #[test]
+    fn abuse_a067_only_the_latest_chat_state_of_a_sender_counts() {
+        let all = Arc::new(AtomicUsize::new(0));
+        let mut asleep = Asleep::new(Burden::new(&all), 0, 0);
+        let (presence, state) = (Some(Idle::Presence), Some(Idle::ChatState));
+        for (from, passing, text) in [
+            ("a", state, "a composes"),
+            ("a", presence, "a1"),
+            ("b", state, "b composes"),
+            ("a", state, "a pauses"),
+            ("a", None, "a: hello"),
+            ("a", presence, "a2"),
+            ("a", state, "a composes more"),
+            ("b", state, "b pauses"),
+            ("a", state, "a pauses again"),
+        ] {
+            assert!(asleep.add(from, passing, text.as_bytes(), 10_000, |_, _| true));
+        }
+        assert_eq!(texts(asleep), ["a1", "a pauses", "a: hello", "a2", "b pauses", "a pauses again"]);
+        assert_eq!(all.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
     fn abuse_a064_what_takes_no_more_room_is_never_refused() {
         let all = Arc::new(AtomicUsize::new(0));
         let mut asleep = Asleep::new(Burden::new(&all), 0, 0);
         let most = 4 + 1 + EACH;
-        assert!(asleep.add("a", true, b"1234", most, |stanzas, bytes| (stanzas, bytes) == (1, 4)));
-        assert!(!asleep.add("b", true, b"1", most, |stanzas, bytes| (stanzas, bytes) == (2, 5)));
-        assert!(asleep.add("a", true, b"5678", most, |stanzas, bytes| (stanzas, bytes) == (1, 4)));
-        assert!(!asleep.add("a", true, b"12345", most, |_, _| true));
-        assert!(!asleep.add("a", true, b"1", most, |_, _| false));
+        let presence = Some(Idle::Presence);
+        assert!(asleep.add("a", presence, b"1234", most, |stanzas, bytes| (stanzas, bytes) == (1, 4)));
+        assert!(!asleep.add("b", presence, b"1", most, |stanzas, bytes| (stanzas, bytes) == (2, 5)));
+        assert!(asleep.add("a", presence, b"5678", most, |stanzas, bytes| (stanzas, bytes) == (1, 4)));
+        assert!(!asleep.add("a", presence, b"12345", most, |_, _| true));
+        assert!(!asleep.add("a", presence, b"1", most, |_, _| false));
         assert_eq!(texts(asleep), ["5678"]);
     }
 
     proptest! {
         /// Whatever comes and goes, the sum is that of what is held.
         #[test]
-        fn the_burden_is_what_is_held(steps in prop::collection::vec((0..4usize, any::<bool>(), 0..40usize), 0..100)) {
+        fn the_burden_is_what_is_held(steps in prop::collection::vec((0..4usize, 0..3usize, 0..40usize), 0..100)) {
             let all = Arc::new(AtomicUsize::new(0));
             let mut asleep = Asleep::new(Burden::new(&all), 2, 50);
             for (from, passing, length) in steps {
                 let from = ["", "a", "bb", "ccc"][from];
-                let passing = passing && !from.is_empty();
+                let passing = [None, Some(Idle::Presence), Some(Idle::ChatState)][passing].filter(|_| !from.is_empty());
                 asleep.add(from, passing, &vec![b' '; length], 2_000, |stanzas, _| stanzas < 10);
                 let bytes: usize = asleep.stanzas.values().map(|sent| sent.bytes.len()).sum();
                 let names: usize = asleep.latest.keys().map(|name| name.len()).sum();
                 let held = 50 + 2 * EACH + bytes + names + asleep.stanzas.len() * EACH;
                 prop_assert_eq!((asleep.bytes, asleep.burden(), all.load(Ordering::Relaxed)), (bytes, held, held));
-                prop_assert!(asleep.latest.values().all(|place| asleep.stanzas.contains_key(place)));
+                let mut places = asleep.latest.values().flat_map(|latest| [latest.presence, latest.chat_state]).flatten();
+                prop_assert!(places.all(|place| asleep.stanzas.contains_key(&place)));
                 prop_assert!(held <= 2_000);
             }
             drop(asleep);

@@ -192,8 +192,11 @@ pub(super) fn set_aside(
         (Some(Aside::Asleep(asleep)), Some(managed), _) => {
             let mut bytes = buffers::take_write();
             write(&mut bytes);
-            // A rule of an extension's may give other stanzas out for presence.
-            let passing = idle == Some(Idle::Presence) && bytes.starts_with(b"<presence");
+            // A rule of an extension's may give other stanzas out for these.
+            let passing = idle.filter(|kind| match kind {
+                Idle::Presence => bytes.starts_with(b"<presence"),
+                Idle::ChatState => bytes.starts_with(b"<message"),
+            });
             let has_room = |stanzas, bytes| managed.has_room(stanzas, bytes);
             let room = asleep.add(from, passing, &bytes, limits.hibernated_bytes, has_room);
             buffers::give_write(bytes);

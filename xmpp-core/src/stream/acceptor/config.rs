@@ -43,6 +43,23 @@ pub struct AcceptorConfig {
     pub management: bool,
     /// Other features: those offered to who may authenticate, and those of an authenticated stream.
     pub features: (Arc<[Stanza]>, Arc<[Stanza]>),
+    /// What clients may ask before they log in.
+    pub newcomers: NewcomerOffer,
+}
+
+/// Requests that clients may make before they log in, such as registrations (XEP-0077 §3.1.1): only under TLS, and not
+/// in domains whose users need no account. The default is none.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct NewcomerOffer {
+    /// The namespaces of the payloads.
+    pub payloads: Arc<[String]>,
+    /// The features that tell of it.
+    pub features: Arc<[Stanza]>,
+    /// Requests in one stream; with one more it is closed.
+    pub requests: u32,
+    /// Whether nobody listens though there is no TLS: a pipe inside the process.
+    pub private: bool,
 }
 
 impl AcceptorConfig {
@@ -65,6 +82,7 @@ impl AcceptorConfig {
             limits: (StreamLimits::default(), StreamLimits::default()),
             management: false,
             features: (Arc::default(), Arc::default()),
+            newcomers: NewcomerOffer::default(),
         }
     }
 }

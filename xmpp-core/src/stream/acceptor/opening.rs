@@ -60,6 +60,9 @@ impl Acceptor {
                 self.offer_sasl(&name, mechanisms.clone(), &mut features);
                 self.config.features.0.iter().for_each(|feature| features.element(feature.root()));
             }
+            if self.receives_newcomers(&mechanisms) {
+                self.config.newcomers.features.iter().for_each(|feature| features.element(feature.root()));
+            }
             self.config.limits.0.write(&mut features);
         }
         let mut out = features.finish();

@@ -3,7 +3,10 @@
 use super::{Acceptor, State, Task};
 use crate::{
     jid::{BareJid, Jid},
-    sasl::{self, Identity, Nonce, SaslCondition, SaslFailure, ScramCredentials, ServerSasl, ServerStep},
+    sasl::{
+        self, Authenticated, Identity, Mechanism, Nonce, SaslCondition, SaslFailure, ScramCredentials, ServerSasl,
+        ServerStep,
+    },
     stream::sasl_xml::write_failure,
     stream::{StreamCondition, StreamError},
     xml::{ElementRef, Writer, ns},
@@ -130,22 +133,10 @@ impl Acceptor {
                 },
             },
             ServerStep::Success(authenticated) => {
-                let user = match authenticated.identity {
-                    Identity::User { username, .. } => self.account(&username),
-                    Identity::External(address) => self.certified_account(&address),
-                    Identity::Anonymous { .. } => {
-                        let name = (self.entropy.0)();
-                        self.account(&name)
-                    }
-                };
-                let Some(user) = user else {
+                let Some(user) = self.identified(&authenticated.identity) else {
                     return self.sasl_step(ServerStep::Failure(SaslCondition::NotAuthorized.into()));
                 };
-                self.user = Some((user, authenticated.mechanism));
-                self.sasl = None;
-                let mut tasks = vec![Task::Send(sasl_element("success", authenticated.data.as_deref()))];
-                tasks.extend(self.restart());
-                tasks
+                self.ask_admission(user, authenticated)
             }
             ServerStep::Failure(refused) => {
                 let left = self.sasl.as_ref().map_or(0, ServerSasl::attempts_left);
@@ -157,6 +148,60 @@ impl Acceptor {
                 tasks
             }
         }
+    }
+
+    /// Whose account it is that somebody has proved to own. Who is anonymous gets a new one.
+    pub(super) fn identified(&mut self, identity: &Identity) -> Option<BareJid> {
+        match identity {
+            Identity::User { username, .. } => self.account(username),
+            Identity::External(address) => self.certified_account(address),
+            Identity::Anonymous { .. } => {
+                let name = (self.entropy.0)();
+                self.account(&name)
+            }
+        }
+    }
+
+    /// Who has an account is let in if it is not disabled. Nobody else learns that it is.
+    pub(super) fn ask_admission(&mut self, user: BareJid, authenticated: Authenticated) -> Vec<Task> {
+        if authenticated.mechanism == Mechanism::Anonymous {
+            return self.let_in(user, authenticated);
+        }
+        self.state = State::Asked;
+        self.admission = Some((user.clone(), authenticated));
+        vec![Task::Admit(user)]
+    }
+
+    /// The answer to [`Task::Admit`]: `Ok(false)` when the account is disabled (`account-disabled`, RFC 6120 §6.5.1),
+    /// `Err` when the store failed.
+    pub fn admitted(&mut self, admitted: Result<bool, ()>) -> Vec<Task> {
+        let (State::Asked, Some((user, authenticated))) = (&self.state, self.admission.take()) else {
+            return Vec::new();
+        };
+        self.state = State::Sasl;
+        let refused = match admitted {
+            Ok(true) => return self.let_in(user, authenticated),
+            Ok(false) => SaslCondition::AccountDisabled,
+            Err(()) => SaslCondition::TemporaryAuthFailure,
+        };
+        match &mut self.sasl {
+            Some(sasl) => {
+                let step = sasl.refuse(refused);
+                self.sasl_step(step)
+            }
+            None => Vec::new(),
+        }
+    }
+
+    fn let_in(&mut self, user: BareJid, authenticated: Authenticated) -> Vec<Task> {
+        if self.in_sasl2() {
+            return self.sasl2_let_in(user, authenticated);
+        }
+        self.user = Some((user, authenticated.mechanism));
+        self.sasl = None;
+        let mut tasks = vec![Task::Send(sasl_element("success", authenticated.data.as_deref()))];
+        tasks.extend(self.restart());
+        tasks
     }
 
     /// The account of a user name in the domain asked for. A name with an `@` is none: that is how one would reach

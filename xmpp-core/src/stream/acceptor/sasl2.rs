@@ -8,11 +8,9 @@ pub use bind2::{BindRequest, Bound};
 
 use super::{Accepted, Acceptor, State, Task, profile::failed_often};
 use crate::{
-    jid::FullJid,
+    jid::{BareJid, FullJid},
     payload::{DateTime, Payload as _},
-    sasl::{
-        Authenticated, Hash, Identity, Mechanism, Nonce, SaslCondition, SaslFailure, ServerSasl, ServerStep, TokenProof,
-    },
+    sasl::{Authenticated, Hash, Mechanism, Nonce, SaslCondition, SaslFailure, ServerSasl, ServerStep, TokenProof},
     stanza::Condition,
     stream::{
         StreamCondition, StreamError,
@@ -224,19 +222,18 @@ impl Acceptor {
     }
 
     fn sasl2_authenticated(&mut self, authenticated: Authenticated) -> Vec<Task> {
-        let (user, claimed) = match authenticated.identity {
-            Identity::User { username, .. } => (self.account(&username), self.from.clone()),
-            Identity::External(address) => (self.certified_account(&address), self.from.clone()),
-            Identity::Anonymous { .. } => {
-                let name = (self.entropy.0)();
-                (self.account(&name), None)
-            }
+        let anonymous = authenticated.mechanism == Mechanism::Anonymous;
+        let Some(user) = self.identified(&authenticated.identity) else {
+            return self.refused(SaslCondition::NotAuthorized);
         };
-        let Some(user) = user else { return self.refused(SaslCondition::NotAuthorized) };
         // XEP-0388 §2.3: the stream was opened in somebody's name.
-        if claimed.is_some_and(|claimed| claimed != user) {
+        if !anonymous && self.from.as_ref().is_some_and(|claimed| *claimed != user) {
             return self.refused(SaslFailure::new(SaslCondition::InvalidAuthzid, "the stream is from somebody else"));
         }
+        self.ask_admission(user, authenticated)
+    }
+
+    pub(super) fn sasl2_let_in(&mut self, user: BareJid, authenticated: Authenticated) -> Vec<Task> {
         let mechanism = authenticated.mechanism;
         self.user = Some((user, mechanism));
         if let Some(run) = &mut self.sasl2 {

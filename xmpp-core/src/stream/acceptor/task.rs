@@ -8,6 +8,7 @@ use crate::{
     stream::management::HandledCountTooHigh,
     stream::sasl2::UserAgent,
     stream::tokens::ClientTokens,
+    xml::Stanza,
 };
 use zeroize::Zeroizing;
 
@@ -30,6 +31,18 @@ pub enum Task {
     Credentials(BareJid, Hash),
     /// Check the password, then call [`Acceptor::password`](super::Acceptor::password).
     CheckPassword(BareJid, Zeroizing<String>),
+    /// Answer a request of a client that has not logged in, in a stream of this domain, then call
+    /// [`Acceptor::newcomer_answered`](super::Acceptor::newcomer_answered). Its payload is of one of
+    /// [`NewcomerOffer::payloads`](super::NewcomerOffer::payloads); nothing else of it has been judged.
+    Newcomer {
+        /// The domain.
+        domain: String,
+        /// The request.
+        request: Stanza,
+    },
+    /// Look up whether this account, which is authenticated by now, may log in, then call
+    /// [`Acceptor::admitted`](super::Acceptor::admitted).
+    Admit(BareJid),
     /// A login has failed, as this user if one was named: slow whoever it is before going on.
     Failed(Option<String>),
     /// Enter a session for this account, by the resource asked for or one of the server's making, then call
@@ -124,6 +137,8 @@ pub enum Phase {
     Open,
     /// The TLS handshake.
     Tls,
+    /// Requests before the login, such as a registration: from the first of them until authentication begins.
+    Register,
     /// Authentication.
     Sasl,
     /// Resource binding.

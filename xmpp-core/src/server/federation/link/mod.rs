@@ -6,7 +6,7 @@ mod end;
 mod perform;
 
 use super::{
-    super::{Server, StreamCondition, StreamError, listener::Place, places, router::Pending, throttle::Bucket},
+    super::{Server, StreamCondition, StreamError, line::Pending, listener::Place, places, throttle::Bucket},
     evidence::Evidence,
     io::{Io, Progress},
     machine::Machine,

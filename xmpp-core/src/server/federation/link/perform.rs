@@ -2,7 +2,7 @@
 
 use super::{
     super::{
-        super::{Observed, Server, StreamCondition, StreamError, router::Pending},
+        super::{Observed, Server, StreamCondition, StreamError, line::Pending},
         bounce,
         evidence::Evidence,
         verify,

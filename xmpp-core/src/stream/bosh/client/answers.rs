@@ -37,7 +37,7 @@ impl BoshClient {
             self.break_off(BoshError::Status(status), &mut out);
             return out;
         }
-        let mut limits = XmlLimits::authenticated();
+        let mut limits = XmlLimits::authenticated().passed_on();
         limits.stanza_bytes = self.config.stanza_bytes;
         // A response holds all that has come together, each stanza of which the client's own scanner judges.
         limits.stanza_bytes = limits.stanza_bytes.saturating_mul(4);
