@@ -1,6 +1,6 @@
 //! The rooms of a service: found or loaded, one thing at a time in each, stored before it is told.
 
-use super::{Muc, MucSettings, outlet::Outlet};
+use super::{Log, Muc, MucSettings, outlet::Outlet};
 use crate::{
     NS,
     payload::Join,
@@ -85,7 +85,7 @@ pub(super) struct Rooms {
     pub(super) settings: MucSettings,
     limits: Arc<RoomLimits>,
     outlet: Outlet,
-    log: Option<Arc<dyn Fn(&Said) + Send + Sync>>,
+    log: Option<Log>,
     table: Mutex<Table>,
 }
 
@@ -254,6 +254,10 @@ impl Rooms {
                     if room.is_locked() && room.is_empty() { room.create(input)? } else { room.presence(input)? }
                 }
                 StanzaKind::Message => visit.room()?.message(input)?,
+                StanzaKind::Iq if to.resource().is_none() => match visit.room() {
+                    Ok(room) => room.answered(input),
+                    Err(_) => return Ok(Verdict::Handled),
+                },
                 StanzaKind::Iq => {
                     let room = visit.room()?;
                     if let Some(answer) = self_ping(room, input) {
