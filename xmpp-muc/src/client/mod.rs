@@ -94,7 +94,7 @@ pub struct MucClientSettings {
     pub sending: usize,
     /// How long an answer of a room, and the return of a message, is waited for.
     pub patience: Duration,
-    /// After how long a silence a room is asked whether we are still in it (XEP-0410 §3).
+    /// After how long a silence a room is asked whether we are still in it (XEP-0410 §3), a tenth more or less.
     pub ping_after: Duration,
     /// How long to wait before a room is entered again for the first time; it doubles each time, up to 5 minutes.
     pub retry: Duration,
@@ -197,7 +197,9 @@ impl Part {
 
     /// A new place; `None` if there is one.
     fn sit(&self, room: &BareJid) -> Option<Arc<Seat>> {
-        let state = State::new(room.clone(), self.settings.clone(), Instant::now());
+        let mut settings = self.settings.clone();
+        settings.ping_after = settings.ping_after.mul_f64(0.9 + self.chance() / 5.0);
+        let state = State::new(room.clone(), settings, Instant::now());
         match self.rooms().entry(room.clone()) {
             Place::Occupied(_) => None,
             Place::Vacant(place) => {

@@ -130,7 +130,7 @@ impl Room {
         if (RoomConfig { logging, whois, ..was }) != self.config {
             codes.push(StatusCode::CONFIGURATION_CHANGED);
         }
-        if !codes.is_empty() && !(opened && self.occupants.len() <= 1) {
+        if !(codes.is_empty() || opened && self.occupants.len() <= 1) {
             let to = self.occupants.iter().flat_map(|(_, one)| &one.visits).map(|visit| visit.jid.clone()).collect();
             effects.then.push(Delivery { from: self.jid.clone().into(), to, stanza: self.notice(&codes) });
         }

@@ -40,6 +40,9 @@ use xmpp_im::archive::{ArchiveSettings, ArchiveStore};
 /// Who may make rooms.
 pub type MayCreate = Arc<dyn Fn(&Jid) -> bool + Send + Sync>;
 
+/// Who is handed what is said in rooms.
+type Log = Arc<dyn Fn(&Said) + Send + Sync>;
+
 /// What a service of rooms is set to.
 #[derive(Clone)]
 #[non_exhaustive]
@@ -92,7 +95,7 @@ pub struct Muc {
     store: Arc<dyn RoomStore>,
     archive: Option<Arc<dyn ArchiveStore>>,
     settings: MucSettings,
-    log: Option<Arc<dyn Fn(&Said) + Send + Sync>>,
+    log: Option<Log>,
 }
 
 impl fmt::Debug for Muc {

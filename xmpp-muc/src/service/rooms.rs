@@ -1,6 +1,6 @@
 //! The rooms of a service: found or loaded, one thing at a time in each, stored before it is told.
 
-use super::{Muc, MucSettings, outlet::Outlet};
+use super::{Log, Muc, MucSettings, outlet::Outlet};
 use crate::{
     NS,
     room::{Change, Effects, Incoming, Kept, Plan, Room, RoomLimits, RoomRecord},
@@ -84,7 +84,7 @@ pub(super) struct Rooms {
     pub(super) settings: MucSettings,
     limits: Arc<RoomLimits>,
     outlet: Outlet,
-    log: Option<Arc<dyn Fn(&Said) + Send + Sync>>,
+    log: Option<Log>,
     table: Mutex<Table>,
 }
 
