@@ -20,6 +20,8 @@ mod disco;
 mod iq;
 mod outlet;
 mod rooms;
+#[cfg(test)]
+mod tests;
 
 use crate::{room::RoomLimits, store::RoomStore};
 #[cfg(feature = "client")]
@@ -40,7 +42,7 @@ use xmpp_im::archive::{ArchiveSettings, ArchiveStore};
 /// Who may make rooms.
 pub type MayCreate = Arc<dyn Fn(&Jid) -> bool + Send + Sync>;
 
-/// Who is handed what is said in rooms.
+/// Takes what is said.
 type Log = Arc<dyn Fn(&Said) + Send + Sync>;
 
 /// What a service of rooms is set to.
@@ -158,8 +160,11 @@ fn receive(rooms: &Arc<Rooms>, envelope: &mut Envelope) -> Decision {
         return Verdict::Continue.into();
     }
     if envelope.kind() == StanzaKind::Iq && to.resource().is_none() {
-        // A request that nobody knows; answers to the room are to nothing.
-        return Verdict::Continue.into();
+        let is_answer = matches!(envelope.stanza().root().attr("type").as_deref(), Some("result" | "error"));
+        if !is_answer {
+            // A request that nobody knows.
+            return Verdict::Continue.into();
+        }
     }
     let (rooms, from) = (Arc::clone(rooms), envelope.from().clone());
     let (stanza, kind) = (envelope.stanza().clone(), envelope.kind());

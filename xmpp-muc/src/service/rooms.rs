@@ -246,6 +246,10 @@ impl Rooms {
                     if room.is_locked() && room.is_empty() { room.create(input)? } else { room.presence(input)? }
                 }
                 StanzaKind::Message => visit.room()?.message(input)?,
+                StanzaKind::Iq if to.resource().is_none() => match visit.room() {
+                    Ok(room) => room.answered(input),
+                    Err(_) => return Ok(Verdict::Handled),
+                },
                 StanzaKind::Iq => {
                     let room = visit.room()?;
                     if let Some(answer) = self_ping(room, input) {
