@@ -20,6 +20,32 @@
 //! # Ok(()) }
 //! ```
 //!
+//! With a server in the same process, as in tests:
+//!
+//! ```
+//! # #[cfg(not(feature = "server"))]
+//! # fn main() {}
+//! # #[cfg(feature = "server")]
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! use std::sync::Arc;
+//! use xmpp_core::{client::Client, server::{MemoryAccounts, Server}};
+//! use xmpp_muc::{MemoryRooms, client::MucClient, service::Muc};
+//!
+//! let accounts = MemoryAccounts::new();
+//! accounts.set_password("hag66@localhost".parse()?, "secret");
+//! let rooms = Muc::new("rooms.localhost", Arc::new(MemoryRooms::new()));
+//! let server = Server::builder("localhost").accounts(accounts).with(rooms).build()?;
+//! let builder = Client::builder("hag66@localhost".parse()?, "secret").with(xmpp_muc::client);
+//! let (client, _connection) = builder.pipe(move || server.connect_memory()).connect()?;
+//!
+//! let (room, _events) = client.muc()?.join("coven@rooms.localhost".parse()?, "thirdwitch").await?;
+//! let said = room.send("Harpier cries.").await?;
+//! assert!(said.is_mine && said.body().as_deref() == Some("Harpier cries."));
+//! assert_eq!(room.occupants().len(), 1);
+//! # Ok(()) }
+//! ```
+//!
 //! A room that is lost with the session is entered again in the next one; so is one that, when asked after a time of
 //! silence, does not know us (XEP-0410), and one whose service stops or fails. Kicks and bans are told, and what follows from
 //! them is the application's.
