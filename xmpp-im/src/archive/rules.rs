@@ -68,7 +68,15 @@ pub(super) fn claims(child: ElementRef<'_>, by: &str) -> bool {
 pub(super) fn is_address(written: &str, canonical: &str) -> bool {
     let same = |jid: Result<Jid, _>| jid.is_ok_and(|jid: Jid| jid.as_str() == canonical);
     let trimmed: Cow<'_, str> = written.trim_ascii().into();
-    trimmed == canonical || same(Jid::new(&trimmed))
+    trimmed == canonical || (!is_plain(&trimmed) && same(Jid::new(&trimmed)))
+}
+
+/// Whether a bare address is in its canonical form as far as one sees at a glance: what is left out is prepared to be
+/// compared.
+fn is_plain(written: &str) -> bool {
+    let plain =
+        |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'@' | b'-' | b'_' | b'.');
+    written.bytes().all(plain) && !written.ends_with('.') && !written.contains("xn--")
 }
 
 #[cfg(test)]

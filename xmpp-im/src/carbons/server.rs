@@ -87,8 +87,8 @@ impl Carbons {
     /// A client sends a message (§8).
     fn sent(&self, envelope: &mut Envelope, server: &Server) -> Verdict {
         let (from, Some(to)) = (envelope.from(), envelope.to()) else { return Verdict::Continue };
-        // A message to oneself is copied where it arrives.
-        if !envelope.is_from_client() || to.bare_str() == from.bare_str() {
+        // A message to oneself is copied where it arrives; one to a room is reflected to whoever is there (§6.1).
+        if !envelope.is_from_client() || to.bare_str() == from.bare_str() || is_groupchat(envelope) {
             return Verdict::Continue;
         }
         let others = self.wanting(server, from.bare_str(), |one| one.jid != *from);
@@ -103,6 +103,10 @@ impl Carbons {
         let (from, Some(to)) = (envelope.from(), envelope.to().filter(|to| to.local().is_some())) else {
             return Verdict::Continue;
         };
+        if is_groupchat(envelope) {
+            // Rooms send it to each client that is in them. There are many of these, and nothing else is to be looked at.
+            return Verdict::Continue;
+        }
         let account = to.bare_str();
         let mut others = self.wanting(server, account, |one| one.jid != *to && one.jid != *from);
         if others.is_empty() {
@@ -159,6 +163,10 @@ impl Carbons {
             }
         }
     }
+}
+
+fn is_groupchat(envelope: &Envelope) -> bool {
+    envelope.type_str() == "groupchat"
 }
 
 /// As the recipient sees it.

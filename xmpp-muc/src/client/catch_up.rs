@@ -15,6 +15,8 @@ pub struct RoomHistory {
     seat: Arc<Seat>,
     /// Where reading began, if it is from where the room was lost.
     from: Option<Option<String>>,
+    /// Up to where it was read.
+    at: Option<String>,
 }
 
 impl Room {
@@ -43,11 +45,12 @@ impl Room {
     /// # Ok(()) }
     /// ```
     pub fn since(&self, since: Since) -> RoomHistory {
+        let at = if let Since::After(id) = &since { Some(id.clone()) } else { None };
         let sync = self.archive().ok().map(|archive| archive.sync(since));
-        RoomHistory { sync, seat: Arc::clone(&self.inner.seat), from: None }
+        RoomHistory { sync, seat: Arc::clone(&self.inner.seat), from: None, at }
     }
 
-    /// What was said while the room was lost, or since then; when that was read, the next loss counts. If the archive has
+    /// What was said while the room was lost, or we were removed, and since then; when that was read, the next loss counts. If the archive has
     /// forgotten where it is to begin ([`SyncError::Forgotten`]), [`since`](Self::since) a time helps.
     pub fn missed(&self) -> RoomHistory {
         let (from, entered) = {
@@ -88,7 +91,13 @@ impl RoomHistory {
                 Err(error) => return Some(Err(error)),
             };
             let Some(message) = &archived.message else { continue };
-            if let Some(message) = self.seat.state().archived(&archived.id, message, archived.time) {
+            let mut state = self.seat.state();
+            // What is next to the last that came is the last that came.
+            if state.position.is_none() || state.position == self.at {
+                state.position = Some(archived.id.clone());
+            }
+            self.at = Some(archived.id.clone());
+            if let Some(message) = state.archived(&archived.id, message, archived.time) {
                 return Some(Ok(message));
             }
         }

@@ -20,7 +20,8 @@ pub enum RoomEvent {
     /// We are in the room: for the first time, or again because the application asked for it.
     Joined(Entry),
     /// We are in the room again after [`Lost`](RoomEvent::Lost). What was said meanwhile, as far as the room sends it as
-    /// history, comes next; [`Room::missed`] has all of it.
+    /// history, comes next; [`Room::missed`] has all of it. Who came and went meanwhile is not told: [`Room::occupants`] are
+    /// those of now.
     Rejoined(Entry),
     /// Something was said to all.
     Message(RoomMessage),

@@ -20,6 +20,32 @@
 //! # Ok(()) }
 //! ```
 //!
+//! With a server in the same process, as in tests:
+//!
+//! ```
+//! # #[cfg(not(feature = "server"))]
+//! # fn main() {}
+//! # #[cfg(feature = "server")]
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! use std::sync::Arc;
+//! use xmpp_core::{client::Client, server::{MemoryAccounts, Server}};
+//! use xmpp_muc::{MemoryRooms, client::MucClient, service::Muc};
+//!
+//! let accounts = MemoryAccounts::new();
+//! accounts.set_password("hag66@localhost".parse()?, "secret");
+//! let rooms = Muc::new("rooms.localhost", Arc::new(MemoryRooms::new()));
+//! let server = Server::builder("localhost").accounts(accounts).with(rooms).build()?;
+//! let builder = Client::builder("hag66@localhost".parse()?, "secret").with(xmpp_muc::client);
+//! let (client, _connection) = builder.pipe(move || server.connect_memory()).connect()?;
+//!
+//! let (room, _events) = client.muc()?.join("coven@rooms.localhost".parse()?, "thirdwitch").await?;
+//! let said = room.send("Harpier cries.").await?;
+//! assert!(said.is_mine && said.body().as_deref() == Some("Harpier cries."));
+//! assert_eq!(room.occupants().len(), 1);
+//! # Ok(()) }
+//! ```
+//!
 //! A room that is lost with the session is entered again in the next one; so is one that, when asked after a time of
 //! silence, does not know us (XEP-0410), and one whose service stops or fails. Kicks and bans are told, and what follows from
 //! them is the application's.
@@ -94,7 +120,7 @@ pub struct MucClientSettings {
     pub sending: usize,
     /// How long an answer of a room, and the return of a message, is waited for.
     pub patience: Duration,
-    /// After how long a silence a room is asked whether we are still in it (XEP-0410 §3).
+    /// After how long a silence a room is asked whether we are still in it (XEP-0410 §3), a tenth more or less.
     pub ping_after: Duration,
     /// How long to wait before a room is entered again for the first time; it doubles each time, up to 5 minutes.
     pub retry: Duration,
@@ -197,7 +223,9 @@ impl Part {
 
     /// A new place; `None` if there is one.
     fn sit(&self, room: &BareJid) -> Option<Arc<Seat>> {
-        let state = State::new(room.clone(), self.settings.clone(), Instant::now());
+        let mut settings = self.settings.clone();
+        settings.ping_after = settings.ping_after.mul_f64(0.9 + self.chance() / 5.0);
+        let state = State::new(room.clone(), settings, Instant::now());
         match self.rooms().entry(room.clone()) {
             Place::Occupied(_) => None,
             Place::Vacant(place) => {

@@ -186,6 +186,7 @@ impl State {
         }
         self.standing = Standing::Outside;
         self.forget();
+        self.misses();
         match &info.destroy {
             Some(destroyed) => self.tell(RoomEvent::Destroyed(destroyed.clone())),
             None => {

@@ -169,11 +169,16 @@ impl State {
             return;
         }
         self.forget();
+        self.misses();
+        self.standing = Standing::Lost { attempts: 0, at: now + wait };
+        self.tell(RoomEvent::Lost(loss));
+    }
+
+    /// What is said from now on is missed.
+    pub(super) fn misses(&mut self) {
         if self.missed_from.is_none() {
             self.missed_from.clone_from(&self.position);
         }
-        self.standing = Standing::Lost { attempts: 0, at: now + wait };
-        self.tell(RoomEvent::Lost(loss));
     }
 
     /// A new session has begun, in which we are nowhere.
