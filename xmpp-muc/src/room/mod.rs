@@ -13,7 +13,10 @@ mod invite;
 mod occupants;
 mod own;
 mod speak;
+mod tombstone;
 
+#[cfg(feature = "server")]
+pub(crate) use self::tombstone::{retracted_id, tombstone};
 pub use self::{
     affiliations::{Affiliated, Affiliations},
     history::{History, Past},
