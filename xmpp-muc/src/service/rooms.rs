@@ -377,7 +377,8 @@ impl Rooms {
         let resident = visit.resident()?;
         self.keep(resident, &plan.kept).await?;
         let room = &mut resident.room;
-        if room.is_empty() && plan.changes.iter().any(|change| matches!(change, Change::Enter { .. })) {
+        let comes_back = room.is_empty() && !room.is_locked();
+        if comes_back && plan.changes.iter().any(|change| matches!(change, Change::Enter { .. })) {
             self.recall(room).await?;
         }
         let mut said = None;
@@ -417,11 +418,8 @@ impl Rooms {
             publication.id = Some(generate_id());
             return Ok(());
         };
-        let entry = NewEntry {
-            with: publication.from.clone(),
-            text: publication.stanza.as_str().into(),
-            at: publication.at,
-        };
+        let entry =
+            NewEntry { with: publication.from.clone(), text: publication.stanza.as_str().into(), at: publication.at };
         publication.id = Some(archive.append(room.jid(), entry).await?.to_string());
         if let Some((id, tombstone)) = retracted
             && let Err(error) = archive.replace(room.jid(), id, tombstone.as_str().into()).await
