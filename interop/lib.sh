@@ -90,7 +90,7 @@ kill_pid() {
 ours=$(realpath -m "$(dirname "${BASH_SOURCE[0]}")/../target/release")
 build_ours() {
   cargo build --quiet --release --locked --manifest-path "$ours/../../Cargo.toml" \
-    -p xmppd -p xmpp-interop -p xmpp-im --bins --example echo_bot --example component_bot
+    -p xmppd -p xmpp-interop -p xmpp-im -p xmpp-muc --bins --example echo_bot --example component_bot --example room_bot
 }
 
 # leaf DIR HOST CA SAN [NOT_AFTER]: DIR/certs/HOST.crt and .key, signed by DIR/CA.pem, for LEAF_USES.

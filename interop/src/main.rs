@@ -1,5 +1,7 @@
 //! This toolkit's client against a server.
 //!
+//! `xmpp-interop rooms` enters rooms of the server.
+//!
 //! The server is described by the environment, as `interop/peers/*` write it. Each check is one line, `ok NAME`,
 //! `FAIL NAME why` or `skip NAME reason`; the exit status says whether any failed. `xmpp-interop im` makes those of
 //! instant messaging.
@@ -14,6 +16,7 @@ mod pings;
 mod queries;
 mod register;
 mod resume;
+mod rooms;
 mod session;
 mod talk;
 mod tokens;
@@ -38,6 +41,11 @@ async fn main() -> ExitCode {
 async fn checks() -> Checked<bool> {
     let peer = Peer::from_env()?;
     let mut report = Report::default();
+    if std::env::args().nth(1).as_deref() == Some("rooms") {
+        rooms::checks(&mut report, &peer, Way::StartTls).await;
+        rooms::restart(&mut report, &peer, Way::StartTls).await;
+        return Ok(report.passed());
+    }
     if std::env::args().nth(1).as_deref() == Some("im") {
         im::checks(&mut report, &peer).await;
         return Ok(report.passed());

@@ -300,7 +300,7 @@ impl RoomConfig {
         config.password = self.submitted_password(form)?;
         let owners = list(form, "muc#roomconfig_roomowners")?;
         if owners.as_ref().is_some_and(Vec::is_empty) {
-            return Err(unacceptable("a room has to have an owner"));
+            return Err(StanzaError::conflict().with_text("a room has to have an owner"));
         }
         Ok(Submitted { config, owners, admins: list(form, "muc#roomconfig_roomadmins")? })
     }

@@ -1,7 +1,10 @@
 //! Rooms (XEP-0045) over [`xmpp_core`]: the service that they are in, and what a client does in them.
 //!
-//! [`room::Room`] is a room as a pure state machine; [`service`](mod@service) puts rooms into a server.
+//! [`room::Room`] is a room as a pure state machine; [`service`](mod@service) puts rooms into a server;
+//! [`client`](mod@client) keeps a client in them.
 
+#[cfg(feature = "client")]
+pub mod client;
 pub mod config;
 pub mod payload;
 mod privilege;
@@ -12,6 +15,8 @@ pub mod service;
 #[cfg(feature = "server")]
 mod store;
 
+#[cfg(feature = "client")]
+pub use client::client;
 pub use config::{Broadcast, RoomConfig};
 pub use privilege::{Affiliation, Role, initial_role, may_change_affiliation, may_change_role};
 #[cfg(feature = "server")]

@@ -55,16 +55,17 @@ pub fn initial_role(affiliation: Affiliation, moderated: bool, members_only: boo
 /// Whether somebody of affiliation `actor` may change another's from `from` to `to` (§5.2.2).
 ///
 /// # Errors
-/// `forbidden` for whoever may not write such a list, `not-allowed` where the other is above the actor (§9.1).
+/// `forbidden` for whoever may not write such a list (§10.4, §10.7), `not-allowed` for who would ban somebody that is not
+/// below (§9.1).
 pub fn may_change_affiliation(actor: Affiliation, from: Affiliation, to: Affiliation) -> Result<(), StanzaError> {
-    let (actor_is_admin, highest) = (actor >= Affiliation::Admin, from.max(to));
-    if !actor_is_admin || (to >= Affiliation::Admin && actor < Affiliation::Owner) {
+    if actor < Affiliation::Admin {
         return Err(StanzaError::forbidden());
     }
-    if highest >= Affiliation::Admin && actor < Affiliation::Owner {
-        return Err(StanzaError::not_allowed());
+    match from.max(to) >= Affiliation::Admin && actor < Affiliation::Owner {
+        false => Ok(()),
+        true if to == Affiliation::Outcast => Err(StanzaError::not_allowed()),
+        true => Err(StanzaError::forbidden()),
     }
-    Ok(())
 }
 
 /// Whether an occupant, or somebody affiliated who is not there, may change an occupant's role to `to` (§5.1.3).

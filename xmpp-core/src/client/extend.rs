@@ -77,6 +77,11 @@ impl ClientRegistrar {
         self.parts.add(part);
     }
 
+    /// What an extension that was named before has left, so that two that need the same share it.
+    pub fn provided<T: Any + Send + Sync>(&self) -> Option<Arc<T>> {
+        self.parts.get()
+    }
+
     /// Calls `hook` when a session begins or goes on, before the application learns of it. It must not block; what takes
     /// time it spawns, with a clone of the client, which keeps the client alive as long.
     pub fn on_session(&mut self, hook: impl Fn(&SessionStart<'_>, &Client) + Send + Sync + 'static) {

@@ -4,7 +4,7 @@ use super::Preferences;
 use crate::chat::{ChatEvent, Page, State};
 use std::{collections::VecDeque, sync::Arc};
 use xmpp_core::{
-    client::{Client, RequestError},
+    client::{Client, ClientRegistrar, Flow, RequestError},
     jid::{BareJid, Jid},
     payload::{
         DateTime, TextValue,
@@ -12,8 +12,28 @@ use xmpp_core::{
         form::{DataForm, Field, FormKind},
         rsm::ResultSet,
     },
-    stanza::{Condition, Iq, Message, generate_id},
+    stanza::{AnyStanza, Condition, Iq, Message, generate_id},
 };
+
+/// Lets a client read archives ([`ChatClient::archive`](crate::chat::ChatClient::archive)). A client with
+/// [chats](crate::chat::client) can anyway; to name it beside them, or twice, does no harm.
+pub fn client(r: &mut ClientRegistrar) {
+    if r.provided::<State>().is_some() {
+        return;
+    }
+    r.provide(Arc::new(State::for_archives()));
+    // Where chats are named later, theirs is the state that counts.
+    r.on_session(|start, client| {
+        if let Some(state) = client.part::<State>().filter(|_| !start.resumed) {
+            state.session_begins(start.jid.to_bare());
+        }
+    });
+    r.incoming(|stanza, client| {
+        let AnyStanza::Message(message) = stanza else { return Flow::Continue };
+        let is_page = client.part::<State>().is_some_and(|state| state.page_comes(message));
+        if is_page { Flow::Handled } else { Flow::Continue }
+    });
+}
 
 /// An archive that can be asked. Cheap to make and to clone.
 #[derive(Clone, Debug)]

@@ -59,6 +59,6 @@ pub use self::{
 };
 #[cfg(feature = "client")]
 pub use self::{
-    client::{Archive, ArchiveSync, ArchivedMessage, Since, SyncError},
+    client::{Archive, ArchiveSync, ArchivedMessage, Since, SyncError, client},
     history::{ArchiveHistory, HistoryPage},
 };

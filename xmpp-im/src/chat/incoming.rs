@@ -33,11 +33,7 @@ impl Incoming {
         let AnyStanza::Message(message) = stanza else { return Flow::Continue };
         let known = &mut *self.0.known();
         let Some(own) = known.own.clone() else { return Flow::Continue };
-        if let Some(result) = message.payload::<ArchiveResult>() {
-            match result {
-                Ok(result) => known.archived(&own, message, result),
-                Err(error) => tracing::debug!(%error, "a broken message of an archive"),
-            }
+        if known.page_comes(&own, message) {
             return Flow::Handled;
         }
         if let Some(carbon) = message.payload::<Carbon>() {
@@ -88,7 +84,24 @@ fn copied(own: &BareJid, message: &Message, carbon: Carbon) -> Option<Message> {
     }
 }
 
+impl State {
+    /// Whether this is of an archive's page, which is then all that is done with it.
+    pub(crate) fn page_comes(&self, message: &Message) -> bool {
+        let known = &mut *self.known();
+        known.own.clone().is_some_and(|own| known.page_comes(&own, message))
+    }
+}
+
 impl Known {
+    fn page_comes(&mut self, own: &BareJid, message: &Message) -> bool {
+        match message.payload::<ArchiveResult>() {
+            None => return false,
+            Some(Ok(result)) => self.archived(own, message, result),
+            Some(Err(error)) => tracing::debug!(%error, "a broken message of an archive"),
+        }
+        true
+    }
+
     /// A message of an archive counts for the query that it answers, from the archive that was asked (XEP-0313 §4.2).
     pub(super) fn archived(&mut self, own: &BareJid, message: &Message, result: ArchiveResult) {
         let Some(page) = result.queryid.as_ref().and_then(|id| self.pages.get_mut(id)) else {

@@ -72,17 +72,17 @@ pub trait ChatClient {
     fn chat(&self, with: BareJid) -> Result<Chat, WithoutChats>;
     /// What happens in all chats, from now on; the first call gets it from the beginning.
     fn chats(&self) -> Result<ChatEvents, WithoutChats>;
-    /// The account's archive.
+    /// The account's archive; [`archive::client`](crate::archive::client()) is enough for it.
     fn archive(&self) -> Result<Archive, WithoutChats>;
 }
 
 impl ChatClient for Client {
     fn chat(&self, with: BareJid) -> Result<Chat, WithoutChats> {
-        Ok(Chat::new(self.clone(), self.part::<State>().ok_or(WithoutChats)?, with))
+        Ok(Chat::new(self.clone(), State::of_chats(self).ok_or(WithoutChats)?, with))
     }
 
     fn chats(&self) -> Result<ChatEvents, WithoutChats> {
-        Ok(State::events(&self.part::<State>().ok_or(WithoutChats)?))
+        Ok(State::events(&State::of_chats(self).ok_or(WithoutChats)?))
     }
 
     fn archive(&self) -> Result<Archive, WithoutChats> {

@@ -101,6 +101,8 @@ pub(crate) struct State {
     pub(super) known: Mutex<Known>,
     /// Confirmations on their way.
     pub(super) confirmations: Arc<Semaphore>,
+    /// Nobody but readers of archives uses it.
+    archives_only: bool,
 }
 
 #[derive(Debug)]
@@ -132,14 +134,24 @@ impl State {
             caught_up: false,
             position: None,
         };
-        State { settings, known: Mutex::new(known), confirmations: Arc::new(Semaphore::new(64)) }
+        State { settings, known: Mutex::new(known), confirmations: Arc::new(Semaphore::new(64)), archives_only: false }
+    }
+
+    /// For a client that reads archives, and has no chats.
+    pub(crate) fn for_archives() -> State {
+        State { archives_only: true, ..State::new(ChatSettings::default().events(1).remembered(1)) }
+    }
+
+    /// That of a client with chats.
+    pub(super) fn of_chats(client: &xmpp_core::client::Client) -> Option<Arc<State>> {
+        client.part::<State>().filter(|state| !state.archives_only)
     }
 
     pub(super) fn known(&self) -> MutexGuard<'_, Known> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn session_begins(&self, own: BareJid) {
+    pub(crate) fn session_begins(&self, own: BareJid) {
         let mut known = self.known();
         known.own = Some(own);
         known.caught_up = false;

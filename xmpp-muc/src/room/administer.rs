@@ -1,7 +1,8 @@
 //! Roles and affiliations: lists, and changes (§8, §9, §10.3 to §10.8).
 
 use super::{
-    Affiliated, Affiliations, Change, Delivery, Effects, Incoming, Kept, Nick, Number, Plan, Room, announce::News,
+    Affiliated, Affiliations, Change, Delivery, Effects, Incoming, Kept, Nick, Number, Occupant, Plan, Room,
+    announce::News,
 };
 use crate::{
     Affiliation, Role,
@@ -9,7 +10,7 @@ use crate::{
     initial_role, may_change_affiliation, may_change_role,
     payload::{Actor, AdminItem, AdminQuery, Invite, StatusCode, UserInfo},
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use xmpp_core::{
     jid::{BareJid, Jid, nickname},
     payload::Payload,
@@ -42,7 +43,7 @@ impl Room {
             return Err(StanzaError::forbidden());
         }
         let with = self.occupants.iter().filter(|(_, occupant)| occupant.role == role);
-        let item = |(_, occupant): (Number, &super::Occupant)| AdminItem {
+        let item = |(_, occupant): (Number, &Occupant)| AdminItem {
             affiliation: Some(occupant.affiliation),
             role: Some(role),
             nick: Some(occupant.nick.as_str().to_owned()),
@@ -59,12 +60,14 @@ impl Room {
             || match affiliation {
                 // §9.5: members may see who they are where all see all; A074: nobody else may.
                 Affiliation::Member => {
-                    open && (own == Affiliation::Member
-                        || (self.config.members_only && role > Role::None && self.config.member_list.has(role)))
+                    let knows = own == Affiliation::Member || (self.config.members_only && role > Role::None);
+                    open && knows && self.config.member_list.has(role.max(Role::Participant))
                 }
                 Affiliation::Admin | Affiliation::Owner => open && own >= Affiliation::Member,
                 Affiliation::Outcast | Affiliation::None => false,
             };
+        // §10.5, §10.8: where not all see addresses, owners alone see who owns and administers the room.
+        let may = may && (open || own == Affiliation::Owner || affiliation < Affiliation::Admin);
         if !may || affiliation == Affiliation::None {
             return Err(StanzaError::forbidden());
         }
@@ -95,7 +98,12 @@ impl Room {
         for item in &query.items {
             self.check_reason(item.reason.as_deref())?;
             match (item.role, item.affiliation) {
-                (Some(role), None) => plan.changes.push(self.judge_role(input.from, item, role)?),
+                (Some(role), None) => {
+                    let (whose, change) = self.judge_role(input.from, item, role)?;
+                    // Of several the last counts: nobody is a moderator for a moment, and sees who all are.
+                    plan.changes.retain(|change| !matches!(change, Change::Role { number, .. } if *number == whose));
+                    plan.changes.push(change);
+                }
                 (None, Some(affiliation)) => {
                     let (user, entry) = self.judge_affiliation(input.from, item, affiliation)?;
                     affiliations.insert(user, entry);
@@ -108,7 +116,7 @@ impl Room {
         Ok(plan)
     }
 
-    fn judge_role(&self, from: &Jid, item: &AdminItem, role: Role) -> Result<Change, StanzaError> {
+    fn judge_role(&self, from: &Jid, item: &AdminItem, role: Role) -> Result<(Number, Change), StanzaError> {
         let actor = self.standing(from);
         if actor.0 < Role::Moderator && actor.1 < Affiliation::Admin {
             return Err(StanzaError::forbidden());
@@ -117,8 +125,11 @@ impl Room {
         let nick = item.nick.as_deref().ok_or_else(|| StanzaError::bad_request().with_text("whose role?"))?;
         let key = nickname::comparison_key(nick).ok_or_else(nobody)?;
         let (number, target) = self.occupants.of_nick(&key).ok_or_else(nobody)?;
-        may_change_role(actor, (target.role, target.affiliation), role)?;
-        Ok(Change::Role { number, role, actor: self.actor(from), reason: item.reason.clone() })
+        // §8.2: whoever kicks themselves has left.
+        if role != Role::None || target.visit(from).is_none() {
+            may_change_role(actor, (target.role, target.affiliation), role)?;
+        }
+        Ok((number, Change::Role { number, role, actor: self.actor(from), reason: item.reason.clone() }))
     }
 
     /// Whose affiliation an item is about: by address, or by the nickname of an occupant.
@@ -126,9 +137,10 @@ impl Room {
         if let Some(jid) = &item.jid {
             return Ok(jid.to_bare());
         }
-        let nick = item.nick.as_deref().and_then(nickname::comparison_key);
-        let there = nick.and_then(|key| self.occupants.of_nick(&key).map(|(_, occupant)| occupant.user.clone()));
-        there.ok_or_else(|| StanzaError::bad_request().with_text("whose affiliation?"))
+        let nick = item.nick.as_deref().ok_or_else(|| StanzaError::bad_request().with_text("whose affiliation?"))?;
+        let there = nickname::comparison_key(nick).and_then(|key| self.occupants.of_nick(&key));
+        let nobody = || StanzaError::item_not_found().with_text("nobody here has this nickname");
+        Ok(there.ok_or_else(nobody)?.1.user.clone())
     }
 
     fn judge_affiliation(
@@ -162,6 +174,8 @@ impl Room {
             Some("") => None,
             Some(nick) => Some(self.reservable(nick, &user)?),
         };
+        // §9.1: who is banned, or not affiliated, has no nickname.
+        let nick = nick.filter(|_| affiliation > Affiliation::None);
         Ok((user, Affiliated { affiliation, nick, reason: item.reason.clone() }))
     }
 
@@ -188,6 +202,11 @@ impl Room {
     ) -> Result<(), StanzaError> {
         if changes.is_empty() {
             return Ok(());
+        }
+        let mut keys = HashSet::new();
+        let nicks = changes.values().filter_map(|entry| nickname::comparison_key(entry.nick.as_deref()?));
+        if !nicks.into_iter().all(|key| keys.insert(key)) {
+            return Err(StanzaError::conflict().with_text("a nickname is for one"));
         }
         let stays = |user: &&BareJid| changes.get(*user).is_none_or(|entry| entry.affiliation == Affiliation::Owner);
         let has_owner = self.affiliations.with(Affiliation::Owner).any(|user| stays(&user))
@@ -220,7 +239,7 @@ impl Room {
         effects: &mut Effects,
     ) {
         if role == Role::None {
-            self.remove(number, StatusCode::KICKED, actor, reason, effects);
+            self.remove(&[number], StatusCode::KICKED, actor, reason, effects);
             return;
         }
         let Some(was) = self.occupants.get(number).map(|occupant| occupant.role) else { return };
@@ -257,25 +276,33 @@ impl Room {
         }
     }
 
-    /// Takes an occupant out of the room, who is told first (§8.2, §9.1).
+    /// Takes occupants out of the room, who are told first (§8.2, §9.1). Those who stay are told when all are out.
     pub(super) fn remove(
         &mut self,
-        number: Number,
+        numbers: &[Number],
         code: StatusCode,
         actor: Option<Actor>,
         reason: Option<String>,
         effects: &mut Effects,
     ) {
-        let Some(was) = self.occupants.remove(number) else { return };
-        let mut news = News::gone(&was, None, Some(code));
-        (news.item.actor, news.item.reason) = (actor, reason);
-        self.tell_own(&was, &news, was.visits.iter().map(|visit| visit.jid.clone()).collect(), &mut effects.first);
-        if self.config.broadcast.has(was.role) {
-            self.tell(&was, &news, self.others(&was), &mut effects.then);
+        if numbers.is_empty() {
+            return;
         }
-        if self.occupants.is_empty() && !self.config.persistent {
-            self.ended = true;
+        let gone: Vec<Occupant> = numbers.iter().filter_map(|number| self.occupants.remove(*number)).collect();
+        for was in &gone {
+            match code == StatusCode::KICKED && was.role > Role::Visitor {
+                // What was given by role is gone.
+                true => self.voices.forget(&was.user),
+                false => self.remember_voice(was),
+            }
+            let mut news = News::gone(was, None, Some(code));
+            (news.item.actor, news.item.reason) = (actor.clone(), reason.clone());
+            self.tell_own(was, &news, was.visits.iter().map(|visit| visit.jid.clone()).collect(), &mut effects.first);
+            if self.config.broadcast.has(was.role) {
+                self.tell(was, &news, self.others(was), &mut effects.then);
+            }
         }
+        self.end_if_deserted();
     }
 
     pub(super) fn set_affiliation(
@@ -289,6 +316,10 @@ impl Room {
         let was = self.affiliations.of(&user);
         let (affiliation, reason) = (entry.affiliation, entry.reason.clone());
         self.affiliations.set(user.clone(), entry);
+        if affiliation != was {
+            // What was given by role is given anew.
+            self.voices.forget(&user);
+        }
         let affected: Vec<Number> = self
             .occupants
             .iter()
@@ -303,36 +334,43 @@ impl Room {
             }
             return;
         }
+        let mut out = Vec::new();
         for number in affected {
-            self.reclassify(number, actor.clone(), reason.clone(), effects);
+            if !self.reclassify(number, actor.as_ref(), reason.as_ref(), effects) {
+                out.push(number);
+            }
         }
+        let code = match affiliation {
+            Affiliation::Outcast => StatusCode::BANNED,
+            _ => StatusCode::AFFILIATION_LOST,
+        };
+        self.remove(&out, code, actor, reason, effects);
     }
 
-    /// Makes role and presence of an occupant those of its affiliation.
-    fn reclassify(&mut self, number: Number, actor: Option<Actor>, reason: Option<String>, effects: &mut Effects) {
-        let Some(occupant) = self.occupants.get(number) else { return };
+    /// Makes role and presence of an occupant those of its affiliation; whether it may stay.
+    fn reclassify(
+        &mut self,
+        number: Number,
+        actor: Option<&Actor>,
+        reason: Option<&String>,
+        effects: &mut Effects,
+    ) -> bool {
+        let Some(occupant) = self.occupants.get(number) else { return true };
         let (was, had) = (occupant.role, occupant.affiliation);
         let now = self.affiliations.of(&occupant.user);
         if now == had {
-            return;
+            return true;
         }
-        let Some(initial) = initial_role(now, self.config.moderated, self.config.members_only) else {
-            let code = match now {
-                Affiliation::Outcast => StatusCode::BANNED,
-                _ => StatusCode::AFFILIATION_LOST,
-            };
-            if let Some(occupant) = self.occupants.get_mut(number) {
-                occupant.affiliation = now;
-            }
-            self.remove(number, code, actor, reason, effects);
-            return;
-        };
+        let initial = initial_role(now, self.config.moderated, self.config.members_only);
         // §5.1.3: what is gained with an affiliation is; whoever loses one keeps no more than the new one gives.
-        let role = if now >= had && had != Affiliation::Outcast { was.max(initial) } else { initial };
+        let role = initial.map_or(was, |initial| if now > had { was.max(initial) } else { was.min(initial) });
         if let Some(occupant) = self.occupants.get_mut(number) {
             (occupant.affiliation, occupant.role) = (now, role);
         }
-        self.tell_change(number, was, actor, reason, effects);
+        if initial.is_some() {
+            self.tell_change(number, was, actor.cloned(), reason.cloned(), effects);
+        }
+        initial.is_some()
     }
 
     /// After the configuration has changed: whoever may no longer be here goes (status 322).
@@ -342,9 +380,7 @@ impl Room {
         }
         let strangers = self.occupants.iter().filter(|(_, occupant)| occupant.affiliation < Affiliation::Member);
         let strangers: Vec<Number> = strangers.map(|(number, _)| number).collect();
-        for number in strangers {
-            self.remove(number, StatusCode::MEMBERS_ONLY, None, None, effects);
-        }
+        self.remove(&strangers, StatusCode::MEMBERS_ONLY, None, None, effects);
     }
 
     /// An invitation by the room itself, to who has become a member (§9.5).

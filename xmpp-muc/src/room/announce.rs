@@ -4,11 +4,11 @@ use super::{Delivery, Occupant, Room};
 use crate::{
     ADMIN, NS, OWNER, Role, USER,
     config::Whois,
-    payload::{Destroyed, Item, OccupantId, StatusCode, UserInfo},
+    payload::{Destroyed, Item, OccupantId, RetractedBy, StatusCode, UserInfo},
 };
 use xmpp_core::{
     jid::Jid,
-    payload::Payload,
+    payload::{Payload, stanza_id},
     xml::{ElementRef, Stanza, Writer, ns},
 };
 
@@ -19,9 +19,15 @@ pub(super) fn is_for_rooms(child: ElementRef<'_>) -> bool {
     matches!(child.ns(), NS | USER | ADMIN | OWNER | OccupantId::NAMESPACE | HATS)
 }
 
+/// What a presence cannot have in a room: what only the room may say, and what tells of an address or of another time.
+fn is_not_shown(child: ElementRef<'_>) -> bool {
+    is_for_rooms(child)
+        || matches!(child.ns(), stanza_id::NS | "urn:xmpp:delay" | "jabber:x:delay" | RetractedBy::NAMESPACE)
+}
+
 /// A presence without addresses, and without what only the room may say.
 pub(super) fn plain(presence: &Stanza) -> Stanza {
-    presence.rewrite(ns::CLIENT).from(None).to(None).id(None).type_(None).without(&is_for_rooms).to_stanza()
+    presence.rewrite(ns::CLIENT).from(None).to(None).id(None).type_(None).without(&is_not_shown).to_stanza()
 }
 
 /// A presence that says nothing.

@@ -8,13 +8,13 @@ use crate::{
     Affiliation, NS, Role,
     config::Whois,
     initial_role,
-    payload::{Destroyed, Item, Join, OccupantId, StatusCode, UserInfo},
+    payload::{Destroyed, HistoryRequest, Item, Join, OccupantId, StatusCode, UserInfo},
 };
 use xmpp_core::{
     jid::Jid,
-    payload::{DateTime, Payload, delay::Delay},
+    payload::{DateTime, Payload, TextValue, delay::Delay},
     stanza::StanzaError,
-    xml::{Stanza, Writer, ns},
+    xml::{ElementRef, Stanza, Writer, ns},
 };
 
 impl Room {
@@ -48,8 +48,7 @@ impl Room {
 
     fn available(&self, input: Incoming<'_>) -> Result<Plan, StanzaError> {
         let root = input.stanza.root();
-        let join = root.children().find(|child| child.is("x", NS)).map(Join::read).transpose();
-        let join = join.map_err(|error| StanzaError::bad_request().with_text(error.to_string()))?;
+        let join = root.child("x", NS).map(wish);
         if input.to.resource().is_none() {
             return Err(StanzaError::jid_malformed().with_text("a nickname is missing"));
         }
@@ -70,7 +69,8 @@ impl Room {
             return self.admit(client, nick, renamed, presence, join.unwrap_or_default(), id);
         };
         if occupant.nick.key != nick.key || occupant.nick.jid != nick.jid {
-            return self.admit_nick(number, occupant, nick, renamed, Visit { jid: client, presence });
+            let visit = Visit::new(client, presence);
+            return self.admit_nick(number, occupant, nick, renamed, visit, join.map(|join| (join, id)));
         }
         Ok(Plan::of(match join {
             Some(join) => Change::Resync { client, presence, join, id },
@@ -89,9 +89,7 @@ impl Room {
     ) -> Result<Plan, StanzaError> {
         let user = client.to_bare();
         let affiliation = self.affiliations.of(&user);
-        if self.locked && affiliation != Affiliation::Owner {
-            return Err(StanzaError::item_not_found().with_text("the room is not open yet"));
-        }
+        self.check_open(affiliation)?;
         let Some(role) = initial_role(affiliation, self.config.moderated, self.config.members_only) else {
             return Err(match affiliation {
                 Affiliation::Outcast => StanzaError::forbidden().with_text("you are banned from this room"),
@@ -109,9 +107,11 @@ impl Room {
         } else {
             self.has_place(affiliation)?;
         }
-        let role = same.map_or(role, |(_, occupant)| occupant.role);
+        let remembered = self.voices.of(&user).filter(|_| self.config.moderated && affiliation < Affiliation::Admin);
+        let role = same.map_or(remembered.unwrap_or(role), |(_, occupant)| occupant.role);
+        let renamed = renamed || same.is_some_and(|(_, occupant)| occupant.nick.jid != nick.jid);
         let id_of = self.occupant_id(&user);
-        let visits = vec![Visit { jid: client, presence }];
+        let visits = vec![Visit::new(client, presence)];
         let occupant = Occupant { nick, user, role, affiliation, id: id_of.into(), visits };
         Ok(Plan::of(Change::Enter { occupant, join, renamed, created: false, id }))
     }
@@ -150,12 +150,27 @@ impl Room {
         nick: Nick,
         renamed: bool,
         visit: Visit,
+        join: Option<(Join, Option<String>)>,
     ) -> Result<Plan, StanzaError> {
         let there = self.free(&nick, &occupant.user)?;
         if there.is_some_and(|(other, _)| other != number) {
             return Err(StanzaError::conflict().with_text("another client of yours has the nickname"));
         }
-        Ok(Plan::of(Change::Rename { number, nick, renamed, visit }))
+        let (client, presence) = (visit.jid.clone(), visit.presence.clone());
+        let mut plan = Plan::of(Change::Rename { number, nick, renamed, visit });
+        if let Some((join, id)) = join {
+            // §7.2.1: it has lost its place, and will want to hear everything.
+            plan.changes.push(Change::Resync { client, presence, join, id });
+        }
+        Ok(plan)
+    }
+
+    /// §7.2.10: before it is configured there is no room, but for its owner.
+    pub(super) fn check_open(&self, affiliation: Affiliation) -> Result<(), StanzaError> {
+        match self.locked && affiliation != Affiliation::Owner {
+            true => Err(StanzaError::item_not_found().with_text("the room is not open yet")),
+            false => Ok(()),
+        }
     }
 
     /// §7.2.18: whoever speaks as if it were in the room is told that it is not.
@@ -179,35 +194,6 @@ impl Room {
         let presence = announce::plain(input.stanza);
         let presence = (presence.as_str().len() <= self.limits.presence_bytes).then_some(presence);
         Plan::of(Change::Leave { client: input.from.clone(), presence, code: None })
-    }
-
-    /// What was sent to a client has come back: it is no longer there (§18.1.2).
-    pub(super) fn bounced(&self, input: Incoming<'_>) -> Plan {
-        const GONE: [&str; 7] = [
-            "gone",
-            "item-not-found",
-            "recipient-unavailable",
-            "redirect",
-            "remote-server-not-found",
-            "remote-server-timeout",
-            "service-unavailable",
-        ];
-        let root = input.stanza.root();
-        let error = root.child("error", ns::CLIENT);
-        // Who sends an error that says nothing cannot make sense of the room.
-        let gone = error.is_none_or(|error| error.children().any(|child| GONE.contains(&child.name())));
-        if !gone || self.sender(input.from).is_none() {
-            return Plan::default();
-        }
-        Plan::of(Change::Leave { client: input.from.clone(), presence: None, code: Some(StatusCode::TECHNICAL) })
-    }
-
-    /// A client that is no longer there, as whoever drives the room knows.
-    pub fn lost(&self, client: &Jid) -> Plan {
-        if self.sender(client).is_none() {
-            return Plan::default();
-        }
-        Plan::of(Change::Leave { client: client.clone(), presence: None, code: Some(StatusCode::TECHNICAL) })
     }
 
     #[allow(clippy::too_many_arguments)]
@@ -311,7 +297,7 @@ impl Room {
         let occupant = self.occupants.get_mut(number)?;
         let differs = occupant.presence().map(Stanza::as_str) != Some(presence.as_str());
         occupant.visits.retain(|visit| visit.jid != *client);
-        occupant.visits.push(Visit { jid: client.clone(), presence });
+        occupant.visits.push(Visit::new(client.clone(), presence));
         Some((number, differs))
     }
 
@@ -352,6 +338,9 @@ impl Room {
         effects: &mut Effects,
     ) {
         let Some((number, was, last)) = self.occupants.leave(client) else { return };
+        if last {
+            self.remember_voice(&was);
+        }
         let mut news = News::gone(&was, presence, code);
         if self.locked && self.occupants.is_empty() {
             // §10.1.3: nobody has configured it, and nobody will.
@@ -368,6 +357,11 @@ impl Room {
                 self.tell_all(occupant, &News::of(occupant), &mut effects.then);
             }
         }
+        self.end_if_deserted();
+    }
+
+    /// §7.14: a room in which nobody is left ends unless it is to stay; one that was not configured ends in any case.
+    pub(super) fn end_if_deserted(&mut self) {
         if self.occupants.is_empty() && (self.locked || !self.config.persistent) {
             self.ended = true;
         }
@@ -377,4 +371,27 @@ impl Room {
     pub(super) fn mark(&self, occupant: &Occupant) -> OccupantId {
         OccupantId { id: occupant.id.to_string() }
     }
+}
+
+/// What somebody who enters asks for. A number of messages that is too large is only large, and what makes no sense is as
+/// if it were not there: nobody is kept out by that.
+fn wish(x: ElementRef<'_>) -> Join {
+    if let Ok(join) = Join::read(x) {
+        return join;
+    }
+    let password = x.child("password", NS).map(|password| password.text().into_owned());
+    let history = x.child("history", NS).map(|history| {
+        let number = |name| {
+            let text = history.attr(name)?;
+            let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+            is_number.then(|| text.parse().unwrap_or(u32::MAX))
+        };
+        HistoryRequest {
+            maxchars: number("maxchars"),
+            maxstanzas: number("maxstanzas"),
+            seconds: number("seconds"),
+            since: history.attr("since").and_then(|since| DateTime::from_text(&since).ok()),
+        }
+    });
+    Join { history, password }
 }

@@ -1,17 +1,15 @@
 //! What is asked of a room by message, and registration: invitations, voice, membership (§7.8, §7.10, §7.13, §8.6, §9.9).
 
-use super::{Affiliated, Change, Delivery, Incoming, Kept, Nick, Plan, Room};
+use super::{Affiliated, Change, Delivery, Effects, Incoming, Kept, Nick, Plan, Room};
 use crate::{
     Affiliation, Role, USER,
     payload::{Decline, Invite, UserInfo},
 };
-use hmac::{Hmac, Mac};
-use sha2::Sha256;
-use std::{collections::BTreeMap, fmt::Write as _};
+use std::collections::BTreeMap;
 use xmpp_core::{
     jid::{BareJid, Jid},
     payload::{
-        Payload,
+        DateTime, Payload,
         form::{DataForm, Field, FieldType, FormKind},
     },
     stanza::{StanzaError, generate_id},
@@ -22,6 +20,11 @@ use xmpp_core::{
 pub const VOICE: &str = "http://jabber.org/protocol/muc#request";
 /// The type of the form by which people register with a room.
 pub const REGISTER: &str = "http://jabber.org/protocol/muc#register";
+
+/// How long whoever has asked for voice or membership waits until it may ask again, in seconds.
+const PETITION_SECONDS: i64 = 60;
+/// How many who have asked are remembered.
+const PETITIONS: usize = 100;
 
 /// What a room answers who wants to register.
 #[derive(Clone, Debug)]
@@ -55,9 +58,7 @@ impl Room {
                 _ => {}
             }
         }
-        if self.sender(input.from).is_none() {
-            return Err(StanzaError::not_acceptable().with_text("you are not in the room"));
-        }
+        self.speaker(input.from)?;
         Err(StanzaError::bad_request().with_text("what is said to all is of type groupchat"))
     }
 
@@ -71,7 +72,7 @@ impl Room {
         if (closed && !may_add) || occupant.role < Role::Visitor {
             return Err(StanzaError::forbidden().with_text("you may not invite people into this room"));
         }
-        if info.invites.len() > self.limits.items {
+        if info.invites.len() > self.limits.invitations {
             return Err(StanzaError::resource_constraint().with_text("too many invitations at once"));
         }
         let mut plan = Plan::default();
@@ -80,12 +81,16 @@ impl Room {
             let to = invite.to.as_ref().ok_or_else(|| StanzaError::bad_request().with_text("who is invited?"))?;
             self.check_reason(invite.reason.as_deref())?;
             let user = to.to_bare();
-            if user.local().is_none() {
+            // Occupants and rooms are not invited: the one have no address here, the other do not come.
+            if user.local().is_none() || user.domain() == self.jid.domain() {
                 return Err(StanzaError::item_not_found().with_text("only users are invited"));
+            }
+            if self.affiliations.of(&user) == Affiliation::Outcast {
+                return Err(StanzaError::not_allowed().with_text("who is banned is not invited"));
             }
             if closed && self.affiliations.of(&user) == Affiliation::None {
                 let affiliation = Affiliation::Member;
-                members.insert(user, Affiliated { affiliation, ..Affiliated::default() });
+                members.insert(user.clone(), Affiliated { affiliation, ..Affiliated::default() });
             }
             let shown = Invite {
                 // As those in the room know the inviter.
@@ -100,7 +105,7 @@ impl Room {
             let info = UserInfo { invites: vec![shown], password: self.config.password.clone(), ..UserInfo::default() };
             let stanza = self.letter(None, |out| info.write(out));
             let delivery = Delivery { from: self.jid.clone().into(), to: vec![to.clone()], stanza };
-            plan.changes.push(Change::Send(delivery));
+            plan.changes.push(Change::Invite { invited: user, by: occupant.user.clone(), delivery });
         }
         let mut added = Plan::default();
         self.plan_affiliations(members, self.actor(input.from), &mut added)?;
@@ -118,16 +123,20 @@ impl Room {
     fn declined(&self, input: Incoming<'_>, decline: &Decline) -> Result<Plan, StanzaError> {
         let to = decline.to.as_ref().ok_or_else(|| StanzaError::bad_request().with_text("who had invited?"))?;
         self.check_reason(decline.reason.as_deref())?;
-        let to: Vec<Jid> = if to.bare_str() == self.jid.as_str() {
-            self.addressee(to)?.visits.iter().map(|visit| visit.jid.clone()).collect()
-        } else {
-            // Not a way to write to just anybody in the name of the room.
-            let user = to.to_bare();
-            let there = self.occupants.of_user(&user).flat_map(|(_, occupant)| &occupant.visits);
-            there.map(|visit| visit.jid.clone()).collect()
+        let nobody = || StanzaError::item_not_found().with_text("nobody here has invited you");
+        let by = match to.bare_str() == self.jid.as_str() {
+            true => self.addressee(to).map_err(|_| nobody())?.user.clone(),
+            false => to.to_bare(),
         };
+        // Not a way to write to somebody in the name of the room, nor to learn who is in it.
+        let invited = input.from.to_bare();
+        if !self.invitations.iter().any(|(other, inviter)| *other == invited && *inviter == by) {
+            return Err(nobody());
+        }
+        let there = self.occupants.of_user(&by).flat_map(|(_, occupant)| &occupant.visits);
+        let to: Vec<Jid> = there.map(|visit| visit.jid.clone()).collect();
         if to.is_empty() {
-            return Err(StanzaError::item_not_found().with_text("who invited is no longer in the room"));
+            return Err(nobody());
         }
         let from = Some(input.from.to_bare().into());
         let info = UserInfo {
@@ -135,7 +144,17 @@ impl Room {
             ..UserInfo::default()
         };
         let stanza = self.letter(None, |out| info.write(out));
-        Ok(Plan::of(Change::Send(Delivery { from: self.jid.clone().into(), to, stanza })))
+        let delivery = Delivery { from: self.jid.clone().into(), to, stanza };
+        Ok(Plan::of(Change::Decline { invited, by, delivery }))
+    }
+
+    pub(super) fn invite(&mut self, invited: BareJid, by: BareJid, delivery: Delivery, effects: &mut Effects) {
+        self.invitations.retain(|(other, inviter)| (other, inviter) != (&invited, &by));
+        self.invitations.push_back((invited, by));
+        while self.invitations.len() > self.limits.invitations.saturating_mul(10) {
+            self.invitations.pop_front();
+        }
+        effects.then.push(delivery);
     }
 
     /// §7.13 and §8.6: a visitor asks for voice, a moderator gives it.
@@ -157,6 +176,12 @@ impl Room {
             let to = self.jid.with_resource(nick).map_err(|_| nobody())?.into();
             let (nick, _) = Nick::of(&to).ok_or_else(nobody)?;
             let (number, target) = self.occupants.of_nick(&nick.key).ok_or_else(nobody)?;
+            // Who has the nickname by now may be somebody else than who had asked.
+            if form.value("muc#jid").is_some_and(|jid| {
+                BareJid::new(jid.split('/').next().unwrap_or(jid)).ok().as_ref() != Some(&target.user)
+            }) {
+                return Err(nobody());
+            }
             if target.role >= Role::Participant {
                 return Ok(Plan::default());
             }
@@ -184,7 +209,7 @@ impl Room {
             )
             .with(Field::new("muc#request_allow").typed(FieldType::Boolean).label("Give voice").value("false"));
         let stanza = self.letter(None, |out| request.write(out));
-        Ok(Plan::of(Change::Send(Delivery { from: self.jid.clone().into(), to, stanza })))
+        Ok(self.petitioned(&occupant.user, Delivery { from: self.jid.clone().into(), to, stanza }, input.now))
     }
 
     /// The form by which somebody registers, or the nickname under which somebody has (§7.10).
@@ -193,6 +218,7 @@ impl Room {
     /// `not-allowed` where people do not register by themselves, and for who is banned.
     pub fn registration(&self, from: &Jid) -> Result<Registration, StanzaError> {
         let user = from.to_bare();
+        self.check_open(self.affiliations.of(&user))?;
         match self.affiliations.of(&user) {
             Affiliation::Outcast => Err(StanzaError::not_allowed()),
             Affiliation::None if !self.config.registration => Err(StanzaError::not_allowed()),
@@ -204,7 +230,7 @@ impl Room {
         }
     }
 
-    /// Judges a submitted registration. In a room for members admins are asked (§9.9).
+    /// Judges a submitted registration. In a room for members, and in a moderated one, admins are asked (§9.9).
     ///
     /// # Errors
     /// `conflict` for a nickname that is somebody else's, `bad-request` without the form, `not-allowed` as above.
@@ -218,8 +244,15 @@ impl Room {
         let nick = nick.ok_or_else(|| StanzaError::not_acceptable().with_text("a nickname is missing"))?;
         let nick = self.reservable(nick, &user)?;
         let affiliation = self.affiliations.of(&user);
-        if self.config.members_only && affiliation == Affiliation::None {
-            return self.ask_admins(&user, &nick);
+        // In a moderated room membership is voice, which one does not take for oneself.
+        let decided = self.config.members_only || self.config.moderated;
+        if decided && affiliation == Affiliation::None {
+            return self.ask_admins(input, &user, &nick);
+        }
+        // Whoever registers does not take the place of whom admins have to ban.
+        let places = self.limits.affiliated.saturating_sub(self.limits.affiliated / 4);
+        if affiliation == Affiliation::None && self.affiliations.len() >= places {
+            return Err(StanzaError::resource_constraint().with_text("too many are registered with the room"));
         }
         let entry = Affiliated { affiliation: affiliation.max(Affiliation::Member), nick: Some(nick), reason: None };
         let mut plan = Plan::default();
@@ -244,7 +277,7 @@ impl Room {
         Ok(plan)
     }
 
-    fn ask_admins(&self, user: &BareJid, nick: &str) -> Result<Plan, StanzaError> {
+    fn ask_admins(&self, input: Incoming<'_>, user: &BareJid, nick: &str) -> Result<Plan, StanzaError> {
         let admins = self.occupants.iter().filter(|(_, other)| other.affiliation >= Affiliation::Admin);
         let to: Vec<Jid> = admins.flat_map(|(_, other)| &other.visits).map(|visit| visit.jid.clone()).collect();
         if to.is_empty() {
@@ -257,7 +290,25 @@ impl Room {
             .with(Field::new("muc#register_roomnick").typed(FieldType::TextSingle).label("Nickname").value(nick))
             .with(Field::new("muc#register_allow").typed(FieldType::Boolean).label("Accept").value("false"));
         let stanza = self.letter(None, |out| request.write(out));
-        Ok(Plan::of(Change::Send(Delivery { from: self.jid.clone().into(), to, stanza })))
+        Ok(self.petitioned(user, Delivery { from: self.jid.clone().into(), to, stanza }, input.now))
+    }
+
+    /// Whoever has asked a moment ago need not ask again: those who are to decide are not to be worn down.
+    fn petitioned(&self, user: &BareJid, delivery: Delivery, now: DateTime) -> Plan {
+        let since = |at: &DateTime| now.unix_seconds().saturating_sub(at.unix_seconds());
+        match self.petitions.iter().any(|(other, at)| other == user && since(at) < PETITION_SECONDS) {
+            true => Plan::default(),
+            false => Plan::of(Change::Petition { user: user.clone(), delivery }),
+        }
+    }
+
+    pub(super) fn petition(&mut self, user: BareJid, delivery: Delivery, now: DateTime, effects: &mut Effects) {
+        self.petitions.retain(|(other, _)| *other != user);
+        self.petitions.push_back((user, now));
+        while self.petitions.len() > PETITIONS {
+            self.petitions.pop_front();
+        }
+        effects.then.push(delivery);
     }
 
     /// §9.9: an admin has decided about a registration.
@@ -266,6 +317,9 @@ impl Room {
             return Err(StanzaError::forbidden());
         }
         let bad = |text: &str| StanzaError::bad_request().with_text(text);
+        if form.type_ != FormKind::Submit {
+            return Err(bad("no form was submitted"));
+        }
         let allow =
             form.get::<bool>("muc#register_allow").and_then(Result::ok).ok_or_else(|| bad("accepted or not?"))?;
         let user = form.value("muc#register_jid").and_then(|jid| BareJid::new(jid).ok()).ok_or_else(|| bad("who?"))?;
@@ -291,53 +345,6 @@ impl Room {
         content(&mut out);
         out.close();
         out.into_stanza()
-    }
-
-    /// Passes an iq on between occupants, who learn nothing of each other's addresses (§16.4.3). A request goes to the
-    /// occupant's client, or to its account if it is for vCards; an answer back to the client that had asked, which its id
-    /// tells.
-    ///
-    /// # Errors
-    /// `not-acceptable` for who is not in the room, `item-not-found` if the other is not.
-    pub fn forward(&self, input: Incoming<'_>) -> Result<Plan, StanzaError> {
-        let root = input.stanza.root();
-        let id = root.attr("id").unwrap_or_default();
-        let is_request = matches!(root.attr("type").as_deref(), Some("get" | "set"));
-        let user = input.from.to_bare();
-        let there = self.sender(input.from).or_else(|| {
-            // An account answers for its vCard.
-            let answers = input.from.resource().is_none() && !is_request;
-            answers.then(|| self.occupants.of_user(&user).next()).flatten()
-        });
-        let absent = || StanzaError::not_acceptable().with_text("you are not in the room");
-        let (_, occupant) = there.ok_or_else(absent)?;
-        let other = self.addressee(input.to)?;
-        let (to, id) = if is_request {
-            let for_account = root.children().any(|child| child.ns() == "vcard-temp");
-            let visit = other.visits.last().ok_or_else(StanzaError::item_not_found)?;
-            let to = if for_account { other.user.clone().into() } else { visit.jid.clone() };
-            (to, format!("{}-{id}", self.tag(input.from)))
-        } else {
-            let (tag, id) = id.split_once('-').unwrap_or_default();
-            let asked = other.visits.iter().find(|visit| self.tag(&visit.jid) == tag);
-            let Some(asked) = asked else { return Ok(Plan::default()) };
-            (asked.jid.clone(), id.to_owned())
-        };
-        let from = occupant.nick.jid.clone();
-        let stanza = input.stanza.rewrite(ns::CLIENT).from(Some(from.as_str())).to(None).id(Some(&id)).to_stanza();
-        Ok(Plan::of(Change::Send(Delivery { from, to: vec![to], stanza })))
-    }
-
-    /// By which a client is known again in an answer, and by nobody else.
-    fn tag(&self, client: &Jid) -> String {
-        let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(&self.key) else { return String::new() };
-        mac.update(b"client\0");
-        mac.update(client.as_str().as_bytes());
-        let mut tag = String::with_capacity(16);
-        for byte in mac.finalize().into_bytes().iter().take(8) {
-            let _ = write!(tag, "{byte:02x}");
-        }
-        tag
     }
 }
 

@@ -8,17 +8,23 @@ mod administer;
 mod affiliations;
 mod announce;
 mod enter;
+mod forward;
+mod ghost;
 mod history;
 mod invite;
 mod occupants;
 mod own;
 mod speak;
+#[cfg(test)]
+mod tests;
 mod tombstone;
+mod voices;
 
 #[cfg(feature = "server")]
 pub(crate) use self::tombstone::{retracted_id, tombstone};
 pub use self::{
     affiliations::{Affiliated, Affiliations},
+    forward::Whisper,
     history::{History, Past},
     invite::{REGISTER, Registration, VOICE},
     occupants::{Nick, Number, Occupant, Occupants, Visit},
@@ -28,7 +34,12 @@ pub use self::{
 use crate::{Affiliation, Role, RoomConfig, payload::Actor, payload::Join, payload::StatusCode};
 use hmac::{Hmac, Mac};
 use sha2::Sha256;
-use std::{fmt::Write, sync::Arc};
+use std::{
+    collections::{HashSet, VecDeque},
+    fmt::Write,
+    sync::Arc,
+};
+use voices::Voices;
 use xmpp_core::{
     jid::{BareJid, Jid},
     payload::DateTime,
@@ -58,13 +69,19 @@ pub struct RoomLimits {
     pub history_bytes: usize,
     /// Bytes of a reason.
     pub reason_bytes: usize,
-    /// Items of one request about roles or affiliations, and people invited by one message.
+    /// Items of one request about roles or affiliations.
     pub items: usize,
+    /// People invited by one message; and invitations of a room that can be declined, times ten.
+    pub invitations: usize,
+    /// Bytes of a subject.
+    pub subject_bytes: usize,
+    /// People whose voice, or lack of it, is remembered when they leave a moderated room.
+    pub voices: usize,
 }
 
 impl Default for RoomLimits {
     /// 5,000 occupants and 50 more; 10 clients; 10,000 affiliated; 8 KiB of presence and 64 KiB of message; 100 messages
-    /// of history in 256 KiB; reasons of 1,023 bytes; 100 items.
+    /// of history in 256 KiB; reasons of 1,023 bytes; 100 items; 10 invitations; 4 KiB of subject; 1,000 voices.
     fn default() -> RoomLimits {
         RoomLimits {
             occupants: 5_000,
@@ -77,6 +94,9 @@ impl Default for RoomLimits {
             history_bytes: 256 * 1024,
             reason_bytes: 1_023,
             items: 100,
+            invitations: 10,
+            subject_bytes: 4 * 1024,
+            voices: 1_000,
         }
     }
 }
@@ -260,6 +280,57 @@ pub enum Change {
     Configure(Box<RoomConfig>),
     /// Something is said to all.
     Publish(Publication),
+    /// Somebody is invited by an occupant, and may decline (§7.8.2).
+    Invite {
+        /// Who.
+        invited: BareJid,
+        /// By whom.
+        by: BareJid,
+        /// The invitation.
+        delivery: Delivery,
+    },
+    /// An invitation is declined.
+    Decline {
+        /// By whom.
+        invited: BareJid,
+        /// Who had invited.
+        by: BareJid,
+        /// What that one is told.
+        delivery: Delivery,
+    },
+    /// Somebody asks moderators for voice, or admins for membership.
+    Petition {
+        /// Who.
+        user: BareJid,
+        /// What those are told.
+        delivery: Delivery,
+    },
+    /// A private message (§7.5).
+    Whisper {
+        /// To whom what goes when it comes back.
+        whisper: Option<Whisper>,
+        /// The message.
+        delivery: Delivery,
+    },
+    /// A private message has come back.
+    Undelivered {
+        /// Which.
+        whisper: Whisper,
+        /// The error.
+        delivery: Delivery,
+    },
+    /// A client is asked whether it is there (§18.1.2).
+    Ask {
+        /// The client.
+        client: Jid,
+        /// The question.
+        delivery: Delivery,
+    },
+    /// A client has answered that it is there.
+    Alive {
+        /// The client.
+        client: Jid,
+    },
     /// Something is sent, and nothing else happens.
     Send(Delivery),
     /// The room ends (§10.9).
@@ -286,6 +357,20 @@ pub struct Effects {
     pub then: Vec<Delivery>,
 }
 
+impl Effects {
+    /// Whoever hears first that it is out hears nothing after that, of what had happened before.
+    fn spare_the_gone(&mut self) {
+        if self.first.is_empty() || self.then.is_empty() {
+            return;
+        }
+        let gone: HashSet<&Jid> = self.first.iter().flat_map(|delivery| &delivery.to).collect();
+        for delivery in &mut self.then {
+            delivery.to.retain(|to| !gone.contains(to));
+        }
+        self.then.retain(|delivery| !delivery.to.is_empty());
+    }
+}
+
 /// A room.
 #[derive(Clone, Debug)]
 pub struct Room {
@@ -298,6 +383,13 @@ pub struct Room {
     occupants: Occupants,
     subject: Option<Subject>,
     history: History,
+    voices: Voices,
+    /// Who was invited by whom, and has not declined; the last ones.
+    invitations: VecDeque<(BareJid, BareJid)>,
+    /// Who has asked for voice or membership, and when; the last ones.
+    petitions: VecDeque<(BareJid, DateTime)>,
+    /// Private messages that may come back; the last ones.
+    whispers: VecDeque<Whisper>,
     limits: Arc<RoomLimits>,
 }
 
@@ -325,6 +417,10 @@ impl Room {
             occupants: Occupants::default(),
             subject: record.subject,
             history: History::default(),
+            voices: Voices::default(),
+            invitations: VecDeque::new(),
+            petitions: VecDeque::new(),
+            whispers: VecDeque::new(),
             limits,
         }
     }
@@ -416,10 +512,30 @@ impl Room {
                 }
                 Change::Configure(config) => self.configure(*config, &mut effects),
                 Change::Publish(publication) => self.publish(publication, &mut effects),
+                Change::Invite { invited, by, delivery } => self.invite(invited, by, delivery, &mut effects),
+                Change::Decline { invited, by, delivery } => {
+                    self.invitations.retain(|(other, inviter)| (other, inviter) != (&invited, &by));
+                    effects.then.push(delivery);
+                }
+                Change::Petition { user, delivery } => self.petition(user, delivery, now, &mut effects),
+                Change::Whisper { whisper, delivery } => {
+                    self.whispered(whisper);
+                    effects.then.push(delivery);
+                }
+                Change::Undelivered { whisper, delivery } => {
+                    self.forget_whisper(&whisper);
+                    effects.then.push(delivery);
+                }
+                Change::Ask { client, delivery } => {
+                    self.asked_of(&client, Some(now));
+                    effects.then.push(delivery);
+                }
+                Change::Alive { client } => self.asked_of(&client, None),
                 Change::Send(delivery) => effects.then.push(delivery),
                 Change::End(ending) => self.end(&ending, &mut effects),
             }
         }
+        effects.spare_the_gone();
         effects
     }
 

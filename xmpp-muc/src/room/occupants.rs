@@ -7,6 +7,7 @@ use std::{
 };
 use xmpp_core::{
     jid::{BareJid, Jid, nickname},
+    payload::DateTime,
     xml::Stanza,
 };
 
@@ -24,6 +25,9 @@ impl Nick {
     pub fn of(address: &Jid) -> Option<(Nick, bool)> {
         let given = address.resource()?;
         let shown = nickname::enforce(given)?;
+        if shown.chars().all(is_blank) {
+            return None;
+        }
         let key = nickname::comparison_key(given)?.into();
         if shown == given {
             return Some((Nick { jid: address.clone(), key }, false));
@@ -38,6 +42,11 @@ impl Nick {
     }
 }
 
+/// §16.1: what nobody sees is no nickname. The profile knows spaces; a letter of Braille without dots is none, and blank.
+fn is_blank(c: char) -> bool {
+    c.is_whitespace() || c == '\u{2800}'
+}
+
 /// A client that is in the room.
 #[derive(Clone, Debug)]
 pub struct Visit {
@@ -45,6 +54,14 @@ pub struct Visit {
     pub jid: Jid,
     /// Its presence, without addresses and without what only the room may say.
     pub presence: Stanza,
+    /// When it was asked whether it is there, and has not answered.
+    pub(super) asked: Option<DateTime>,
+}
+
+impl Visit {
+    pub(super) fn new(jid: Jid, presence: Stanza) -> Visit {
+        Visit { jid, presence, asked: None }
+    }
 }
 
 /// Somebody in the room, by one or more clients.

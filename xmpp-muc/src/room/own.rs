@@ -2,7 +2,7 @@
 
 use super::{Affiliated, Change, Delivery, Effects, Incoming, Kept, Plan, Room, announce::News};
 use crate::{
-    Affiliation, Role, RoomConfig,
+    Affiliation, Broadcast, Role, RoomConfig,
     config::{Submitted, Whois},
     initial_role,
     payload::{Destroy, Destroyed, Item, OwnerQuery, StatusCode},
@@ -80,15 +80,13 @@ impl Room {
 
     fn judge_form(&self, input: Incoming<'_>, submitted: &Submitted) -> Result<Plan, StanzaError> {
         let mut plan = Plan::default();
-        plan.kept.push(Kept::Config(submitted.config.clone()));
-        plan.changes.push(Change::Configure(Box::new(submitted.config.clone())));
         let mut changes = BTreeMap::new();
-        // The lists are whole (§10.5, §10.8): whoever is on neither has lost what it had.
+        // The lists are whole. §10.2: an owner who is no longer one is an admin, an admin a member.
         let lists = [(Affiliation::Admin, &submitted.admins), (Affiliation::Owner, &submitted.owners)];
-        for (affiliation, list) in lists {
+        for ((affiliation, list), less) in lists.into_iter().zip([Affiliation::Member, Affiliation::Admin]) {
             let Some(list) = list else { continue };
             for user in self.affiliations.with(affiliation).filter(|user| !list.contains(user)) {
-                changes.entry(user.clone()).or_insert_with(|| self.affiliated_as(user, Affiliation::Member));
+                changes.insert(user.clone(), self.affiliated_as(user, less));
             }
         }
         for (affiliation, list) in lists {
@@ -100,6 +98,9 @@ impl Room {
             }
         }
         self.plan_affiliations(changes, self.actor(input.from), &mut plan)?;
+        // Afterwards: whom the form makes an admin is no stranger to a room that it makes one for members.
+        plan.kept.push(Kept::Config(submitted.config.clone()));
+        plan.changes.push(Change::Configure(Box::new(submitted.config.clone())));
         Ok(plan)
     }
 
@@ -112,7 +113,9 @@ impl Room {
     pub(super) fn configure(&mut self, config: RoomConfig, effects: &mut Effects) {
         let was = std::mem::replace(&mut self.config, config);
         let opened = std::mem::take(&mut self.locked);
+        self.show_others(was.broadcast, effects);
         if was.moderated != self.config.moderated {
+            self.voices.clear();
             self.give_voice(effects);
         }
         self.expel_strangers(effects);
@@ -130,12 +133,23 @@ impl Room {
         if (RoomConfig { logging, whois, ..was }) != self.config {
             codes.push(StatusCode::CONFIGURATION_CHANGED);
         }
-        if !codes.is_empty() && !(opened && self.occupants.len() <= 1) {
+        let unseen = opened && self.occupants.len() <= 1;
+        if !codes.is_empty() && !unseen {
             let to = self.occupants.iter().flat_map(|(_, one)| &one.visits).map(|visit| visit.jid.clone()).collect();
             effects.then.push(Delivery { from: self.jid.clone().into(), to, stanza: self.notice(&codes) });
         }
-        if self.occupants.is_empty() && !self.config.persistent {
-            self.ended = true;
+        self.end_if_deserted();
+    }
+
+    /// Those whose presence is shown from now on come, and those whose is not go, as far as others can see.
+    fn show_others(&self, was: Broadcast, effects: &mut Effects) {
+        for (_, occupant) in self.occupants.iter() {
+            let news = match (was.has(occupant.role), self.config.broadcast.has(occupant.role)) {
+                (false, true) => News::of(occupant),
+                (true, false) => News::gone(occupant, None, None),
+                _ => continue,
+            };
+            self.tell(occupant, &news, self.others(occupant), &mut effects.then);
         }
     }
 

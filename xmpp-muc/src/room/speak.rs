@@ -1,7 +1,7 @@
 //! Messages: to all, in private, subjects, retractions by moderators (§7.4, §7.5, §8.1, XEP-0425).
 
 use super::{
-    Change, Delivery, Effects, Incoming, Kept, Occupant, Past, Plan, Room, Subject, announce,
+    Change, Delivery, Effects, Incoming, Kept, Number, Occupant, Past, Plan, Room, Subject, announce,
     tombstone::{retracted_id, tombstone},
 };
 use crate::{
@@ -58,10 +58,13 @@ impl Room {
         }
     }
 
-    /// The occupant that speaks.
-    fn speaker(&self, from: &Jid) -> Result<&Occupant, StanzaError> {
-        let absent = || StanzaError::not_acceptable().with_text("you are not in the room");
-        Ok(self.sender(from).ok_or_else(absent)?.1)
+    /// The occupant that speaks. §16.2: of a room that is not open nobody else is to know.
+    pub(super) fn speaker(&self, from: &Jid) -> Result<&Occupant, StanzaError> {
+        if let Some((_, occupant)) = self.sender(from) {
+            return Ok(occupant);
+        }
+        self.check_open(self.affiliations.of(&from.to_bare()))?;
+        Err(StanzaError::not_acceptable().with_text("you are not in the room"))
     }
 
     fn said(&self, input: Incoming<'_>) -> Result<Plan, StanzaError> {
@@ -75,10 +78,14 @@ impl Room {
             if !may {
                 return Err(StanzaError::forbidden().with_text("you may not change the subject"));
             }
+            let subjects = root.children().filter(|child| child.is("subject", ns::CLIENT));
+            if subjects.map(|subject| subject.text().len()).sum::<usize>() > self.limits.subject_bytes {
+                return Err(StanzaError::not_acceptable().with_text("the subject is too long"));
+            }
         } else if occupant.role < Role::Participant {
             return Err(StanzaError::forbidden().with_text("you have no voice in this room"));
         }
-        let is_owner = occupant.affiliation == crate::Affiliation::Owner;
+        let is_owner = occupant.affiliation == crate::Affiliation::Owner && !is_subject;
         let publication = Publication {
             from: occupant.nick.jid.clone(),
             sender: input.from.clone(),
@@ -120,12 +127,13 @@ impl Room {
             return true;
         }
         let of_room = |name: &str| {
-            child.attr(name).is_some_and(|claimed| {
-                Jid::lenient(claimed.trim()).map_or(true, |jid| jid.domain() == self.jid.domain())
+            child.attr(name).is_none_or(|claimed| {
+                let claimed = Jid::new(claimed.trim()).or_else(|_| Jid::lenient(claimed.trim()));
+                claimed.map_or(true, |jid| jid.domain() == self.jid.domain())
             })
         };
         match (child.name(), child.ns()) {
-            ("stanza-id", stanza_id::NS) => child.attr("by").is_none() || of_room("by"),
+            ("stanza-id", stanza_id::NS) => of_room("by"),
             ("delay", "urn:xmpp:delay") | ("x", "jabber:x:delay") => !is_owner || of_room("from"),
             _ => RetractedBy::matches(child) && child.children().any(Moderated::matches),
         }
@@ -137,7 +145,7 @@ impl Room {
         if !self.config.private_messages.admits(occupant.role) {
             return Err(StanzaError::forbidden().with_text("you may not send private messages in this room"));
         }
-        let other = self.addressee(input.to)?;
+        let (number, other) = self.addressee_number(input.to)?;
         let mark = self.mark(occupant);
         let forged = |child: ElementRef<'_>| self.is_forged(child, false);
         let rewrite = input.stanza.rewrite(ns::CLIENT).from(Some(occupant.nick.jid.as_str())).to(None);
@@ -149,14 +157,20 @@ impl Room {
             })
             .to_stanza();
         let to = other.visits.iter().map(|visit| visit.jid.clone()).collect();
-        Ok(Plan::of(Change::Send(Delivery { from: occupant.nick.jid.clone(), to, stanza })))
+        let delivery = Delivery { from: occupant.nick.jid.clone(), to, stanza };
+        Ok(Plan::of(Change::Whisper { whisper: self.whisper_of(input, number), delivery }))
     }
 
     /// Who is meant by an occupant's address.
     pub(super) fn addressee(&self, to: &Jid) -> Result<&Occupant, StanzaError> {
+        Ok(self.addressee_number(to)?.1)
+    }
+
+    /// The same, and by which number.
+    pub(super) fn addressee_number(&self, to: &Jid) -> Result<(Number, &Occupant), StanzaError> {
         let nobody = || StanzaError::item_not_found().with_text("nobody here has this nickname");
         let (nick, _) = super::Nick::of(to).ok_or_else(nobody)?;
-        Ok(self.occupants.of_nick(&nick.key).ok_or_else(nobody)?.1)
+        self.occupants.of_nick(&nick.key).ok_or_else(nobody)
     }
 
     /// Judges a moderator's wish to retract a message of somebody (XEP-0425 §5).
@@ -221,7 +235,11 @@ impl Room {
 
     fn remember_said(&mut self, stanza: &Stanza, at: DateTime, id: Option<String>) {
         let delay = Delay { from: Some(self.jid.clone().into()), stamp: at, reason: None };
-        let stanza = stanza.rewrite(ns::CLIENT).append(&|out| delay.write(out)).to_stanza();
+        // §7.9: what an owner has said of when and by whom it was said elsewhere stays.
+        let stanza = match stanza.root().children().any(Delay::matches) {
+            true => stanza.clone(),
+            false => stanza.rewrite(ns::CLIENT).append(&|out| delay.write(out)).to_stanza(),
+        };
         let past = Past { stanza, at, id };
         self.history.push(past, self.limits.history, self.limits.history_bytes);
     }

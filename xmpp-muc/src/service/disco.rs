@@ -5,6 +5,7 @@ use super::{
     rooms::Rooms,
 };
 use crate::{
+    Affiliation,
     config::Whois,
     room::{REGISTER, Room, VOICE},
     store::Listed,
@@ -12,7 +13,7 @@ use crate::{
 use std::{collections::BTreeMap, sync::Arc};
 use xmpp_core::{
     extension::{DiscoCell, IqContext, Registrar, Target},
-    jid::BareJid,
+    jid::{BareJid, Jid},
     payload::{
         disco::{DiscoInfo, DiscoInfoQuery, DiscoItems, DiscoItemsQuery, Feature, Identity, Item},
         form::{DataForm, Field, FormKind},
@@ -57,7 +58,10 @@ async fn info(
 ) -> Result<DiscoInfo, StanzaError> {
     let registered = cell.get(Target::Account);
     ask(rooms, cx, |room, from| match query.node.as_deref() {
-        None | Some("") => Ok(of_room(room, registered.into_iter().flat_map(|node| &node.features))),
+        None | Some("") => {
+            let inside = is_inside(room, from)?;
+            Ok(of_room(room, registered.into_iter().flat_map(|node| &node.features), inside))
+        }
         Some(RESERVED_NICK) => {
             let nick = room.affiliations().nick(&from.to_bare()).map(str::to_owned);
             let identities = nick.map(|nick| Identity::new("conference", "text", Some(nick))).into_iter().collect();
@@ -70,8 +74,24 @@ async fn info(
     .await
 }
 
+/// Whether somebody may know what goes on in a room, not only that there is one (§13.4): whoever is in it, or belongs to it,
+/// and everybody if it is open to all.
+///
+/// # Errors
+/// `item-not-found` if it has not been configured yet (§7.2.10).
+fn is_inside(room: &Room, from: &Jid) -> Result<bool, StanzaError> {
+    let affiliation = room.affiliations().of(&from.to_bare());
+    if room.is_locked() && affiliation != Affiliation::Owner {
+        return Err(StanzaError::item_not_found().with_text("there is no such room"));
+    }
+    let config = room.config();
+    let is_open = config.public && !config.members_only && config.password.is_none();
+    let is_open = is_open && affiliation != Affiliation::Outcast;
+    Ok(is_open || affiliation >= Affiliation::Member || room.occupants().of_client(from).is_some())
+}
+
 /// §6.4.
-fn of_room<'a>(room: &Room, registered: impl Iterator<Item = &'a String>) -> DiscoInfo {
+fn of_room<'a>(room: &Room, registered: impl Iterator<Item = &'a String>, inside: bool) -> DiscoInfo {
     let config = room.config();
     let either = |is, yes: &'static str, no: &'static str| if is { yes } else { no };
     let of_config = [
@@ -98,19 +118,18 @@ fn of_room<'a>(room: &Room, registered: impl Iterator<Item = &'a String>) -> Dis
     DiscoInfo {
         identities: vec![Identity::new("conference", "text", Some(name.to_owned()))],
         features,
-        forms: vec![form(room)],
+        forms: vec![form(room, inside)],
         ..DiscoInfo::default()
     }
 }
 
-fn form(room: &Room) -> DataForm {
+fn form(room: &Room, inside: bool) -> DataForm {
     let config = room.config();
     let subject = room.subject().and_then(|subject| {
         subject.stanza.root().child("subject", xmpp_core::xml::ns::CLIENT).map(|subject| subject.text().into_owned())
     });
     let mut form = DataForm::typed(FormKind::Result, ROOM_INFO)
         .with(Field::new("muc#roominfo_description").value(config.description.as_str()))
-        .with(Field::new("muc#roominfo_occupants").value(room.occupants().len().to_string()))
         .with(Field::new("muc#roominfo_subjectmod").typed_value(&config.change_subject))
         .with(Field::new("muc#roomconfig_changesubject").typed_value(&config.change_subject))
         .with(Field::new("muc#maxhistoryfetch").value(config.history.to_string()))
@@ -118,7 +137,10 @@ fn form(room: &Room) -> DataForm {
     if !config.lang.is_empty() {
         form = form.with(Field::new("muc#roominfo_lang").value(config.lang.as_str()));
     }
-    match subject {
+    if inside {
+        form = form.with(Field::new("muc#roominfo_occupants").value(room.occupants().len().to_string()));
+    }
+    match subject.filter(|_| inside) {
         Some(subject) => form.with(Field::new("muc#roominfo_subject").value(subject)),
         None => form,
     }
@@ -177,4 +199,53 @@ fn page(all: BTreeMap<BareJid, String>, rsm: Option<&ResultSet>) -> Result<Disco
         ..ResultSet::default()
     });
     Ok(DiscoItems { items: items.collect(), rsm, ..DiscoItems::default() })
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::{
+        RoomConfig,
+        room::{Affiliated, RoomLimits, RoomRecord},
+    };
+
+    fn room(config: RoomConfig, locked: bool) -> Room {
+        let as_ = |affiliation| Affiliated { affiliation, ..Affiliated::default() };
+        let affiliated =
+            [("crone", Affiliation::Owner), ("hag", Affiliation::Member), ("mallory", Affiliation::Outcast)];
+        let affiliated = affiliated.map(|(user, what)| (BareJid::new(&format!("{user}@lit")).unwrap(), as_(what)));
+        let record = RoomRecord { config, locked, key: [7; 32], subject: None, affiliated: affiliated.to_vec() };
+        Room::restore(BareJid::new("coven@chat").unwrap(), record, Arc::new(RoomLimits::default()))
+    }
+
+    fn knows(room: &Room, user: &str) -> Option<bool> {
+        is_inside(room, &Jid::new(&format!("{user}@lit/a")).unwrap()).ok()
+    }
+
+    #[test]
+    fn xep0045_13_4_what_goes_on_in_a_closed_room_is_for_those_who_belong_to_it() {
+        let open = RoomConfig::default();
+        for (config, stranger) in [
+            (open.clone(), true),
+            (RoomConfig { members_only: true, ..open.clone() }, false),
+            (RoomConfig { public: false, ..open.clone() }, false),
+            (RoomConfig { password: Some("pw".to_owned()), ..open.clone() }, false),
+        ] {
+            let room = room(config, false);
+            assert_eq!(knows(&room, "stranger"), Some(stranger));
+            assert_eq!((knows(&room, "crone"), knows(&room, "hag")), (Some(true), Some(true)));
+            assert_eq!(knows(&room, "mallory"), Some(false));
+            for inside in [false, true] {
+                let info = of_room(&room, std::iter::empty(), inside);
+                assert_eq!(info.forms.iter().any(|form| form.field("muc#roominfo_occupants").is_some()), inside);
+            }
+        }
+    }
+
+    #[test]
+    fn xep0045_7_2_10_a_locked_room_is_not_there_for_others() {
+        let room = room(RoomConfig::default(), true);
+        assert_eq!((knows(&room, "stranger"), knows(&room, "hag"), knows(&room, "crone")), (None, None, Some(true)));
+    }
 }

@@ -20,6 +20,8 @@ mod disco;
 mod iq;
 mod outlet;
 mod rooms;
+#[cfg(test)]
+mod tests;
 
 use crate::{room::RoomLimits, store::RoomStore};
 #[cfg(feature = "client")]
@@ -39,6 +41,9 @@ use xmpp_im::archive::{ArchiveSettings, ArchiveStore};
 
 /// Who may make rooms.
 pub type MayCreate = Arc<dyn Fn(&Jid) -> bool + Send + Sync>;
+
+/// Takes what is said.
+type Log = Arc<dyn Fn(&Said) + Send + Sync>;
 
 /// What a service of rooms is set to.
 #[derive(Clone)]
@@ -92,7 +97,7 @@ pub struct Muc {
     store: Arc<dyn RoomStore>,
     archive: Option<Arc<dyn ArchiveStore>>,
     settings: MucSettings,
-    log: Option<Arc<dyn Fn(&Said) + Send + Sync>>,
+    log: Option<Log>,
 }
 
 impl fmt::Debug for Muc {
@@ -163,8 +168,11 @@ fn receive(rooms: &Arc<Rooms>, envelope: &mut Envelope) -> Decision {
         return Verdict::Continue.into();
     }
     if envelope.kind() == StanzaKind::Iq && to.resource().is_none() {
-        // A request that nobody knows; answers to the room are to nothing.
-        return Verdict::Continue.into();
+        let is_answer = matches!(envelope.stanza().root().attr("type").as_deref(), Some("result" | "error"));
+        if !is_answer {
+            // A request that nobody knows.
+            return Verdict::Continue.into();
+        }
     }
     let (rooms, from) = (Arc::clone(rooms), envelope.from().clone());
     let (stanza, kind) = (envelope.stanza().clone(), envelope.kind());

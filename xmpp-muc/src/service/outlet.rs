@@ -20,12 +20,19 @@ pub(super) enum Outlet {
     /// A component of somebody else's server, once it is served.
     #[cfg(feature = "client")]
     Component(Arc<OnceLock<Component>>),
+    /// A test.
+    #[cfg(test)]
+    Kept(std::sync::Arc<std::sync::Mutex<Vec<Delivery>>>),
 }
 
 impl Outlet {
     /// Sends to all recipients.
     pub(super) async fn send(&self, deliveries: &[Delivery]) {
         match self {
+            #[cfg(test)]
+            Outlet::Kept(kept) => {
+                kept.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).extend_from_slice(deliveries)
+            }
             Outlet::Server(server) => {
                 let Some(server) = server.get() else { return };
                 for delivery in deliveries {
@@ -58,6 +65,8 @@ impl Outlet {
         let mut behind = Behind { deliveries, server: None, visit };
         match &self {
             Outlet::Server(server) => behind.server = server.get(),
+            #[cfg(test)]
+            Outlet::Kept(_) => self.send(&std::mem::take(&mut behind.deliveries)).await,
             #[cfg(feature = "client")]
             Outlet::Component(_) => {
                 let deliveries = std::mem::take(&mut behind.deliveries);

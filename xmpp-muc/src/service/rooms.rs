@@ -1,6 +1,6 @@
 //! The rooms of a service: found or loaded, one thing at a time in each, stored before it is told.
 
-use super::{Muc, MucSettings, outlet::Outlet};
+use super::{Log, Muc, MucSettings, outlet::Outlet};
 use crate::{
     NS,
     room::{Change, Effects, Incoming, Kept, Plan, Publication, Room, RoomLimits, RoomRecord, retracted_id, tombstone},
@@ -129,7 +129,7 @@ pub(super) struct Rooms {
     pub(super) settings: MucSettings,
     limits: Arc<RoomLimits>,
     outlet: Outlet,
-    log: Option<Arc<dyn Fn(&Said) + Send + Sync>>,
+    log: Option<Log>,
     table: Mutex<Table>,
     keeping: Keeping,
     /// The service stops.
@@ -302,6 +302,10 @@ impl Rooms {
                 if room.is_locked() && room.is_empty() { room.create(input)? } else { room.presence(input)? }
             }
             StanzaKind::Message => visit.room()?.message(input)?,
+            StanzaKind::Iq if to.resource().is_none() => match visit.room() {
+                Ok(room) => room.answered(input),
+                Err(_) => return Ok(Verdict::Handled),
+            },
             StanzaKind::Iq => {
                 let room = visit.room()?;
                 if let Some(answer) = self_ping(room, input) {
@@ -484,7 +488,7 @@ impl Rooms {
     /// What is left to be done when the last has left a room, or the room has ended. Nobody has to hear of it.
     pub(super) async fn settle(&self, visit: &mut Visit) {
         let Ok(Resident { room, doubtful, gone }) = visit.resident() else { return };
-        if !room.is_empty() || !(*gone || *doubtful) {
+        if !room.is_empty() || !(*doubtful || (*gone && self.archive.is_some())) {
             return;
         }
         let (jid, lasts) = (room.jid(), room.config().persistent && !room.is_locked());

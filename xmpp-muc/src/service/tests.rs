@@ -1,0 +1,172 @@
+//! What comes to a service of rooms, and what leaves it.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
+
+use super::{Muc, MucSettings, outlet::Outlet, rooms::Rooms};
+use crate::{
+    Affiliation, MemoryRooms, RoomConfig, RoomStore,
+    room::{Affiliated, Delivery, RoomRecord},
+};
+use std::sync::{Arc, Mutex};
+use xmpp_core::{
+    jid::{BareJid, Jid},
+    server::Verdict,
+    stanza::StanzaKind,
+    xml::{Stanza, XmlLimits, ns},
+};
+
+struct House {
+    rooms: Arc<Rooms>,
+    sent: Arc<Mutex<Vec<Delivery>>>,
+}
+
+impl House {
+    fn new(store: Arc<dyn RoomStore>, settings: MucSettings) -> House {
+        let sent = Arc::new(Mutex::default());
+        let outlet = Outlet::Kept(Arc::clone(&sent));
+        House { rooms: Rooms::new(Muc::new("chat", store).settings(settings), outlet), sent }
+    }
+
+    /// What the service says to a stanza: the error's condition, or what has left.
+    fn hear(&self, xml: &str) -> Result<Vec<Delivery>, String> {
+        let stanza = Stanza::parse(xml, ns::CLIENT, &XmlLimits::authenticated()).unwrap();
+        let root = stanza.root();
+        let kind = match root.name() {
+            "presence" => StanzaKind::Presence,
+            "message" => StanzaKind::Message,
+            _ => StanzaKind::Iq,
+        };
+        let (from, to) = (Jid::new(&root.attr("from").unwrap()).unwrap(), Jid::new(&root.attr("to").unwrap()).unwrap());
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let verdict = runtime.block_on(self.rooms.receive(kind, from, to, stanza.clone()));
+        match verdict {
+            Err(error) => Err(error.condition.as_str().to_owned()),
+            Ok(Verdict::Handled | Verdict::Reply(_)) => Ok(std::mem::take(&mut *self.sent.lock().unwrap())),
+            Ok(_) => panic!("{xml}"),
+        }
+    }
+    fn join(&self, client: &str, room: &str) -> Result<Vec<Delivery>, String> {
+        let x = format!("<x xmlns='{}'/>", crate::NS);
+        self.hear(&format!(
+            "<presence from='{client}' to='{room}@chat/{}'>{x}</presence>",
+            client.split('@').next().unwrap()
+        ))
+    }
+    fn leave(&self, client: &str, room: &str) {
+        self.hear(&format!("<presence type='unavailable' from='{client}' to='{room}@chat/x'/>")).unwrap();
+    }
+}
+
+fn house(settings: MucSettings) -> House {
+    House::new(Arc::new(MemoryRooms::new()), settings)
+}
+
+#[test]
+fn abuse_a077_rooms_of_one_user_are_bounded() {
+    let house = house(MucSettings { rooms_of_user: 3, ..MucSettings::default() });
+    for room in ["a", "b", "c"] {
+        house.join("mallory@evil/a", room).unwrap();
+    }
+    for client in ["mallory@evil/a", "mallory@evil/b"] {
+        assert_eq!(house.join(client, "d").unwrap_err(), "resource-constraint");
+    }
+    // Others make theirs; one that has ended makes place.
+    house.join("hag@lit/a", "d").unwrap();
+    house.leave("mallory@evil/a", "a");
+    house.join("mallory@evil/a", "e").unwrap();
+    assert_eq!(house.join("mallory@evil/a", "f").unwrap_err(), "resource-constraint");
+}
+
+#[test]
+fn abuse_a077_names_of_rooms_are_bounded() {
+    let house = house(MucSettings::default());
+    assert_eq!(house.join("mallory@evil/a", &"r".repeat(256)).unwrap_err(), "not-acceptable");
+    house.join("mallory@evil/a", &"r".repeat(255)).unwrap();
+    for name in ["\u{200b}", "a\u{7}b", "a b"] {
+        assert!(Jid::new(&format!("{name}@chat/x")).is_err(), "{name:?} is no address");
+    }
+}
+
+#[test]
+fn abuse_a077_rooms_of_the_service_are_bounded_and_what_is_not_there_takes_no_place() {
+    let house = house(MucSettings { rooms: 2, ..MucSettings::default() });
+    house.join("a@lit/a", "a").unwrap();
+    for number in 0..100 {
+        let message = format!("<message type='groupchat' from='mallory@evil/a' to='none{number}@chat'/>");
+        assert_eq!(house.hear(&message).unwrap_err(), "item-not-found");
+        house.hear(&format!("<iq type='result' id='x' from='mallory@evil/a' to='none{number}@chat'/>")).unwrap();
+        house.leave("mallory@evil/a", &format!("none{number}"));
+    }
+    house.join("b@lit/a", "b").unwrap();
+    assert_eq!(house.join("c@lit/a", "c").unwrap_err(), "resource-constraint");
+    assert_eq!(house.rooms.resident().len(), 2);
+}
+
+#[test]
+fn xep0045_10_1_1_who_may_not_make_rooms() {
+    let may = |from: &Jid| from.domain() == "lit";
+    let house = house(MucSettings { may_create: Some(Arc::new(may)), ..MucSettings::default() });
+    assert_eq!(house.join("mallory@evil/a", "a").unwrap_err(), "not-allowed");
+    house.join("hag@lit/a", "a").unwrap();
+    // §7.2.18: without the element nobody makes a room.
+    assert_eq!(house.hear("<presence from='hag@lit/a' to='b@chat/hag'/>").unwrap_err(), "item-not-found");
+}
+
+/// A service with a room `a` that is open to all, and has two occupants.
+fn house_with_room() -> House {
+    let store = Arc::new(MemoryRooms::new());
+    let owner = Affiliated { affiliation: Affiliation::Owner, ..Affiliated::default() };
+    let config = RoomConfig { persistent: true, ..RoomConfig::default() };
+    let affiliated = vec![("crone@lit".parse().unwrap(), owner)];
+    let record = RoomRecord { config, locked: false, key: [7; 32], subject: None, affiliated };
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let room: BareJid = "a@chat".parse().unwrap();
+    runtime.block_on(store.save(&room, &record)).unwrap();
+    let house = House::new(store, MucSettings::default());
+    house.join("crone@lit/a", "a").unwrap();
+    house.join("hag@lit/a", "a").unwrap();
+    house
+}
+
+#[test]
+fn xep0045_18_1_2_a_client_is_asked_by_the_room_and_its_answer_heard() {
+    let error = "<error type='cancel'><service-unavailable xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error>";
+    let bounce = format!("<message type='error' from='hag@lit/a' to='a@chat/crone'>{error}</message>");
+    for (kind, content, gone) in [("result", "", false), ("error", error, true)] {
+        let house = house_with_room();
+        let sent = house.hear(&bounce).unwrap();
+        assert!(
+            sent.len() == 1 && sent[0].stanza.root().children().any(|child| child.ns() == "urn:xmpp:ping"),
+            "{sent:?}"
+        );
+        let id = sent[0].stanza.root().attr("id").unwrap().into_owned();
+        let sent =
+            house.hear(&format!("<iq type='{kind}' id='{id}' from='hag@lit/a' to='a@chat'>{content}</iq>")).unwrap();
+        assert_eq!(sent.len(), if gone { 2 } else { 0 }, "{sent:?}");
+        assert!(sent.iter().all(|delivery| delivery.stanza.as_str().contains("code='333'")), "{sent:?}");
+    }
+}
+
+#[test]
+fn xep0410_3_a_client_asks_whether_it_is_there() {
+    let house = house_with_room();
+    let ping = |from: &str, to: &str| {
+        house.hear(&format!("<iq type='get' id='p' from='{from}' to='a@chat/{to}'><ping xmlns='urn:xmpp:ping'/></iq>"))
+    };
+    assert!(ping("hag@lit/a", "hag").unwrap().is_empty(), "the room answers, and asks nobody");
+    assert_eq!(ping("hag@lit/b", "hag").unwrap_err(), "not-acceptable");
+    assert_eq!(ping("mallory@evil/a", "crone").unwrap_err(), "not-acceptable");
+    assert_eq!(ping("hag@lit/a", "crone").unwrap()[0].to, [Jid::new("crone@lit/a").unwrap()]);
+    assert_eq!(ping("hag@lit/a", "nobody").unwrap_err(), "item-not-found");
+}
+
+#[test]
+fn xep0045_16_2_a_room_that_is_not_there() {
+    let house = house_with_room();
+    for xml in [
+        "<message type='groupchat' from='hag@lit/a' to='none@chat'><body>x</body></message>",
+        "<message from='hag@lit/a' to='none@chat/x'><body>x</body></message>",
+        "<iq type='get' id='i' from='hag@lit/a' to='none@chat/x'><ping xmlns='urn:xmpp:ping'/></iq>",
+    ] {
+        assert_eq!(house.hear(xml).unwrap_err(), "item-not-found", "{xml}");
+    }
+}
