@@ -229,6 +229,12 @@ impl Rooms {
         table.seats.iter().filter_map(shown).collect()
     }
 
+    /// Places that are in use.
+    #[cfg(test)]
+    pub(super) fn places(&self) -> usize {
+        self.table().seats.len()
+    }
+
     /// Waits for a room's turn, and for the store if the room is not in memory. There may be no such room.
     pub(super) async fn visit(self: &Arc<Self>, jid: &BareJid) -> Result<Visit, StanzaError> {
         if self.closing.load(Ordering::Relaxed) {
