@@ -116,8 +116,8 @@ struct Resident {
     gone: bool,
 }
 
-impl Resident {
-    fn new(room: Room) -> Occupied {
+impl Occupied {
+    fn by(room: Room) -> Occupied {
         Occupied::Room(Box::new(Resident { room, doubtful: false, gone: false }))
     }
 }
@@ -256,7 +256,7 @@ impl Rooms {
         if matches!(*visit.occupied, Occupied::Unknown) {
             *visit.occupied = match self.store.load(jid).await? {
                 None => Occupied::Nothing,
-                Some(record) => Resident::new(Room::restore(jid.clone(), record, Arc::clone(&self.limits))),
+                Some(record) => Occupied::by(Room::restore(jid.clone(), record, Arc::clone(&self.limits))),
             };
         }
         Ok(visit)
@@ -369,7 +369,7 @@ impl Rooms {
         *table.made.entry(maker.clone()).or_default() += 1;
         table.makers.insert(jid, maker);
         drop(table);
-        *visit.occupied = Resident::new(room);
+        *visit.occupied = Occupied::by(room);
         Ok(true)
     }
 
