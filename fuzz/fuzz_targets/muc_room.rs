@@ -97,7 +97,12 @@ impl Stage {
             assert!(again.is_ok(), "what a room says is not XML: {text}");
             assert_eq!(delivery.from.bare_str(), self.room.jid().as_str());
             assert_eq!(delivery.stanza.root().attr("from").as_deref(), Some(delivery.from.as_str()));
-            if delivery.stanza.root().child("x", xmpp_muc::USER).is_some_and(|x| x.child("invite", xmpp_muc::USER).is_some()) {
+            if delivery
+                .stanza
+                .root()
+                .child("x", xmpp_muc::USER)
+                .is_some_and(|x| x.child("invite", xmpp_muc::USER).is_some())
+            {
                 continue;
             }
             for to in &delivery.to {
@@ -116,7 +121,9 @@ impl Stage {
         for (number, one) in room.occupants().iter() {
             assert!(nicks.insert(one.nick.key.clone()), "{:?} has two owners", one.nick);
             assert!(!one.visits.is_empty() && one.role > Role::None);
-            assert!(one.visits.iter().all(|visit| clients.insert(visit.jid.clone()) && visit.jid.to_bare() == one.user));
+            assert!(
+                one.visits.iter().all(|visit| clients.insert(visit.jid.clone()) && visit.jid.to_bare() == one.user)
+            );
             assert_eq!(room.occupants().of_nick(&one.nick.key).map(|(number, _)| number), Some(number));
             assert_eq!(one.affiliation, room.affiliations().of(&one.user));
             assert!(one.affiliation != Affiliation::Outcast);
@@ -141,7 +148,11 @@ fn judge(room: &Room, input: Incoming<'_>) -> Option<Result<Plan, StanzaError>> 
     if input.to.resource().is_some() {
         return Some(room.forward(input));
     }
-    let (payload, kind) = (root.children().next()?, root.attr("type")?);
+    let kind = root.attr("type")?;
+    if kind == "result" || kind == "error" {
+        return Some(Ok(room.answered(input)));
+    }
+    let payload = root.children().next()?;
     if kind == "get" {
         if let Ok(query) = AdminQuery::read(payload) {
             let _ = room.list(input.from, &query);

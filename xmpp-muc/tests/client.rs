@@ -361,7 +361,10 @@ async fn xep0045_8_roles_affiliations_and_voice_are_told_and_changed() {
     })
     .await;
     assert_eq!((was, is), (Affiliation::None, Affiliation::Admin));
-    assert_eq!(within(his.affiliated(Affiliation::Admin)).await.unwrap().len(), 1);
+    // §10.8: in a semi-anonymous room the list of admins is for owners.
+    let refused = within(his.affiliated(Affiliation::Admin)).await;
+    assert!(matches!(refused, Err(RequestError::Refused(error)) if error.condition == Condition::Forbidden));
+    assert_eq!(within(hers.affiliated(Affiliation::Admin)).await.unwrap().len(), 1);
     within(his.ban(&bare("tybalt@localhost"), Some("rude"))).await.unwrap();
     let outcasts = within(his.affiliated(Affiliation::Outcast)).await.unwrap();
     assert_eq!(outcasts[0].jid.as_ref().map(Jid::as_str), Some("tybalt@localhost"));

@@ -640,8 +640,6 @@ async fn xep0424_5_who_has_said_something_can_take_it_back_and_nobody_else() {
     let retract = xmpp_im::message::retraction::Retract { id };
     for (person, others) in [(&juliet, true), (&romeo, false)] {
         person.client.send(Message::groupchat(Person::address("cave")).payload(&retract)).await.unwrap();
-        // One after another through the room.
-        assert_eq!(disk.archive.ends(&format!("cave@{SERVICE}").parse().unwrap()).await.unwrap().is_some(), true);
         let text = loop {
             let page = Selection { max: 9, max_bytes: 9999, ..Selection::default() };
             let page = disk.archive.query(&format!("cave@{SERVICE}").parse().unwrap(), &page).await.unwrap().unwrap();

@@ -25,7 +25,7 @@ impl State {
         self.hear(now);
         let nick = message.from().and_then(|from| from.resource()).map(str::to_owned);
         let root = message.root();
-        if nick.is_none() && self.from_the_room(message) {
+        if nick.is_none() && self.of_the_room(message) {
             return;
         }
         if message.type_() != MessageType::Groupchat {
@@ -55,7 +55,7 @@ impl State {
     }
 
     /// What the room itself says, if it is that (§4.3: it counts only from its bare address).
-    fn from_the_room(&mut self, message: &Message) -> bool {
+    fn of_the_room(&mut self, message: &Message) -> bool {
         if let Some(Ok(retraction)) = message.payload::<RetractedBy>() {
             return self.retracted(message, retraction);
         }
