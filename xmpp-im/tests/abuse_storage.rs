@@ -307,6 +307,9 @@ impl archive::ArchiveStore for Late {
     fn query<'a>(&'a self, owner: &'a BareJid, selection: &'a archive::Selection) -> Stored<'a, Option<archive::Page>> {
         self.inner.query(owner, selection)
     }
+    fn replace<'a>(&'a self, owner: &'a BareJid, id: archive::ArchiveId, text: Arc<str>) -> Stored<'a, bool> {
+        self.inner.replace(owner, id, text)
+    }
     fn ends<'a>(&'a self, owner: &'a BareJid) -> Stored<'a, Option<(archive::ArchiveId, archive::ArchiveId)>> {
         self.inner.ends(owner)
     }

@@ -508,6 +508,9 @@ impl ArchiveStore for Slow {
     fn query<'a>(&'a self, owner: &'a BareJid, selection: &'a Selection) -> Stored<'a, Option<Page>> {
         self.inner.query(owner, selection)
     }
+    fn replace<'a>(&'a self, owner: &'a BareJid, id: ArchiveId, text: Arc<str>) -> Stored<'a, bool> {
+        self.inner.replace(owner, id, text)
+    }
     fn ends<'a>(&'a self, owner: &'a BareJid) -> Stored<'a, Option<(ArchiveId, ArchiveId)>> {
         self.inner.ends(owner)
     }

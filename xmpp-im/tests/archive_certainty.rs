@@ -57,6 +57,9 @@ impl ArchiveStore for Disk {
     fn query<'a>(&'a self, owner: &'a BareJid, selection: &'a Selection) -> Stored<'a, Option<Page>> {
         self.kept.query(owner, selection)
     }
+    fn replace<'a>(&'a self, owner: &'a BareJid, id: ArchiveId, text: Arc<str>) -> Stored<'a, bool> {
+        self.kept.replace(owner, id, text)
+    }
     fn ends<'a>(&'a self, owner: &'a BareJid) -> Stored<'a, Option<(ArchiveId, ArchiveId)>> {
         self.kept.ends(owner)
     }

@@ -6,7 +6,10 @@ use crate::{
 };
 use futures_util::TryStreamExt as _;
 use sqlx::{FromRow as _, QueryBuilder, Row as _, Sqlite, SqliteConnection, sqlite::SqliteRow};
-use std::{collections::HashSet, sync::LazyLock};
+use std::{
+    collections::HashSet,
+    sync::{Arc, LazyLock},
+};
 use xmpp_core::{
     BoxFuture,
     jid::{BareJid, Jid},
@@ -203,6 +206,19 @@ impl SqlArchive {
         Page::gather(selection, found, count).map(Some)
     }
 
+    async fn put_instead(&self, owner: &BareJid, id: ArchiveId, text: &str) -> Result<bool, SqlError> {
+        let mut writing = self.database.write().await?;
+        let done = sqlx::query("UPDATE archive SET message = $1 WHERE seq = $2 AND nonce = $3 AND owner = $4")
+            .bind(text)
+            .bind(id.micros())
+            .bind(id.nonce().cast_signed())
+            .bind(owner.as_str())
+            .execute(&mut *writing)
+            .await?;
+        writing.commit().await?;
+        Ok(done.rows_affected() > 0)
+    }
+
     async fn end(&self, owner: &BareJid, sql: &'static str) -> Result<Option<ArchiveId>, SqlError> {
         let row = sqlx::query(sql).bind(owner.as_str()).fetch_optional(self.database.pool()).await?;
         Ok(row.as_ref().map(id).transpose()?)
@@ -323,6 +339,10 @@ impl ArchiveStore for SqlArchive {
 
     fn query<'a>(&'a self, owner: &'a BareJid, selection: &'a Selection) -> Stored<'a, Option<Page>> {
         Box::pin(stored(self.page(owner, selection)))
+    }
+
+    fn replace<'a>(&'a self, owner: &'a BareJid, id: ArchiveId, text: Arc<str>) -> Stored<'a, bool> {
+        Box::pin(stored(async move { self.put_instead(owner, id, &text).await }))
     }
 
     fn ends<'a>(&'a self, owner: &'a BareJid) -> Stored<'a, Option<(ArchiveId, ArchiveId)>> {

@@ -56,15 +56,20 @@ impl Archive {
             Ok(default) => default,
             Err(_) => return Err(format!("archive.default is always, never or roster, not {:?}", self.default).into()),
         };
-        let day = Duration::from_secs(24 * 60 * 60);
         Ok(ArchiveSettings {
             default,
             page: self.page,
             max_page: self.max_page,
-            keep: (self.keep_days > 0).then(|| day * self.keep_days),
+            keep: self.keep(),
             keep_messages: (self.keep_messages > 0).then_some(self.keep_messages),
             ..ArchiveSettings::default()
         })
+    }
+
+    /// How long messages are kept, of accounts and of rooms.
+    pub(crate) fn keep(&self) -> Option<Duration> {
+        let day = Duration::from_secs(24 * 60 * 60);
+        (self.keep_days > 0).then(|| day * self.keep_days)
     }
 
     pub(crate) fn check(&self) -> Outcome<()> {

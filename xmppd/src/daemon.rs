@@ -65,7 +65,7 @@ fn compose(config: &Config, accounts: impl Accounts, database: Option<&Database>
     let builder = config.archive.compose(builder, database, Arc::clone(&rosters))?;
     let builder = account::compose(builder, config, database, Arc::clone(&rosters), invitations.as_ref());
     let builder = config.blocking.compose(config.carbons.compose(builder), database, rosters);
-    Ok(config.rooms.compose(builder, &config.all_domains(), &config.admins, database))
+    Ok(config.rooms.compose(builder, &config.all_domains(), &config.admins, database, config.archive.keep()))
 }
 
 /// The stations of the route, one a line.

@@ -2,9 +2,9 @@
 
 use crate::Outcome;
 use serde::Deserialize;
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 use xmpp_core::{jid::BareJid, server::ServerBuilder};
-use xmpp_im::archive::{ArchiveStore, MemoryArchive};
+use xmpp_im::archive::{ArchiveSettings, ArchiveStore, MemoryArchive};
 use xmpp_muc::{
     MemoryRooms, RoomStore,
     service::{Muc, MucSettings},
@@ -23,6 +23,7 @@ pub(crate) struct Rooms {
     occupants: usize,
     persistent: bool,
     archived: bool,
+    keep_messages: u64,
 }
 
 /// Who may make rooms.
@@ -47,6 +48,7 @@ impl Default for Rooms {
             occupants: settings.limits.occupants,
             persistent: settings.config.persistent,
             archived: settings.config.archived,
+            keep_messages: 100_000,
         }
     }
 }
@@ -67,12 +69,18 @@ impl Rooms {
         Ok(())
     }
 
+    fn archive(&self, keep: Option<Duration>) -> ArchiveSettings {
+        let keep_messages = (self.keep_messages > 0).then_some(self.keep_messages);
+        ArchiveSettings { keep, keep_messages, ..ArchiveSettings::default() }
+    }
+
     pub(crate) fn compose(
         &self,
         builder: ServerBuilder,
         domains: &[&str],
         admins: &[String],
         database: Option<&Database>,
+        keep: Option<Duration>,
     ) -> ServerBuilder {
         let Some(domain) = self.domain(domains) else { return builder };
         let archive: Arc<dyn ArchiveStore> = match database {
@@ -90,6 +98,7 @@ impl Rooms {
         settings.limits.occupants = self.occupants;
         settings.config.persistent = self.persistent;
         settings.config.archived = self.archived;
+        settings.archive = self.archive(keep);
         settings.may_create = match self.create {
             Create::Anyone => None,
             Create::Local => {
@@ -102,5 +111,22 @@ impl Rooms {
             }
         };
         builder.with(Muc::new(domain, rooms).archive(archive).settings(settings))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn archives_of_rooms_are_bounded_unless_that_is_not_wanted() {
+        let keep = |text: &str| {
+            let rooms: Rooms = toml::from_str(text).unwrap();
+            rooms.archive(None).keep_messages
+        };
+        assert_eq!((keep(""), keep("keep_messages = 7"), keep("keep_messages = 0")), (Some(100_000), Some(7), None));
+        let age = Some(Duration::from_secs(60));
+        assert_eq!(Rooms::default().archive(age).keep, age);
     }
 }

@@ -109,6 +109,7 @@ pub struct ServerRegistrar {
     stations: Vec<Station>,
     session_end: Vec<super::SessionEnd>,
     account_removed: Vec<super::AccountRemoved>,
+    shutdown: Vec<super::ShuttingDown>,
     availability: Vec<super::AvailabilityChanged>,
     rejected: Vec<super::Rejected>,
     unwanted: Vec<super::Unwanted>,
@@ -161,6 +162,12 @@ impl ServerRegistrar {
         f: impl Fn(Server, BareJid) -> BoxFuture<'static, ()> + Send + Sync + 'static,
     ) {
         self.account_removed.push(Box::new(f));
+    }
+
+    /// Calls `f` when the server has been told to stop ([`Server::shutdown`]), before any stream ends: to say farewell. For
+    /// all of these together a quarter of the grace is kept.
+    pub fn on_shutdown(&mut self, f: impl Fn(Server) -> BoxFuture<'static, ()> + Send + Sync + 'static) {
+        self.shutdown.push(Box::new(f));
     }
 
     /// Calls `f` when a session has said something new of its availability ([`Server::set_availability`]), with the
@@ -564,6 +571,7 @@ impl ServerBuilder {
             registrar: core,
             session_end: registrar.session_end,
             account_removed: registrar.account_removed,
+            shutdown: registrar.shutdown,
             availability_changed: registrar.availability,
             rejected: registrar.rejected,
             unwanted: registrar.unwanted,

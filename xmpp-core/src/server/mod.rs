@@ -127,6 +127,7 @@ type AvailabilityChanged = Box<dyn Fn(&Server, &Resource, Option<i8>) + Send + S
 type Rejected = Box<dyn Fn(&Server, &Jid, &Stanza, &Stanza) + Send + Sync>;
 type Unwanted = Box<dyn Fn(&BareJid, &Jid) -> BoxFuture<'static, Result<bool, StanzaError>> + Send + Sync>;
 type AccountRemoved = Box<dyn Fn(Server, BareJid) -> BoxFuture<'static, ()> + Send + Sync>;
+type ShuttingDown = Box<dyn Fn(Server) -> BoxFuture<'static, ()> + Send + Sync>;
 
 pub(crate) struct Inner {
     domains: Vec<Domain>,
@@ -159,6 +160,7 @@ pub(crate) struct Inner {
     registrar: Registrar,
     session_end: Vec<SessionEnd>,
     account_removed: Vec<AccountRemoved>,
+    shutdown: Vec<ShuttingDown>,
     availability_changed: Vec<AvailabilityChanged>,
     rejected: Vec<Rejected>,
     unwanted: Vec<Unwanted>,

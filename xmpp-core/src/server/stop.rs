@@ -42,6 +42,12 @@ impl Server {
             Some(_) => (over - grace / 4, over - grace / 8),
             None => (over, over),
         };
+        let farewells = async {
+            for farewell in &inner.shutdown {
+                farewell(self.clone()).await;
+            }
+        };
+        let _ = timeout_at(Instant::now() + grace / 4, farewells).await;
         let _ = inner.farewell.set(reason);
         inner.stop.cancel();
         inner.tasks.close();

@@ -19,6 +19,7 @@ pub async fn conformance(store: &dyn ArchiveStore, owner: &BareJid, other: &Bare
     filters(store, owner, &ids).await;
     pages(store, owner, &ids).await;
     unknown(store, owner, other, &ids).await;
+    tombstones(store, owner, other, &ids).await;
     preferences(store, owner, other).await;
     retention(store, owner, other, &ids).await;
 }
@@ -144,6 +145,23 @@ async fn unknown(store: &dyn ArchiveStore, owner: &BareJid, other: &BareJid, ids
     assert_eq!(selected(store, other, &Selection { after: vec![ids[3]], ..all() }).await, None, "of another archive");
     let filtered = Selection { after: vec![ids[4]], with: Some(ROMEO.parse().unwrap()), ..all() };
     assert_eq!(selected(store, owner, &filtered).await.unwrap(), &ids[5..], "it need not match the filter");
+}
+
+#[allow(clippy::unwrap_used)]
+async fn tombstones(store: &dyn ArchiveStore, owner: &BareJid, other: &BareJid, ids: &[ArchiveId]) {
+    let before = store.query(owner, &all()).await.unwrap().unwrap().entries;
+    let text = "<message><retracted xmlns='urn:xmpp:message-retract:1'/></message>";
+    assert!(store.replace(owner, ids[3], text.into()).await.unwrap());
+    let after = store.query(owner, &all()).await.unwrap().unwrap().entries;
+    assert_eq!(&*after[3].text, text);
+    for (number, (was, is)) in before.iter().zip(&after).enumerate() {
+        assert_eq!((was.id, &was.with), (is.id, &is.with), "its place is the same");
+        assert!(number == 3 || was.text == is.text, "and nothing else is touched");
+    }
+    let never = ArchiveId::from_parts(ids[3].micros(), ids[3].nonce() ^ 1);
+    assert!(!store.replace(owner, never, text.into()).await.unwrap());
+    assert!(!store.replace(other, ids[3], text.into()).await.unwrap(), "of another archive");
+    assert_eq!(store.query(owner, &all()).await.unwrap().unwrap().entries, after);
 }
 
 #[allow(clippy::unwrap_used)]

@@ -6,7 +6,7 @@ use std::{
     collections::{HashMap, VecDeque},
     convert::Infallible,
     future::ready,
-    sync::{Mutex, MutexGuard},
+    sync::{Arc, Mutex, MutexGuard},
 };
 use xmpp_core::{
     jid::{BareJid, Jid},
@@ -109,6 +109,16 @@ impl ArchiveStore for MemoryArchive {
 
     fn query<'a>(&'a self, owner: &'a BareJid, selection: &'a Selection) -> Stored<'a, Option<Page>> {
         self.read(owner, |owned| owned.select(selection))
+    }
+
+    fn replace<'a>(&'a self, owner: &'a BareJid, id: ArchiveId, text: Arc<str>) -> Stored<'a, bool> {
+        let mut owners = self.owners();
+        let found = owners.get_mut(owner).and_then(|owned| {
+            let at = owned.entries.binary_search_by_key(&id.micros(), |entry| entry.id.micros()).ok()?;
+            owned.entries.get_mut(at).filter(|entry| entry.id == id)
+        });
+        let found = found.map(|entry| entry.text = text).is_some();
+        Box::pin(ready(Ok(found)))
     }
 
     fn ends<'a>(&'a self, owner: &'a BareJid) -> Stored<'a, Option<(ArchiveId, ArchiveId)>> {

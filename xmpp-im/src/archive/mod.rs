@@ -51,6 +51,7 @@ pub use self::{
     conformance::conformance,
     filter::{FIELDS, select},
     id::ArchiveId,
+    keeping::Keeping,
     memory::MemoryArchive,
     rules::{is_worth_archiving, strip_ids},
     server::{ArchiveSettings, Contacts, in_roster, server},

@@ -355,28 +355,13 @@ impl Archives {
     }
 
     /// Drops what has become too old, if it is time to look for that, beside what goes on.
-    pub(super) fn clean_old(self: &Arc<Self>) {
-        if let Some(before) = self.settings.keep.and_then(|keep| self.keeping.expired(keep, SystemTime::now())) {
-            let archives = Arc::clone(self);
-            tokio::spawn(async move {
-                if let Err(error) = archives.store.expire(before).await {
-                    tracing::error!("old messages stay in the archives: {error}");
-                }
-            });
-        }
+    pub(super) fn clean_old(&self) {
+        self.keeping.clean_old(&self.store, &self.settings);
     }
 
     /// Drops what is kept no longer, of an archive that has grown.
-    fn clean(self: &Arc<Self>, owner: &BareJid) {
-        self.clean_old();
-        if let Some(keep) = self.settings.keep_messages.filter(|keep| self.keeping.is_full(owner, *keep)) {
-            let (archives, owner) = (Arc::clone(self), owner.clone());
-            tokio::spawn(async move {
-                if let Err(error) = archives.store.trim(&owner, keep).await {
-                    tracing::error!(%owner, "an archive is larger than it may be: {error}");
-                }
-            });
-        }
+    fn clean(&self, owner: &BareJid) {
+        self.keeping.clean(&self.store, &self.settings, owner);
     }
 }
 

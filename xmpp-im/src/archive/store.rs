@@ -139,6 +139,10 @@ pub trait ArchiveStore: Send + Sync + 'static {
     /// otherwise or not.
     fn query<'a>(&'a self, owner: &'a BareJid, selection: &'a Selection) -> Stored<'a, Option<Page>>;
 
+    /// Puts another text in the place of a message, which keeps its id and its `with`: a tombstone (XEP-0424 §5). Whether
+    /// there was such a message.
+    fn replace<'a>(&'a self, owner: &'a BareJid, id: ArchiveId, text: Arc<str>) -> Stored<'a, bool>;
+
     /// The oldest and the newest message; `None` if there is none.
     fn ends<'a>(&'a self, owner: &'a BareJid) -> Stored<'a, Option<(ArchiveId, ArchiveId)>>;
 

@@ -17,8 +17,11 @@ mod own;
 mod speak;
 #[cfg(test)]
 mod tests;
+mod tombstone;
 mod voices;
 
+#[cfg(feature = "server")]
+pub(crate) use self::tombstone::{retracted_id, tombstone};
 pub use self::{
     affiliations::{Affiliated, Affiliations},
     forward::Whisper,

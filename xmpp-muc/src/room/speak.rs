@@ -1,6 +1,9 @@
 //! Messages: to all, in private, subjects, retractions by moderators (§7.4, §7.5, §8.1, XEP-0425).
 
-use super::{Change, Delivery, Effects, Incoming, Kept, Number, Occupant, Past, Plan, Room, Subject, announce};
+use super::{
+    Change, Delivery, Effects, Incoming, Kept, Number, Occupant, Past, Plan, Room, Subject, announce,
+    tombstone::{retracted_id, tombstone},
+};
 use crate::{
     Role,
     payload::{Moderate, Moderated, RetractedBy, StatusCode, UserInfo},
@@ -206,7 +209,7 @@ impl Room {
 
     /// Sends a message to all, and remembers it.
     pub(super) fn publish(&mut self, publication: Publication, effects: &mut Effects) {
-        let Publication { from, stanza, at, id, lasting, retracts, is_subject, .. } = publication;
+        let Publication { from, stanza, at, id, lasting, is_subject, .. } = publication;
         let stanza = match &id {
             None => stanza,
             Some(id) => {
@@ -217,8 +220,11 @@ impl Room {
         if is_subject {
             self.subject = Some(Subject { stanza: stanza.clone(), at });
         }
-        if let Some(retracted) = &retracts {
-            self.history.replace(retracted, None);
+        if let Some(retracted) = retracted_id(&stanza) {
+            let past = self.history.iter().find(|past| past.id.as_deref() == Some(&*retracted));
+            if let Some(stone) = past.and_then(|past| tombstone(&past.stanza, &stanza, at)) {
+                self.history.replace(&retracted, Some(stone));
+            }
         }
         if lasting {
             self.remember_said(&stanza, at, id);

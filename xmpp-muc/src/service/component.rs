@@ -6,7 +6,11 @@ use super::{
     rooms::{Rooms, now, self_ping},
 };
 use crate::room::Incoming;
-use std::sync::{Arc, OnceLock};
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+use tokio::time::timeout;
 use xmpp_core::{
     client::{Component, ComponentEvent, ComponentEvents, ComponentRegistrar},
     extension::{IqContext, Target},
@@ -15,6 +19,9 @@ use xmpp_core::{
     stanza::{AnyStanza, StanzaError, StanzaKind},
     xml::Stanza,
 };
+
+/// How long the component waits for one room before it goes on with the others.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Rooms that a component serves.
 ///
@@ -99,17 +106,18 @@ impl RoomsComponent {
                 _ => Err(StanzaError::service_unavailable()),
             };
         }
-        self.rooms.receive(kind, from, to, stanza).await.map(drop)
+        // One thing comes after another: a store that hangs must not hold up all rooms for ever.
+        match timeout(PATIENCE, self.rooms.receive(kind, from, to, stanza)).await {
+            Ok(taken) => taken.map(drop),
+            Err(_) => Err(StanzaError::remote_server_timeout().with_text("the room took too long")),
+        }
     }
 }
 
 /// XEP-0410 §3.
-async fn still_there(rooms: &Rooms, cx: &IqContext) -> Result<(), StanzaError> {
+async fn still_there(rooms: &Arc<Rooms>, cx: &IqContext) -> Result<(), StanzaError> {
     let (from, jid, to) = iq::parties(cx)?;
-    rooms
-        .visit(&jid, async |visit| {
-            let input = Incoming { from, to, stanza: &cx.stanza, now: now() };
-            self_ping(visit.room()?, input).unwrap_or_else(|| Err(StanzaError::service_unavailable()))
-        })
-        .await
+    let mut visit = rooms.visit(&jid).await?;
+    let input = Incoming { from, to, stanza: &cx.stanza, now: now() };
+    self_ping(visit.room()?, input).unwrap_or_else(|| Err(StanzaError::service_unavailable()))
 }

@@ -1,6 +1,9 @@
 //! Service discovery of the service and of its rooms (§6).
 
-use super::{iq::ask, rooms::Rooms};
+use super::{
+    iq::{TOMBSTONES, ask},
+    rooms::Rooms,
+};
 use crate::{
     Affiliation,
     config::Whois,
@@ -48,7 +51,7 @@ pub(super) fn register(r: &mut Registrar, rooms: &Arc<Rooms>) {
 }
 
 async fn info(
-    rooms: &Rooms,
+    rooms: &Arc<Rooms>,
     cell: &DiscoCell,
     cx: &IqContext,
     query: DiscoInfoQuery,
@@ -99,7 +102,7 @@ fn of_room<'a>(room: &Room, registered: impl Iterator<Item = &'a String>, inside
         either(config.password.is_some(), "muc_passwordprotected", "muc_unsecured"),
         either(config.persistent, "muc_persistent", "muc_temporary"),
     ];
-    let archive = |feature: &str| feature.starts_with("urn:xmpp:mam:2");
+    let archive = |feature: &str| feature.starts_with("urn:xmpp:mam:2") || feature == TOMBSTONES;
     let mut features: Vec<Feature> = registered
         .filter(|feature| config.archived || !archive(feature))
         .map(|var| var.as_str())

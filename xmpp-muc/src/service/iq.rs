@@ -3,7 +3,7 @@
 use super::rooms::{Rooms, now};
 use crate::{
     Affiliation, Role, initial_role,
-    payload::{AdminQuery, Moderate, OccupantId, OwnerQuery},
+    payload::{AdminQuery, Moderate, OccupantId, OwnerQuery, RetractedBy},
     room::{Delivery, Incoming, Plan, Registration, Room},
 };
 use std::sync::Arc;
@@ -21,6 +21,9 @@ use xmpp_im::{
     archive::{ArchiveStore, fin, form, result, select},
     registration::RegistrationQuery,
 };
+
+/// XEP-0424 §4: what is retracted is no longer in the archive.
+pub(super) const TOMBSTONES: &str = "urn:xmpp:message-retract:1#tombstone";
 
 pub(super) fn register(r: &mut Registrar, rooms: &Arc<Rooms>) {
     for target in [Target::Server, Target::Account] {
@@ -55,7 +58,11 @@ pub(super) fn register(r: &mut Registrar, rooms: &Arc<Rooms>) {
         let rooms = Arc::clone(&own);
         async move { act(&rooms, &cx, |room, input| room.moderate(input, &request)).await }
     });
-    r.iq_get::<Ping, _>(Target::Account, |_, _| Ok(()));
+    let own = Arc::clone(rooms);
+    r.iq_get_async::<Ping, _, _>(Target::Account, move |cx, _| {
+        let rooms = Arc::clone(&own);
+        async move { ask(&rooms, &cx, |_, _| Ok(())).await }
+    });
     registration(r, rooms);
     archive(r, rooms);
 }
@@ -93,6 +100,8 @@ fn registration(r: &mut Registrar, rooms: &Arc<Rooms>) {
 fn archive(r: &mut Registrar, rooms: &Arc<Rooms>) {
     let Some(store) = &rooms.archive else { return };
     r.feature(Target::Account, EXTENDED);
+    r.feature(Target::Account, RetractedBy::NAMESPACE);
+    r.feature(Target::Account, TOMBSTONES);
     r.feature(Target::Account, stanza_id::NS);
     let own = Arc::clone(rooms);
     r.iq_get_async::<ArchiveQuery, _, _>(Target::Account, move |cx, _| {
@@ -133,12 +142,12 @@ pub(super) fn parties(cx: &IqContext) -> Result<(&Jid, BareJid, &Jid), StanzaErr
 
 /// Asks a room something.
 pub(super) async fn ask<T>(
-    rooms: &Rooms,
+    rooms: &Arc<Rooms>,
     cx: &IqContext,
     f: impl FnOnce(&Room, &Jid) -> Result<T, StanzaError>,
 ) -> Result<T, StanzaError> {
     let (from, jid, _) = parties(cx)?;
-    rooms.visit(&jid, async |visit| f(visit.room()?, from)).await
+    f(rooms.visit(&jid).await?.room()?, from)
 }
 
 /// Lets something happen in a room. Who is no longer there hears of it before the answer, all others after (§8.2).
@@ -148,19 +157,17 @@ async fn act(
     judge: impl FnOnce(&Room, Incoming<'_>) -> Result<Plan, StanzaError>,
 ) -> Result<Reply, StanzaError> {
     let (from, jid, to) = parties(cx)?;
-    rooms
-        .visit(&jid, async |visit| {
-            let room = visit.room()?;
-            let plan = judge(room, Incoming { from, to, stanza: &cx.stanza, now: now() })?;
-            let effects = rooms.carry_out(room, plan).await?;
-            rooms.send(&effects.first).await;
-            Ok(Reply::empty().then(rooms.outlet().send_behind(effects.then).await))
-        })
-        .await
+    let mut visit = rooms.visit(&jid).await?;
+    let plan = judge(visit.room()?, Incoming { from, to, stanza: &cx.stanza, now: now() })?;
+    let effects = rooms.carry_out(&mut visit, plan).await?;
+    rooms.send(&effects.first).await;
+    let mut behind = rooms.outlet().behind(effects.then, visit).await;
+    rooms.settle(&mut behind.visit).await;
+    Ok(Reply::empty().then(move || drop(behind)))
 }
 
 /// Whether who asks may read what was said in a room: who is in it, or could come in.
-async fn readable(rooms: &Rooms, cx: &IqContext) -> Result<BareJid, StanzaError> {
+async fn readable(rooms: &Arc<Rooms>, cx: &IqContext) -> Result<BareJid, StanzaError> {
     ask(rooms, cx, |room, from| {
         let affiliation = room.affiliations().of(&from.to_bare());
         let there = room.occupants().of_client(from).is_some_and(|(_, occupant)| occupant.role > Role::None);
@@ -176,7 +183,7 @@ async fn readable(rooms: &Rooms, cx: &IqContext) -> Result<BareJid, StanzaError>
 }
 
 async fn page(
-    rooms: &Rooms,
+    rooms: &Arc<Rooms>,
     store: &dyn ArchiveStore,
     cx: &IqContext,
     query: &ArchiveQuery,

@@ -142,14 +142,22 @@ pub struct ForRooms;
 impl Extension<ForRooms> for Muc {
     fn register(self, r: &mut ServerRegistrar) {
         let domain = self.domain.clone();
-        r.service(&domain, move |service| {
+        let mut closing = None;
+        r.service(&domain, |service| {
             let name = self.settings.name.clone();
             let rooms = Rooms::new(self, Outlet::Server(service.server()));
+            closing = Some(Arc::clone(&rooms));
             service.identity(Target::Server, Identity::new("conference", "text", Some(name)));
             iq::register(service, &rooms);
             disco::register(service, &rooms);
             service.stanzas(Kinds::ALL, move |envelope: &mut Envelope, _: &Server| receive(&rooms, envelope));
         });
+        if let Some(rooms) = closing {
+            r.on_shutdown(move |_| {
+                let rooms = Arc::clone(&rooms);
+                Box::pin(async move { rooms.close().await })
+            });
+        }
     }
 }
 

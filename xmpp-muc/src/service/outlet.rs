@@ -1,12 +1,13 @@
 //! How what rooms say leaves them.
 
+use super::rooms::Visit;
 use crate::room::Delivery;
 #[cfg(feature = "client")]
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, Waker};
 use xmpp_core::{
     BoxFuture,
-    server::{Decision, ServerCell, Verdict},
+    server::{Decision, Server, ServerCell, Verdict},
 };
 #[cfg(feature = "client")]
 use xmpp_core::{client::Component, xml::ns};
@@ -40,34 +41,54 @@ impl Outlet {
             }
             #[cfg(feature = "client")]
             Outlet::Component(component) => {
-                let Some(component) = component.get() else { return };
-                for delivery in deliveries {
-                    for to in &delivery.to {
-                        let stanza = delivery.stanza.rewrite(ns::CLIENT).to(Some(to.as_str())).to_stanza();
-                        if let Err(error) = component.send(stanza).await {
-                            tracing::warn!(%to, "a stanza of a room was not sent: {error}");
+                let Some(component) = component.get().cloned() else { return };
+                let deliveries = deliveries.to_vec();
+                // All of it is sent, even if whoever waits for that gives up.
+                let sending = tokio::spawn(async move {
+                    for delivery in deliveries {
+                        for to in &delivery.to {
+                            let stanza = delivery.stanza.rewrite(ns::CLIENT).to(Some(to.as_str())).to_stanza();
+                            if let Err(error) = component.send(stanza).await {
+                                tracing::warn!(%to, "a stanza of a room was not sent: {error}");
+                            }
                         }
                     }
-                }
+                });
+                let _ = sending.await;
             }
         }
     }
 
-    /// Sends what comes behind an answer, or before it where that takes time: so that nothing overtakes it. Answers what is
-    /// left for after the answer.
-    pub(super) async fn send_behind(self, deliveries: Vec<Delivery>) -> impl FnOnce() + Send + 'static {
-        let at_once = matches!(self, Outlet::Server(_));
-        if !at_once {
-            self.send(&deliveries).await;
-        }
-        move || {
-            if let (true, Outlet::Server(server)) = (at_once, self)
-                && let Some(server) = server.get()
-            {
-                for delivery in deliveries {
-                    server.send_to_each(&delivery.from, &delivery.to, &delivery.stanza);
-                }
+    /// What comes behind an answer: when this is dropped, it is sent, and only then is it somebody else's turn in the room.
+    /// Where sending takes time it is sent before the answer, so that nothing overtakes it.
+    pub(super) async fn behind(self, deliveries: Vec<Delivery>, visit: Visit) -> Behind {
+        let mut behind = Behind { deliveries, server: None, visit };
+        match &self {
+            Outlet::Server(server) => behind.server = server.get(),
+            #[cfg(test)]
+            Outlet::Kept(_) => self.send(&std::mem::take(&mut behind.deliveries)).await,
+            #[cfg(feature = "client")]
+            Outlet::Component(_) => {
+                let deliveries = std::mem::take(&mut behind.deliveries);
+                self.send(&deliveries).await;
             }
+        }
+        behind
+    }
+}
+
+/// See [`Outlet::behind`].
+pub(super) struct Behind {
+    deliveries: Vec<Delivery>,
+    server: Option<Server>,
+    pub(super) visit: Visit,
+}
+
+impl Drop for Behind {
+    fn drop(&mut self) {
+        let Some(server) = &self.server else { return };
+        for delivery in &self.deliveries {
+            server.send_to_each(&delivery.from, &delivery.to, &delivery.stanza);
         }
     }
 }

@@ -4,15 +4,25 @@ use super::{Log, Muc, MucSettings, outlet::Outlet};
 use crate::{
     NS,
     payload::Join,
-    room::{Change, Delivery, Effects, Incoming, Kept, Plan, Room, RoomLimits, RoomRecord},
+    room::{
+        Change, Delivery, Effects, Incoming, Kept, Plan, Publication, Room, RoomLimits, RoomRecord, retracted_id,
+        tombstone,
+    },
     store::RoomStore,
 };
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard},
-    time::SystemTime,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{
+        Arc, Mutex, MutexGuard,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, SystemTime},
 };
-use tokio::sync::{Mutex as Turn, MutexGuard as InTurn};
+use tokio::{
+    sync::{Mutex as Turn, OwnedMutexGuard as InTurn},
+    time::timeout,
+};
 use xmpp_core::{
     extension::Reply,
     jid::{BareJid, Jid},
@@ -21,7 +31,10 @@ use xmpp_core::{
     stanza::{StanzaError, StanzaKind, generate_id},
     xml::{Stanza, Writer, ns},
 };
-use xmpp_im::archive::{ArchiveStore, NewEntry, Selection};
+use xmpp_im::{
+    StorageError,
+    archive::{ArchiveId, ArchiveStore, Keeping, NewEntry, Selection},
+};
 
 /// Something that was said in a room.
 #[derive(Clone, Debug)]
@@ -41,7 +54,7 @@ pub struct Said {
 /// A room's place: whatever happens in the room happens while its lock is held, in the order of asking for it.
 #[derive(Default)]
 struct Seat {
-    room: Turn<Occupied>,
+    room: Arc<Turn<Occupied>>,
     /// The name of the room that is there, and whether it is listed: what the list of rooms needs without waiting.
     shown: Mutex<Option<(String, bool)>>,
 }
@@ -62,6 +75,26 @@ impl Seat {
     }
 }
 
+/// A place that is in use. However that ends, a place in which there is nothing and for which nobody waits is forgotten.
+struct Held {
+    rooms: Arc<Rooms>,
+    jid: BareJid,
+    seat: Arc<Seat>,
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        // Ours is given back while the table is locked, so that of two who leave at once the second sees itself alone.
+        let seat = std::mem::take(&mut self.seat);
+        let mut table = self.rooms.table();
+        let empty = seat.room.try_lock().is_ok_and(|occupied| !matches!(*occupied, Occupied::Room(_)));
+        if empty && Arc::strong_count(&seat) == 2 {
+            table.seats.remove(&self.jid);
+        }
+        drop(seat);
+    }
+}
+
 fn is_listed(room: &Room) -> bool {
     room.config().public && !room.is_locked()
 }
@@ -75,7 +108,22 @@ enum Occupied {
     /// There is no such room.
     Nothing,
     /// The room.
-    Room(Box<Room>),
+    Room(Box<Resident>),
+}
+
+/// A room in memory.
+struct Resident {
+    room: Room,
+    /// Whether the store may have something else than the room: a write of it has failed, or nobody knows.
+    doubtful: bool,
+    /// Whether the room is no more, and what is stored of it is to go.
+    gone: bool,
+}
+
+impl Occupied {
+    fn by(room: Room) -> Occupied {
+        Occupied::Room(Box::new(Resident { room, doubtful: false, gone: false }))
+    }
 }
 
 pub(super) struct Rooms {
@@ -87,6 +135,9 @@ pub(super) struct Rooms {
     outlet: Outlet,
     log: Option<Log>,
     table: Mutex<Table>,
+    keeping: Keeping,
+    /// The service stops.
+    closing: AtomicBool,
 }
 
 #[derive(Default)]
@@ -97,23 +148,64 @@ struct Table {
     makers: HashMap<BareJid, BareJid>,
 }
 
-/// A room while it is its turn.
-pub(super) struct Visit<'a> {
-    occupied: InTurn<'a, Occupied>,
+impl Table {
+    /// A room is no more there, or nobody is in it.
+    fn unmake(&mut self, room: &BareJid) {
+        if let Some(maker) = self.makers.remove(room)
+            && let Some(count) = self.made.get_mut(&maker)
+        {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                self.made.remove(&maker);
+            }
+        }
+    }
 }
 
-impl Visit<'_> {
+/// A room while it is its turn, which lasts until this is dropped.
+pub(super) struct Visit {
+    occupied: InTurn<Occupied>,
+    // Behind the lock, which is open by the time this looks.
+    held: Held,
+}
+
+impl Visit {
     /// The room.
     ///
     /// # Errors
     /// `item-not-found` if there is none.
     pub(super) fn room(&mut self) -> Result<&mut Room, StanzaError> {
+        self.resident().map(|resident| &mut resident.room)
+    }
+
+    fn resident(&mut self) -> Result<&mut Resident, StanzaError> {
         match &mut *self.occupied {
-            Occupied::Room(room) => Ok(room),
+            Occupied::Room(resident) => Ok(resident),
             _ => Err(StanzaError::item_not_found().with_text("there is no such room")),
         }
     }
 }
+
+impl Drop for Visit {
+    fn drop(&mut self) {
+        let done = match &*self.occupied {
+            Occupied::Room(resident) => resident.room.has_ended() || resident.room.is_empty(),
+            _ => true,
+        };
+        if done {
+            *self.occupied = Occupied::Unknown;
+            self.held.rooms.table().unmake(&self.held.jid);
+        }
+        let room = match &*self.occupied {
+            Occupied::Room(resident) => Some(&resident.room),
+            _ => None,
+        };
+        self.held.seat.show(room);
+    }
+}
+
+/// How long a room that has ended waits for its stores to forget it.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 pub(super) fn now() -> DateTime {
     DateTime::from(SystemTime::now())
@@ -123,7 +215,8 @@ impl Rooms {
     pub(super) fn new(muc: Muc, outlet: Outlet) -> Arc<Rooms> {
         let Muc { domain, store, archive, settings, log } = muc;
         let limits = Arc::new(settings.limits.clone());
-        Arc::new(Rooms { domain, store, archive, settings, limits, outlet, log, table: Mutex::default() })
+        let (table, keeping, closing) = (Mutex::default(), Keeping::default(), AtomicBool::new(false));
+        Arc::new(Rooms { domain, store, archive, settings, limits, outlet, log, table, keeping, closing })
     }
 
     fn table(&self) -> MutexGuard<'_, Table> {
@@ -140,68 +233,37 @@ impl Rooms {
         table.seats.iter().filter_map(shown).collect()
     }
 
-    /// Does something in a room, when it is its turn; `f` gets the room, if there is one.
-    pub(super) async fn visit<T>(
-        &self,
-        jid: &BareJid,
-        f: impl AsyncFnOnce(&mut Visit<'_>) -> Result<T, StanzaError>,
-    ) -> Result<T, StanzaError> {
-        let seat = {
+    /// Places that are in use.
+    #[cfg(test)]
+    pub(super) fn places(&self) -> usize {
+        self.table().seats.len()
+    }
+
+    /// Waits for a room's turn, and for the store if the room is not in memory. There may be no such room.
+    pub(super) async fn visit(self: &Arc<Self>, jid: &BareJid) -> Result<Visit, StanzaError> {
+        if self.closing.load(Ordering::Relaxed) {
+            return Err(StanzaError::service_unavailable().with_text("the rooms are closing"));
+        }
+        let held = {
             let mut table = self.table();
             if table.seats.len() >= self.settings.rooms && !table.seats.contains_key(jid) {
                 return Err(StanzaError::resource_constraint().with_text("too many rooms are open"));
             }
-            Arc::clone(table.seats.entry(jid.clone()).or_default())
+            let seat = Arc::clone(table.seats.entry(jid.clone()).or_default());
+            Held { rooms: Arc::clone(self), jid: jid.clone(), seat }
         };
-        let result = async {
-            let mut visit = Visit { occupied: seat.room.lock().await };
-            self.load(jid, &mut visit).await?;
-            let result = f(&mut visit).await;
-            let done = match &*visit.occupied {
-                Occupied::Room(room) => room.has_ended() || room.is_empty(),
-                _ => true,
+        let turn = Arc::clone(&held.seat.room);
+        let mut visit = Visit { occupied: turn.lock_owned().await, held };
+        if self.closing.load(Ordering::Relaxed) {
+            return Err(StanzaError::service_unavailable().with_text("the rooms are closing"));
+        }
+        if matches!(*visit.occupied, Occupied::Unknown) {
+            *visit.occupied = match self.store.load(jid).await? {
+                None => Occupied::Nothing,
+                Some(record) => Occupied::by(Room::restore(jid.clone(), record, Arc::clone(&self.limits))),
             };
-            if done {
-                *visit.occupied = Occupied::Unknown;
-            }
-            seat.show(visit.room().ok().map(|room| &*room));
-            result
         }
-        .await;
-        self.tidy(jid, seat);
-        result
-    }
-
-    /// Forgets a place in which there is nothing and for which nobody waits.
-    fn tidy(&self, jid: &BareJid, seat: Arc<Seat>) {
-        let mut table = self.table();
-        let empty = seat.room.try_lock().is_ok_and(|occupied| !matches!(*occupied, Occupied::Room(_)));
-        if empty && Arc::strong_count(&seat) == 2 {
-            table.seats.remove(jid);
-            if let Some(maker) = table.makers.remove(jid)
-                && let Some(count) = table.made.get_mut(&maker)
-            {
-                *count -= 1;
-                if *count == 0 {
-                    table.made.remove(&maker);
-                }
-            }
-        }
-    }
-
-    async fn load(&self, jid: &BareJid, visit: &mut Visit<'_>) -> Result<(), StanzaError> {
-        if !matches!(*visit.occupied, Occupied::Unknown) {
-            return Ok(());
-        }
-        *visit.occupied = match self.store.load(jid).await? {
-            None => Occupied::Nothing,
-            Some(record) => {
-                let mut room = Room::restore(jid.clone(), record, Arc::clone(&self.limits));
-                self.recall(&mut room).await?;
-                Occupied::Room(Box::new(room))
-            }
-        };
-        Ok(())
+        Ok(visit)
     }
 
     /// The history of a room that was not in memory, from its archive.
@@ -222,7 +284,7 @@ impl Rooms {
 
     /// Presence and messages to rooms and occupants, and iqs to occupants.
     pub(super) async fn receive(
-        &self,
+        self: &Arc<Self>,
         kind: StanzaKind,
         from: Jid,
         to: Jid,
@@ -237,41 +299,51 @@ impl Rooms {
         }
     }
 
-    async fn take(&self, kind: StanzaKind, from: &Jid, to: &Jid, stanza: &Stanza) -> Result<Verdict, StanzaError> {
+    async fn take(
+        self: &Arc<Self>,
+        kind: StanzaKind,
+        from: &Jid,
+        to: &Jid,
+        stanza: &Stanza,
+    ) -> Result<Verdict, StanzaError> {
         let jid = to.to_bare();
+        let type_ = stanza.root().attr("type");
         if is_join(kind, stanza) {
             self.may_exist(&jid)?;
         }
-        self.visit(&jid, async |visit| {
-            let input = Incoming { from, to, stanza, now: now() };
-            let plan = match kind {
-                StanzaKind::Presence => {
-                    if matches!(*visit.occupied, Occupied::Nothing) && !self.create(visit, input)? {
-                        return Ok(Verdict::Handled);
-                    }
-                    let room = visit.room()?;
-                    // A room that is new has nobody in it but who made it.
-                    if room.is_locked() && room.is_empty() { room.create(input)? } else { room.presence(input)? }
+        if type_.is_some() && kind == StanzaKind::Presence && self.closing.load(Ordering::Relaxed) {
+            // Everybody has left by now.
+            return Ok(Verdict::Handled);
+        }
+        let mut visit = self.visit(&jid).await?;
+        let input = Incoming { from, to, stanza, now: now() };
+        let plan = match kind {
+            StanzaKind::Presence => {
+                if matches!(*visit.occupied, Occupied::Nothing) && !self.create(&mut visit, input).await? {
+                    return Ok(Verdict::Handled);
                 }
-                StanzaKind::Message => visit.room()?.message(input)?,
-                StanzaKind::Iq if to.resource().is_none() => match visit.room() {
-                    Ok(room) => room.answered(input),
-                    Err(_) => return Ok(Verdict::Handled),
-                },
-                StanzaKind::Iq => {
-                    let room = visit.room()?;
-                    if let Some(answer) = self_ping(room, input) {
-                        return answer.map(|()| Verdict::Reply(Reply::empty()));
-                    }
-                    room.forward(input)?
+                let room = visit.room()?;
+                // A room that is new has nobody in it but who made it.
+                if room.is_locked() && room.is_empty() { room.create(input)? } else { room.presence(input)? }
+            }
+            StanzaKind::Message => visit.room()?.message(input)?,
+            StanzaKind::Iq if to.resource().is_none() => match visit.room() {
+                Ok(room) => room.answered(input),
+                Err(_) => return Ok(Verdict::Handled),
+            },
+            StanzaKind::Iq => {
+                let room = visit.room()?;
+                if let Some(answer) = self_ping(room, input) {
+                    return answer.map(|()| Verdict::Reply(Reply::empty()));
                 }
-            };
-            let effects = self.carry_out(visit.room()?, plan).await?;
-            self.send(&effects.first).await;
-            self.send(&effects.then).await;
-            Ok(Verdict::Handled)
-        })
-        .await
+                room.forward(input)?
+            }
+        };
+        let effects = self.carry_out(&mut visit, plan).await?;
+        self.send(&effects.first).await;
+        self.send(&effects.then).await;
+        self.settle(&mut visit).await;
+        Ok(Verdict::Handled)
     }
 
     /// Whether a room could have this address (A077).
@@ -283,7 +355,7 @@ impl Rooms {
     }
 
     /// Makes a room for who enters it; whether there is one now.
-    fn create(&self, visit: &mut Visit<'_>, input: Incoming<'_>) -> Result<bool, StanzaError> {
+    async fn create(&self, visit: &mut Visit, input: Incoming<'_>) -> Result<bool, StanzaError> {
         let root = input.stanza.root();
         if root.attr("type").is_some() {
             // Nobody is there who could leave.
@@ -303,40 +375,44 @@ impl Rooms {
         let room = Room::new(jid.clone(), maker.clone(), config, key, Arc::clone(&self.limits));
         // What keeps it from coming into being is said before it is there.
         room.create(input)?;
-        let mut table = self.table();
-        let made = table.made.entry(maker.clone()).or_default();
-        if *made >= self.settings.rooms_of_user {
-            return Err(StanzaError::resource_constraint().with_text("too many rooms of yours are open"));
-        }
-        *made += 1;
-        if let Some(before) = table.makers.insert(jid, maker)
-            && let Some(count) = table.made.get_mut(&before)
+        drop(self.may_make(&maker)?);
+        // A room of this name that ended with an earlier process, or while its store failed, may have left something.
+        if let Some(archive) = &self.archive
+            && archive.ends(&jid).await?.is_some()
         {
-            *count = count.saturating_sub(1);
+            archive.forget(&jid).await?;
         }
+        // Others of the same user may have been made meanwhile.
+        let mut table = self.may_make(&maker)?;
+        table.unmake(&jid);
+        *table.made.entry(maker.clone()).or_default() += 1;
+        table.makers.insert(jid, maker);
         drop(table);
-        *visit.occupied = Occupied::Room(Box::new(room));
+        *visit.occupied = Occupied::by(room);
         Ok(true)
     }
 
-    /// Stores what a plan keeps, archives what it says, and then carries it out.
-    pub(super) async fn carry_out(&self, room: &mut Room, mut plan: Plan) -> Result<Effects, StanzaError> {
-        self.keep(room, &plan.kept).await?;
+    fn may_make(&self, maker: &BareJid) -> Result<MutexGuard<'_, Table>, StanzaError> {
+        let table = self.table();
+        if table.made.get(maker).copied().unwrap_or(0) >= self.settings.rooms_of_user {
+            return Err(StanzaError::resource_constraint().with_text("too many rooms of yours are open"));
+        }
+        Ok(table)
+    }
+
+    /// Stores what a plan keeps, archives what it says, and then carries it out. Dropped before that, or if a store fails,
+    /// nothing has happened.
+    pub(super) async fn carry_out(&self, visit: &mut Visit, mut plan: Plan) -> Result<Effects, StanzaError> {
+        let resident = visit.resident()?;
+        self.keep(resident, &plan.kept).await?;
+        let room = &mut resident.room;
+        let comes_back = room.is_empty() && !room.is_locked();
+        if comes_back && plan.changes.iter().any(|change| matches!(change, Change::Enter { .. })) {
+            self.recall(room).await?;
+        }
         let mut said = None;
         if let Some(publication) = plan.publication() {
-            if publication.lasting {
-                publication.id = Some(match self.archive.as_ref().filter(|_| room.config().archived) {
-                    Some(archive) => {
-                        let entry = NewEntry {
-                            with: publication.from.clone(),
-                            text: publication.stanza.as_str().into(),
-                            at: publication.at,
-                        };
-                        archive.append(room.jid(), entry).await?.to_string()
-                    }
-                    None => generate_id(),
-                });
-            }
+            self.archive(room, publication).await?;
             said = self.log.as_ref().map(|_| Said {
                 room: room.jid().clone(),
                 sender: publication.sender.clone(),
@@ -345,39 +421,140 @@ impl Rooms {
                 id: publication.id.clone(),
             });
         }
-        let ends = plan.changes.iter().any(|change| matches!(change, Change::End(ending) if !ending.shutdown));
+        let pauses = plan.changes.iter().any(|change| matches!(change, Change::End(ending) if ending.shutdown));
+        let lasts = room.config().persistent && !room.is_locked();
         let effects = room.apply(plan, now());
-        if let (Some(log), Some(said)) = (&self.log, said) {
-            log(&said);
-        }
-        if (ends || (room.has_ended() && !room.config().persistent))
-            && let Some(archive) = &self.archive
-            && let Err(error) = archive.forget(room.jid()).await
+        resident.gone = room.has_ended() && !(pauses && lasts);
+        if let (Some(log), Some(said)) = (&self.log, said)
+            && catch_unwind(AssertUnwindSafe(|| log(&said))).is_err()
         {
-            tracing::error!(room = %room.jid(), "the archive of a room that has ended is still there: {error}");
+            tracing::error!(room = %said.room, "the log of what is said panicked");
         }
         Ok(effects)
     }
 
-    async fn keep(&self, room: &Room, kept: &[Kept]) -> Result<(), StanzaError> {
+    /// Archives what is said, if it is worth that, and puts a tombstone in the place of what it retracts.
+    async fn archive(&self, room: &Room, publication: &mut Publication) -> Result<(), StanzaError> {
+        let archive = self.archive.as_ref().filter(|_| room.config().archived);
+        let retracted = match archive {
+            Some(archive) => self.retracted(&**archive, room, publication).await?,
+            None => None,
+        };
+        if !publication.lasting {
+            return Ok(());
+        }
+        let Some(archive) = archive else {
+            publication.id = Some(generate_id());
+            return Ok(());
+        };
+        let entry =
+            NewEntry { with: publication.from.clone(), text: publication.stanza.as_str().into(), at: publication.at };
+        publication.id = Some(archive.append(room.jid(), entry).await?.to_string());
+        if let Some((id, tombstone)) = retracted
+            && let Err(error) = archive.replace(room.jid(), id, tombstone.as_str().into()).await
+        {
+            // The retraction is there, behind the message.
+            tracing::error!(room = %room.jid(), "a message that was retracted is still in the archive: {error}");
+        }
+        self.keeping.clean(archive, &self.settings.archive, room.jid());
+        Ok(())
+    }
+
+    /// The message that is retracted, and its tombstone (XEP-0424 §5, XEP-0425 §5).
+    async fn retracted(
+        &self,
+        archive: &dyn ArchiveStore,
+        room: &Room,
+        publication: &Publication,
+    ) -> Result<Option<(ArchiveId, Stanza)>, StanzaError> {
+        let Some(named) = retracted_id(&publication.stanza) else { return Ok(None) };
+        let mut found = None;
+        if let Ok(id) = named.parse::<ArchiveId>() {
+            let selection = Selection { ids: vec![id], max: 1, max_bytes: usize::MAX, ..Selection::default() };
+            found = archive.query(room.jid(), &selection).await?.and_then(|page| page.entries.into_iter().next());
+        }
+        let Some(found) = found else {
+            let is_known = room.history().iter().any(|past| past.id.as_deref() == Some(&*named));
+            return match publication.retracts.is_none() || is_known {
+                true => Ok(None),
+                false => Err(StanzaError::item_not_found().with_text("there is no such message")),
+            };
+        };
+        let tombstone = found.stanza().and_then(|said| tombstone(&said, &publication.stanza, publication.at));
+        Ok(tombstone.map(|stone| (found.id, stone)))
+    }
+
+    /// Stores changes of a room. What was to be stored before and perhaps was not, is stored with them.
+    async fn keep(&self, resident: &mut Resident, kept: &[Kept]) -> Result<(), StanzaError> {
+        let room = &resident.room;
         let config = kept.iter().find_map(|kept| match kept {
             Kept::Config(config) => Some(config),
             _ => None,
         });
         let (was, is) = (room.config().persistent && !room.is_locked(), config.unwrap_or(room.config()).persistent);
-        if kept.is_empty() || !(was || is) {
+        if kept.is_empty() || !(was || is || resident.doubtful) || (!was && config.is_none() && !resident.doubtful) {
             return Ok(());
         }
-        if kept.iter().any(|kept| matches!(kept, Kept::Ended)) || !is {
+        let ends = kept.iter().any(|kept| matches!(kept, Kept::Ended));
+        let doubtful = std::mem::replace(&mut resident.doubtful, true);
+        if ends || !is || !(was || config.is_some()) {
             self.store.remove(room.jid()).await?;
-        } else if was {
+        } else if was && !doubtful {
             self.store.change(room.jid(), kept).await?;
-        } else if config.is_some() {
+        } else {
             let mut record: RoomRecord = room.record();
             kept.iter().for_each(|kept| record.change(kept));
             self.store.save(room.jid(), &record).await?;
         }
+        resident.doubtful = false;
         Ok(())
+    }
+
+    /// What is left to be done when the last has left a room, or the room has ended. Nobody has to hear of it.
+    pub(super) async fn settle(&self, visit: &mut Visit) {
+        let Ok(Resident { room, doubtful, gone }) = visit.resident() else { return };
+        if !room.is_empty() || !(*doubtful || (*gone && self.archive.is_some())) {
+            return;
+        }
+        let (jid, lasts) = (room.jid(), room.config().persistent && !room.is_locked());
+        let settling = async {
+            if *doubtful {
+                match lasts && !*gone {
+                    true => self.store.save(jid, &room.record()).await?,
+                    false => self.store.remove(jid).await?,
+                }
+            }
+            if let (true, Some(archive)) = (*gone, &self.archive) {
+                archive.forget(jid).await?;
+            }
+            Ok::<(), StorageError>(())
+        };
+        match timeout(PATIENCE, settling).await {
+            Ok(Ok(())) => *doubtful = false,
+            Ok(Err(error)) => tracing::error!(room = %jid, "what is stored of a room that is closed is old: {error}"),
+            Err(_) => tracing::error!(room = %jid, "what is stored of a room that is closed is old"),
+        }
+    }
+
+    /// Tells everybody that the service stops (§11.2); nobody comes in any more.
+    pub(super) async fn close(self: &Arc<Self>) {
+        if self.closing.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let seats: Vec<(BareJid, Arc<Seat>)> =
+            self.table().seats.iter().map(|(jid, seat)| (jid.clone(), Arc::clone(seat))).collect();
+        for (jid, seat) in seats {
+            let (turn, held) = (Arc::clone(&seat.room), Held { rooms: Arc::clone(self), jid, seat });
+            // Who waits for a store has its turn a moment longer.
+            let Ok(occupied) = timeout(Duration::from_secs(1), turn.lock_owned()).await else { continue };
+            let mut visit = Visit { occupied, held };
+            let Ok(room) = visit.room() else { continue };
+            let plan = room.shut_down();
+            if let Ok(effects) = self.carry_out(&mut visit, plan).await {
+                self.send(&effects.first).await;
+                self.send(&effects.then).await;
+            }
+        }
     }
 
     pub(super) async fn send(&self, deliveries: &[Delivery]) {

@@ -170,3 +170,50 @@ fn xep0045_16_2_a_room_that_is_not_there() {
         assert_eq!(house.hear(xml).unwrap_err(), "item-not-found", "{xml}");
     }
 }
+
+#[test]
+fn abuse_a077_a_place_that_many_leave_at_once_is_forgotten() {
+    let house = house(MucSettings::default());
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(4).build().unwrap();
+    runtime.block_on(async {
+        let mut visits = tokio::task::JoinSet::new();
+        for _ in 0..8 {
+            let rooms = Arc::clone(&house.rooms);
+            visits.spawn(async move {
+                let room: BareJid = "none@chat".parse().unwrap();
+                for _ in 0..2_000 {
+                    drop(rooms.visit(&room).await.unwrap());
+                }
+            });
+        }
+        visits.join_all().await;
+    });
+    assert_eq!(house.rooms.places(), 0);
+}
+
+#[test]
+fn a_panic_in_a_rooms_turn_and_a_turn_that_is_cut_off_leave_the_place_to_others() {
+    let house = house(MucSettings { rooms: 1, ..MucSettings::default() });
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().unwrap();
+    let rooms = Arc::clone(&house.rooms);
+    runtime.block_on(async move {
+        let room: BareJid = "none@chat".parse().unwrap();
+        let (panicking, named) = (Arc::clone(&rooms), room.clone());
+        let turn = tokio::spawn(async move {
+            let _visit = panicking.visit(&named).await.unwrap();
+            panic!("on purpose");
+        });
+        assert!(turn.await.unwrap_err().is_panic());
+        assert_eq!(rooms.places(), 0);
+        // One has the turn, another waits for it and gives up.
+        let visit = rooms.visit(&room).await.unwrap();
+        let (waiting, named) = (Arc::clone(&rooms), room.clone());
+        let waits = tokio::spawn(async move { waiting.visit(&named).await.map(drop) });
+        tokio::task::yield_now().await;
+        waits.abort();
+        let _ = waits.await;
+        drop(visit);
+        assert_eq!(rooms.places(), 0);
+    });
+    house.join("hag@lit/a", "a").unwrap();
+}
