@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 use xmpp_core::{
     jid::{BareJid, Jid},
     server::Verdict,
-    stanza::StanzaKind,
+    stanza::{StanzaError, StanzaKind},
     xml::{Stanza, XmlLimits, ns},
 };
 
@@ -40,7 +40,17 @@ impl House {
         let verdict = runtime.block_on(self.rooms.receive(kind, from, to, stanza.clone()));
         match verdict {
             Err(error) => Err(error.condition.as_str().to_owned()),
-            Ok(Verdict::Handled | Verdict::Reply(_)) => Ok(std::mem::take(&mut *self.sent.lock().unwrap())),
+            Ok(Verdict::Handled | Verdict::Reply(_)) => {
+                let sent = std::mem::take(&mut *self.sent.lock().unwrap());
+                // Who is not let in gets the error as a presence of the room.
+                match sent.as_slice() {
+                    [one] if one.stanza.root().attr("type").as_deref() == Some("error") => {
+                        let error = StanzaError::read(one.stanza.root().child("error", ns::CLIENT).unwrap());
+                        Err(error.condition.as_str().to_owned())
+                    }
+                    _ => Ok(sent),
+                }
+            }
             Ok(_) => panic!("{xml}"),
         }
     }
