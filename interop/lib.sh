@@ -143,7 +143,7 @@ write_env() {
   local dir=$1 pair
   shift
   # What only another peer has must not outlive it in the environment.
-  echo "unset TLS12_DOMAIN SHA512_DOMAIN WS_URL BOSH_URL BOSH_SASL2 WSS_URL BOSHS_URL PINGS_DOMAIN PINGS_WITHIN MECHANISM ECHO_JID ROSTER INVITATION" > "$dir/env"
+  echo "unset TLS12_DOMAIN SHA512_DOMAIN WS_URL BOSH_URL BOSH_SASL2 WSS_URL BOSHS_URL PINGS_DOMAIN PINGS_WITHIN MECHANISM ECHO_JID ROSTER ORDER INVITATION ADMIN ADMIN_PASSWORD" > "$dir/env"
   for pair in HOST=127.0.0.1 DOMAIN=localhost "CA=$dir/ca.pem" \
     ANON_DOMAIN=anon.localhost EXPIRED_DOMAIN=expired.localhost \
     WRONGNAME_DOMAIN=wrongname.localhost UNTRUSTED_DOMAIN=untrusted.localhost \

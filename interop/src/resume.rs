@@ -93,13 +93,22 @@ async fn resumed(peer: &Peer, way: Way) -> Checked<String> {
     }
     numbered(&one, &two, 20..25).await?;
     bodies.extend(rest(&two.client, &mut one).await?);
-    expect_eq("what came in", bodies, numbers(0..20))?;
+    expect_eq("what came in", as_told(bodies), as_told(numbers(0..20)))?;
     expect_eq("what went out", rest(&one.client, &mut two).await?, numbers(0..25))?;
     asked.await?.map_err(|error| format!("the request: {error}"))?;
     for session in [one, two] {
         expect(session.client.close().await, || "not closed in good order".into())?;
     }
     Ok(String::new())
+}
+
+/// What came for a session that was away. `ORDER=loose` says that the server hands that over in no certain order; all of it
+/// has to be there, once.
+fn as_told(mut bodies: Vec<String>) -> Vec<String> {
+    if optional("ORDER").as_deref() == Some("loose") {
+        bodies.sort();
+    }
+    bodies
 }
 
 async fn suspended(peer: &Peer, way: Way) -> Checked<String> {
@@ -121,7 +130,7 @@ async fn suspended(peer: &Peer, way: Way) -> Checked<String> {
             bodies.extend(message.body().map(|body| body.into_owned()));
         }
     }
-    expect_eq("what came in", bodies, numbers(0..5))?;
+    expect_eq("what came in", as_told(bodies), as_told(numbers(0..5)))?;
     expect_eq("what went out", rest(&client, &mut two).await?, numbers(0..5))?;
     expect(client.close().await && two.client.close().await, || "not closed in good order".into())?;
     Ok(String::new())
