@@ -22,7 +22,10 @@ use xmpp_core::{
         ping::Ping,
         rsm::ResultSet,
     },
-    server::{Limits, MemoryAccounts, Server},
+    server::{
+        Decision, Envelope, Kinds, Limits, MemoryAccounts, Server, ServerBuilder, ServerRegistrar, Stage, Station,
+        Verdict,
+    },
     stanza::{Condition, Iq, Message, MessageType, Presence},
 };
 use xmpp_im::{
@@ -160,6 +163,15 @@ fn serve_with(
     change: impl FnOnce(&mut MucSettings),
     more: impl FnOnce(Muc) -> Muc,
 ) -> Server {
+    builder(disk, handler, change, more).build().unwrap()
+}
+
+fn builder(
+    disk: &Arc<Disk>,
+    handler: Duration,
+    change: impl FnOnce(&mut MucSettings),
+    more: impl FnOnce(Muc) -> Muc,
+) -> ServerBuilder {
     let accounts = MemoryAccounts::new();
     for name in ["juliet", "romeo", "nurse", "tybalt"] {
         accounts.set_password(format!("{name}@localhost").parse().unwrap(), "secret");
@@ -170,7 +182,7 @@ fn serve_with(
     let mut limits = Limits::default();
     limits.handler = handler;
     let builder = Server::builder("localhost").accounts(accounts).allow_plaintext().limits(limits);
-    builder.with(xmpp_im::presence::server).with(xmpp_im::delivery::server).with(more(rooms)).build().unwrap()
+    builder.with(xmpp_im::presence::server).with(xmpp_im::delivery::server).with(more(rooms))
 }
 
 struct Person {
@@ -840,4 +852,35 @@ async fn xep0045_8_2_a_change_is_answered_before_all_hear_of_it_and_nothing_come
         assert!(!there, "a ghost");
         romeo.joins("cave").await;
     }
+}
+
+#[tokio::test]
+async fn xep0313_4_3_a_page_of_a_rooms_archive_is_there_before_it_is_said_to_end() {
+    // Every message has to wait on its way to its recipient, as where a block list has to be looked up.
+    let slow = |r: &mut ServerRegistrar| {
+        let wait = |_: &mut Envelope, _: &Server| {
+            Decision::Wait(Box::pin(async {
+                tokio::task::yield_now().await;
+                Verdict::Continue
+            }))
+        };
+        r.station(Station::new("test:slow", Stage::Incoming, Kinds::MESSAGE, wait));
+    };
+    let disk = Arc::new(Disk::default());
+    let server = builder(&disk, PATIENCE, |_| {}, |muc| muc).with(slow).build().unwrap();
+    let mut juliet = Person::new(&server, "juliet").await;
+    juliet.makes("cave", &[]).await;
+    for number in 0..5 {
+        juliet.says("cave", &number.to_string()).await;
+        juliet.hears(&number.to_string()).await;
+    }
+    let query = Iq::set(Person::address("cave")).payload(&ArchiveQuery::default());
+    juliet.client.query::<ArchiveFin>(query).await.unwrap();
+    // What has come by now came before the answer.
+    juliet.client.request(Iq::get(jid("localhost")).payload(&Ping)).await.unwrap();
+    let mut came = 0;
+    while let Ok(Some(event)) = timeout(Duration::ZERO, juliet.events.next()).await {
+        came += usize::from(matches!(&event, Event::Message(message) if message.payload::<ArchiveResult>().is_some()));
+    }
+    assert_eq!(came, 5);
 }

@@ -201,7 +201,8 @@ async fn page(
     for entry in order {
         let (id, stamp) = (entry.id.to_string(), entry.id.time());
         let stanza = result(&room, asker, query.queryid.as_deref(), id, stamp, entry.stanza());
-        rooms.send(&[Delivery { from: room.clone().into(), to: vec![asker.clone()], stanza }]).await;
+        let part = Delivery { from: room.clone().into(), to: vec![asker.clone()], stanza };
+        rooms.outlet().send_before(part).await;
     }
     Ok(fin(query, &page))
 }

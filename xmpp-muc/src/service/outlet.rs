@@ -59,6 +59,18 @@ impl Outlet {
         }
     }
 
+    /// Sends a part of an answer that is still to come. Where the asker is here it goes straight into the session, as the
+    /// answer does: on the route it might have to wait, and the answer would overtake it.
+    pub(super) async fn send_before(&self, part: Delivery) {
+        if let (Outlet::Server(server), [to]) = (self, part.to.as_slice())
+            && let Some(server) = server.get()
+            && server.hand(part.from.clone(), to, part.stanza.clone())
+        {
+            return;
+        }
+        self.send(&[part]).await;
+    }
+
     /// What comes behind an answer: when this is dropped, it is sent, and only then is it somebody else's turn in the room.
     /// Where sending takes time it is sent before the answer, so that nothing overtakes it.
     pub(super) async fn behind(self, deliveries: Vec<Delivery>, visit: Visit) -> Behind {
