@@ -856,11 +856,14 @@ async fn xep0045_8_2_a_change_is_answered_before_all_hear_of_it_and_nothing_come
 
 #[tokio::test]
 async fn xep0313_4_3_a_page_of_a_rooms_archive_is_there_before_it_is_said_to_end() {
-    // Every message has to wait on its way to its recipient, as where a block list has to be looked up.
-    let slow = |r: &mut ServerRegistrar| {
-        let wait = |_: &mut Envelope, _: &Server| {
-            Decision::Wait(Box::pin(async {
-                tokio::task::yield_now().await;
+    // Messages have to wait on their way to their recipient while the gate is shut, as where a block list has to be looked
+    // up.
+    let (gate, open) = tokio::sync::watch::channel(true);
+    let slow = move |r: &mut ServerRegistrar| {
+        let wait = move |_: &mut Envelope, _: &Server| {
+            let mut open = open.clone();
+            Decision::Wait(Box::pin(async move {
+                let _ = open.wait_for(|open| *open).await;
                 Verdict::Continue
             }))
         };
@@ -874,6 +877,7 @@ async fn xep0313_4_3_a_page_of_a_rooms_archive_is_there_before_it_is_said_to_end
         juliet.says("cave", &number.to_string()).await;
         juliet.hears(&number.to_string()).await;
     }
+    gate.send(false).unwrap();
     let query = Iq::set(Person::address("cave")).payload(&ArchiveQuery::default());
     juliet.client.query::<ArchiveFin>(query).await.unwrap();
     // What has come by now came before the answer.
