@@ -39,7 +39,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// ```
 ///
 /// What it does is what the service inside a server does, but for requests between occupants: of these it answers those by
-/// which a client asks whether it is still in a room.
+/// which a client asks whether it is still in a room. What a component sends and what it answers are not in one order: the
+/// last message of a page of an archive can come behind the answer that ends the page.
 pub struct RoomsComponent {
     rooms: Arc<Rooms>,
     component: Arc<OnceLock<Component>>,
