@@ -1,0 +1,1 @@
+//! Files in a client: sent and received by whatever road there is.

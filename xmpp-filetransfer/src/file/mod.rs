@@ -1,0 +1,1 @@
+//! What a file is, to who is asked to take it (XEP-0234).

@@ -1,0 +1,1 @@
+//! Sessions between two clients for any purpose (XEP-0166).

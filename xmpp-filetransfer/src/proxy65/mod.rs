@@ -1,0 +1,1 @@
+//! The relay of bytestreams between clients that cannot reach each other (XEP-0065 §6).

@@ -1,0 +1,1 @@
+//! Files told of in messages: metadata, sources and thumbnails.

@@ -1,0 +1,1 @@
+//! Files uploaded to the server, and fetched from it, by HTTP (XEP-0363).
