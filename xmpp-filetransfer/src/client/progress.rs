@@ -190,8 +190,9 @@ impl Brake {
         });
     }
 
-    pub(super) fn is_paused(&self) -> bool {
-        *self.0.borrow() == Wish::Pause
+    /// Whether the bytes may flow.
+    pub(super) fn is_free(&self) -> bool {
+        *self.0.borrow() == Wish::Go
     }
 
     /// Resolves when the transfer may go on.
@@ -249,11 +250,11 @@ mod tests {
     async fn a_cancelled_transfer_does_not_go_on() {
         let brake = Brake::new();
         brake.wish(Wish::Pause);
-        assert!(brake.is_paused());
+        assert!(brake.is_free());
         brake.wish(Wish::Cancel);
         brake.wish(Wish::Go);
         brake.cancelled().await;
-        assert!(!brake.is_paused());
+        assert!(!brake.is_free());
         assert!(tokio::time::timeout(Duration::from_millis(10), brake.go()).await.is_err());
     }
 }
