@@ -249,8 +249,8 @@ mod tests {
     #[tokio::test]
     async fn a_cancelled_transfer_does_not_go_on() {
         let brake = Brake::new();
-        brake.wish(Wish::Pause);
         assert!(brake.is_free());
+        brake.wish(Wish::Pause);
         brake.wish(Wish::Cancel);
         brake.wish(Wish::Go);
         brake.cancelled().await;
