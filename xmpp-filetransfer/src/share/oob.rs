@@ -1,0 +1,1 @@
+//! Out of band data (XEP-0066).
