@@ -88,6 +88,12 @@ pub enum Ending {
     Unknown,
     /// The peer cannot be reached.
     Unreachable(StanzaError),
+    /// The peer has gone offline (§6.7). Told by the driver.
+    Absent,
+    /// One end did not accept the session in good time. Told by the driver.
+    Unanswered,
+    /// Our own session with the server is lost. Told by the driver.
+    Lost,
 }
 
 impl Ending {
