@@ -65,9 +65,11 @@ impl<'a> Sdp<'a> {
             let wrong = |problem| SdpError::Line { line: number, problem };
             let (kind, value) = line.split_once('=').ok_or_else(|| wrong("it is not of the form k=value"))?;
             let line = Line { number, value };
+            if kind == "m" && sdp.media.len() == MAX_MEDIA {
+                return Err(SdpError::TooLong);
+            }
             match (kind, sdp.media.last_mut()) {
                 ("v", None) if value != "0" => return Err(wrong("another version of SDP")),
-                ("m", _) if sdp.media.len() == MAX_MEDIA => return Err(SdpError::TooLong),
                 ("m", _) => sdp.media.push(media(line)?),
                 ("a", None) => sdp.attributes.push(line),
                 ("a", Some(media)) => media.attributes.push(line),

@@ -203,11 +203,10 @@ fn sources(media: &Media<'_>, out: &mut RtpDescription) -> Result<(), SdpError> 
     for line in media.named("ssrc") {
         let (ssrc, attribute) = line.value.split_once(' ').unwrap_or((line.value, ""));
         let ssrc = number(line, ssrc)?;
-        let known = out.sources.iter().position(|source| source.ssrc == ssrc);
-        if known.is_none() {
+        if out.sources.iter().all(|source| source.ssrc != ssrc) {
             out.sources.push(Source { ssrc, parameters: Vec::new() });
         }
-        let source = known.map_or_else(|| out.sources.last_mut(), |at| out.sources.get_mut(at));
+        let source = out.sources.iter_mut().find(|source| source.ssrc == ssrc);
         if let (Some(source), false) = (source, attribute.is_empty()) {
             let (name, value) =
                 attribute.split_once(':').map_or((attribute, None), |(name, value)| (name, Some(value)));
