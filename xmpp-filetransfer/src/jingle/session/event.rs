@@ -7,7 +7,7 @@ use xmpp_core::{jid::Jid, stanza::StanzaError, xml::Stanza};
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Event {
-    /// It has accepted the session (§6.6).
+    /// It has accepted the session (§6.5).
     Accepted {
         /// The contents that it has accepted, as it wants them.
         contents: Vec<Content>,
@@ -88,11 +88,17 @@ pub enum Ending {
     Unknown,
     /// The peer cannot be reached.
     Unreachable(StanzaError),
+    /// The peer has gone offline (§6.7). Told by the driver.
+    Absent,
+    /// One end did not accept the session in good time. Told by the driver.
+    Unanswered,
+    /// Our own session with the server is lost. Told by the driver.
+    Lost,
 }
 
 impl Ending {
     /// Whom to ask instead, where the peer has said so (§6.3.2). Not to be followed unasked, unless it is another resource of
-    /// the same account (§11.5).
+    /// the same account (§13.5).
     pub fn redirect(&self) -> Option<Jid> {
         match self {
             Ending::Refused(error) => error::redirect(error),
