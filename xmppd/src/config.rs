@@ -7,6 +7,7 @@ use crate::{
     cli::Settings,
     federation::Federation,
     messages::{Blocking, Carbons, Offline},
+    proxy::Proxy,
     registration::{self, Invitations, Registration},
     rooms::Rooms,
     roster::Roster,
@@ -54,6 +55,7 @@ pub(crate) struct Config {
     pub(crate) registration: Registration,
     pub(crate) invitations: Invitations,
     pub(crate) rooms: Rooms,
+    pub(crate) proxy: Proxy,
 }
 
 /// An external component that may connect.
@@ -185,6 +187,7 @@ impl Default for Config {
             registration: Registration::default(),
             invitations: Invitations::default(),
             rooms: Rooms::default(),
+            proxy: Proxy::default(),
         }
     }
 }
@@ -458,6 +461,7 @@ impl Config {
         config.archive.check()?;
         registration::check(&config)?;
         config.rooms.check(&config.all_domains())?;
+        config.proxy.check(&config.all_domains())?;
         Ok(config)
     }
 

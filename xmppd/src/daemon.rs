@@ -123,6 +123,7 @@ pub(crate) async fn run(config: Config, settings: &Settings, mut handed: Handed)
     if config.federates() {
         builder = builder.federation(config.federation.to_core()?);
     }
+    builder = config.proxy.compose(builder, &config.all_domains(), &mut handed).await?;
     let server = builder.build()?;
 
     let mut bound = Vec::new();

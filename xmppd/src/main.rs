@@ -13,6 +13,7 @@ mod handed;
 mod logging;
 mod messages;
 mod password;
+mod proxy;
 mod registration;
 mod rooms;
 mod roster;

@@ -8,6 +8,7 @@ mod run;
 use run::{Daemon, Scratch, client, next_end, online, open_stream, plain_client};
 use rustix::process::Signal;
 use std::{
+    io::{Read as _, Write as _},
     net::TcpListener,
     sync::{Arc, Mutex},
 };
@@ -25,6 +26,7 @@ use xmpp_core::{
     stream::StreamCondition,
     xml::Stanza,
 };
+use xmpp_filetransfer::socks5::Query;
 use xmpp_im::{
     invitation::{InvitationAction, InvitationUri},
     registration::{self, RegisterError},
@@ -421,6 +423,27 @@ async fn a_component_connects_with_the_secret_of_the_configuration() {
     component.request(Iq::get(host).payload(&xmpp_core::payload::ping::Ping)).await.unwrap();
     assert!(component.close().await);
     assert!(daemon.stop().success());
+}
+
+#[tokio::test]
+async fn xep0065_4_a_relay_is_there_where_one_listens() {
+    let scratch = Scratch::new();
+    scratch.user(&["add", "romeo@localhost"], "pw");
+    let configured = "plaintext = true\ntls.enabled = false\n[listen]\nc2s = ['127.0.0.1:0']\n[proxy]\nlisten = ['127.0.0.1:0']\nhost = '127.0.0.1'\n";
+    let daemon = Daemon::start_plain(&scratch, &["--config", &scratch.config(configured)]);
+    let (client, mut events) = plain_client("romeo@localhost", "pw", daemon.starttls.port());
+    online(&mut events).await;
+    let relay: Jid = "proxy.localhost".parse().unwrap();
+    let info: DiscoInfo = client.query(Iq::get(relay.clone()).payload(&DiscoInfoQuery::default())).await.unwrap();
+    assert!(info.has_identity("proxy", "bytestreams"));
+    let answer: Query = client.query(Iq::get(relay).payload(&Query::default())).await.unwrap();
+    let [host] = answer.hosts.as_slice() else { panic!("{answer:?}") };
+    let mut socket = std::net::TcpStream::connect((host.host.as_str(), host.port)).unwrap();
+    socket.write_all(&[5, 1, 0]).unwrap();
+    let mut method = [0; 2];
+    socket.read_exact(&mut method).unwrap();
+    assert_eq!(method, [5, 0]);
+    assert!(client.close().await && daemon.stop().success());
 }
 
 #[tokio::test]

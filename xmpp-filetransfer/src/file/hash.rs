@@ -76,7 +76,7 @@ functions! {
 impl Function {
     /// The function of a name; `None` for one that is not known.
     pub fn from_name(name: &str) -> Option<Function> {
-        // As the registry of features has it (§8.3).
+        // As the registry of features has it (§9.3).
         let name = match name {
             "id-blake2b256" => "blake2b-256",
             "id-blake2b512" => "blake2b-512",

@@ -208,6 +208,13 @@ pub fn is_offer(by: Creator, content: &Content) -> Option<bool> {
     }
 }
 
+/// What a client that transfers files says of it in service discovery: the application (§11), and the hash functions (XEP-0300
+/// §5).
+pub fn features() -> impl Iterator<Item = String> {
+    let functions = Function::ALL.iter().map(|function| function.feature());
+    [NS, xmpp_core::payload::hash::NS].into_iter().map(str::to_owned).chain(functions)
+}
+
 /// The reason where a file that was asked for is not to be had, or not for who asks (§9.1).
 pub fn not_available() -> Reason {
     Reason::failed_application().with_application_element("file-not-available", ERRORS)

@@ -1,4 +1,4 @@
-//! Names of files that a peer has made up (XEP-0234 §11).
+//! Names of files that a peer has made up (XEP-0234 §12).
 
 /// The longest name that file systems take, in bytes.
 const LONGEST: usize = 255;

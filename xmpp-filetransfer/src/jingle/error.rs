@@ -108,7 +108,7 @@ impl From<JingleError> for StanzaError {
 }
 
 /// Whom to ask instead, if that is what an error says (§6.3.2). Whether to do so is for the user to say, unless it is another
-/// resource of the same account (§11.5).
+/// resource of the same account (§13.5).
 pub(super) fn redirect(error: &StanzaError) -> Option<Jid> {
     let Condition::Redirect(Some(iri)) = &error.condition else { return None };
     let rest = iri.trim_ascii().strip_prefix("xmpp:")?;

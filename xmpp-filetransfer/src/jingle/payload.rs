@@ -253,7 +253,7 @@ pub struct Jingle {
     pub action: Action,
     /// The session. Random, made by the initiator.
     pub sid: String,
-    /// Who claims to have asked for the session; only its sender vouches for it (§7.1, §11.5).
+    /// Who claims to have asked for the session; only its sender vouches for it (§7.1, §13.5).
     pub initiator: Option<Jid>,
     /// Who claims to have accepted the session; only its sender vouches for it.
     pub responder: Option<Jid>,

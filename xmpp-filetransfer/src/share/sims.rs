@@ -8,10 +8,10 @@ pub const NS: &str = "urn:xmpp:sims:1";
 /// `urn:xmpp:reference:0`.
 pub const REFERENCE: &str = "urn:xmpp:reference:0";
 
-/// A part of a message's text that stands for something (XEP-0372).
+/// A part of a message's text that stands for a file: a reference (XEP-0372) with what it refers to inside.
 #[derive(Clone, Debug, Payload)]
 #[xml(name = "reference", ns = REFERENCE)]
-pub struct Reference {
+pub struct MediaReference {
     /// The first character that stands for it, from 0, in Unicode code points.
     #[xml(attr)]
     pub begin: Option<u32>,
@@ -76,22 +76,12 @@ pub struct SourceReference {
     pub uri: String,
 }
 
-impl Reference {
+impl MediaReference {
     /// A file that can be had at these addresses.
-    pub fn to_file(file: File, uris: impl IntoIterator<Item = impl Into<String>>) -> Reference {
+    pub fn to_file(file: File, uris: impl IntoIterator<Item = impl Into<String>>) -> MediaReference {
         let references =
             uris.into_iter().map(|uri| SourceReference { type_: ReferenceType::Data, uri: uri.into() }).collect();
         let media = MediaSharing { file, sources: MediaSources { references } };
-        Reference { begin: None, end: None, type_: ReferenceType::Data, uri: None, media: Some(media) }
-    }
-
-    /// The part of `body` that stands for the file; `None` if none is named, or it is not within the text.
-    pub fn part<'a>(&self, body: &'a str) -> Option<&'a str> {
-        let (begin, end) = (usize::try_from(self.begin?).ok()?, usize::try_from(self.end?).ok()?);
-        let at = |wanted: usize| {
-            let mut starts = body.char_indices().map(|(at, _)| at).chain([body.len()]);
-            starts.nth(wanted)
-        };
-        body.get(at(begin)?..at(end)?)
+        MediaReference { begin: None, end: None, type_: ReferenceType::Data, uri: None, media: Some(media) }
     }
 }

@@ -1,6 +1,8 @@
 //! The handshake over a connection.
 
-use super::{Accepting, Asking, HandshakeError, Progress, Refusal, StreamHash, granted};
+#[cfg(feature = "client")]
+use super::Asking;
+use super::{Accepting, HandshakeError, Progress, Refusal, StreamHash, granted};
 use std::io;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 

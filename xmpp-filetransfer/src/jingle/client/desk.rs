@@ -246,7 +246,8 @@ impl Sessions {
     ///
     /// # Errors
     /// [`SessionError::Offline`] before there was a session with the server; [`SessionError::Misuse`], also where there are too
-    /// many; [`SessionError::Request`] if the peer has refused ([`Ending`] says how, which is the last event).
+    /// many; [`SessionError::Request`] if the peer has refused or does not answer, such as for a
+    /// [tie](SessionError::is_tie_break), or to [redirect](SessionError::redirect) us.
     pub async fn initiate(
         &self,
         peer: FullJid,

@@ -31,6 +31,8 @@ pub(super) struct Seat {
 pub(super) struct State {
     pub(super) session: Session,
     pub(super) events: VecDeque<Event>,
+    /// Nobody takes events any more.
+    pub(super) deaf: bool,
     /// Nothing more will come.
     pub(super) over: bool,
     /// The peer has not answered yet that we ask for the session.
@@ -71,6 +73,7 @@ impl Seat {
             opening: session.end() == Creator::Initiator,
             session,
             events: VecDeque::new(),
+            deaf: false,
             over: false,
             clock: Clock { began: Instant::now(), absent: None },
         };
@@ -115,7 +118,9 @@ impl Seat {
                 Event::Ended(_) => state.over = true,
                 _ => {}
             }
-            state.events.push_back(event);
+            if !state.deaf {
+                state.events.push_back(event);
+            }
         }
         let over = state.over;
         drop(state);

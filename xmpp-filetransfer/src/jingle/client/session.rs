@@ -2,7 +2,8 @@
 
 use super::seat::Seat;
 use crate::jingle::{
-    Content, ContentId, Creator, Ending, Event, Misuse, Phase, Reason, Senders, Sent, Session, SessionContent,
+    Content, ContentId, Creator, Ending, Event, JingleCondition, Misuse, Phase, Reason, Senders, Sent, Session,
+    SessionContent, error,
 };
 use std::{
     future::{Future, poll_fn},
@@ -13,7 +14,7 @@ use std::{
 use tokio::sync::oneshot;
 use xmpp_core::{
     client::{Client, RequestError, SendError},
-    jid::FullJid,
+    jid::{FullJid, Jid},
     stanza::{Condition, Iq, StanzaError},
     xml::Stanza,
 };
@@ -48,6 +49,23 @@ pub enum SessionError {
     /// There is no session with the server yet.
     #[error("there is no session with the server")]
     Offline,
+}
+
+impl SessionError {
+    /// Whom to ask instead, where the peer has said so (§6.3.2). Not to be followed unasked, unless it is another resource of
+    /// the same account (§13.5).
+    pub fn redirect(&self) -> Option<Jid> {
+        match self {
+            SessionError::Request(RequestError::Refused(error)) => error::redirect(error),
+            _ => None,
+        }
+    }
+
+    /// Whether the peer has asked for the same at the same time, and that counts (§7.2.16).
+    pub fn is_tie_break(&self) -> bool {
+        matches!(self, SessionError::Request(RequestError::Refused(error))
+            if JingleCondition::of(error) == Some(JingleCondition::TieBreak))
+    }
 }
 
 /// The answer to a message. It is taken into account also where nobody awaits it.
@@ -331,7 +349,7 @@ fn as_stanza_error(error: &RequestError) -> StanzaError {
     }
 }
 
-/// What becomes of a session, in order.
+/// What becomes of a session, in order. When it is dropped, nothing of it is kept any more.
 #[derive(Debug)]
 pub struct SessionEvents {
     seat: Arc<Seat>,
@@ -356,5 +374,13 @@ impl SessionEvents {
             }
             self.seat.news.notified().await;
         }
+    }
+}
+
+impl Drop for SessionEvents {
+    fn drop(&mut self) {
+        let mut state = self.seat.state();
+        state.deaf = true;
+        state.events.clear();
     }
 }

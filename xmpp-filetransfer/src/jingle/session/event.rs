@@ -7,7 +7,7 @@ use xmpp_core::{jid::Jid, stanza::StanzaError, xml::Stanza};
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Event {
-    /// It has accepted the session (§6.6).
+    /// It has accepted the session (§6.5).
     Accepted {
         /// The contents that it has accepted, as it wants them.
         contents: Vec<Content>,
@@ -98,7 +98,7 @@ pub enum Ending {
 
 impl Ending {
     /// Whom to ask instead, where the peer has said so (§6.3.2). Not to be followed unasked, unless it is another resource of
-    /// the same account (§11.5).
+    /// the same account (§13.5).
     pub fn redirect(&self) -> Option<Jid> {
         match self {
             Ending::Refused(error) => error::redirect(error),

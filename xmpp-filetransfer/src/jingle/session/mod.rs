@@ -128,7 +128,7 @@ impl Session {
     }
 
     /// A session that `peer` asks `me` for. The peer is who has sent it: what the message says of its initiator counts for
-    /// nothing (§7.1, §11.5).
+    /// nothing (§7.1, §13.5).
     ///
     /// # Errors
     /// What to answer: [`JingleError::Malformed`] if it breaks the rules for that, [`JingleError::TooMany`],

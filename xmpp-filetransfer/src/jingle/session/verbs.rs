@@ -5,7 +5,7 @@ use crate::jingle::{Action, Content, ContentId, Creator, Jingle, Reason, Senders
 use xmpp_core::xml::Stanza;
 
 impl Session {
-    /// Accepts the session (§6.6): with these of the contents that were [offered](Self::offered), as we want them. Others that
+    /// Accepts the session (§6.5): with these of the contents that were [offered](Self::offered), as we want them. Others that
     /// it was asked for with are no longer there.
     ///
     /// # Errors

@@ -222,7 +222,7 @@ fn xep0166_7_2_16_the_lower_id_asks() {
 }
 
 #[test]
-fn xep0166_12_2_a_session_is_bounded() {
+fn xep0166_13_2_a_session_is_bounded() {
     let mut pair = Pair::active(&["tea"]);
     let many: Vec<Content> = (0..40).map(|n| offer(I, &n.to_string())).collect();
     assert_eq!(pair.ends[0].add_content(many.clone()).unwrap_err(), Misuse::TooMany);

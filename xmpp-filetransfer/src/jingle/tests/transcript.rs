@@ -40,7 +40,7 @@ fn riddle() -> ContentId {
 }
 
 #[test]
-fn xep0166_6_6_a_session_is_asked_for_and_accepted() {
+fn xep0166_6_5_a_session_is_asked_for_and_accepted() {
     let mut hers = responder();
     assert_eq!((hers.end(), hers.peer()), (Creator::Responder, &alice()));
     let mut content = hers.offered().remove(0);
