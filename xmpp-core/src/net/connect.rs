@@ -193,7 +193,7 @@ impl Connector {
         self.tls.service()
     }
 
-    #[cfg(all(feature = "client", feature = "websocket"))]
+    #[cfg(feature = "https")]
     pub(crate) fn options(&self) -> &ConnectOptions {
         &self.options
     }
