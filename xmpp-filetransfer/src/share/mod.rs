@@ -1,1 +1,3 @@
 //! Files told of in messages: metadata, sources and thumbnails.
+
+pub mod oob;

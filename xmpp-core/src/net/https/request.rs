@@ -2,9 +2,9 @@
 
 use super::HttpsError;
 use bytes::Bytes;
+use hyper::Method;
 use hyper::body::{Body, Frame, SizeHint};
 use hyper::header::{HeaderMap, HeaderName, HeaderValue};
-use hyper::Method;
 use std::fmt;
 use std::io;
 use std::pin::Pin;

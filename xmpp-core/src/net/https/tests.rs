@@ -56,8 +56,10 @@ fn tls(names: &[&str]) -> (ServerTls, ClientTls) {
 #[tokio::test]
 async fn bodies_go_both_ways() {
     let (served, trust) = tls(&[HOST]);
-    let (port, serving) = host(vec!["HTTP/1.1 201 Created\r\nETag: \"x\"\r\nContent-Length: 5\r\n\r\nthere"], Some(served)).await;
-    let request = Request::put(format!("https://{HOST}:{port}/a%20b"), &b"hark and more"[..], 4).header("Cookie", "a=b");
+    let (port, serving) =
+        host(vec!["HTTP/1.1 201 Created\r\nETag: \"x\"\r\nContent-Length: 5\r\n\r\nthere"], Some(served)).await;
+    let request =
+        Request::put(format!("https://{HOST}:{port}/a%20b"), &b"hark and more"[..], 4).header("Cookie", "a=b");
     let response = https(trust).send(request).await.unwrap();
     assert_eq!((response.status(), response.header("etag"), response.content_length()), (201, Some("\"x\""), Some(5)));
     assert_eq!(response.bytes(5).await.unwrap(), b"there");

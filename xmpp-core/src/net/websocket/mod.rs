@@ -10,11 +10,11 @@ mod meter;
 mod tests;
 
 #[cfg(feature = "client")]
+pub(crate) use super::https::WebUrl;
+#[cfg(feature = "client")]
 pub use connect::WebSocketError;
 #[cfg(feature = "client")]
 pub(crate) use connect::{Redirect, connect};
-#[cfg(feature = "client")]
-pub(crate) use super::https::WebUrl;
 #[cfg(feature = "client")]
 pub(crate) use discover::discover;
 
