@@ -10,6 +10,7 @@ use crate::{
     registration::{self, Invitations, Registration},
     rooms::Rooms,
     roster::Roster,
+    uploads::Uploads,
 };
 use serde::Deserialize;
 use std::{
@@ -54,6 +55,7 @@ pub(crate) struct Config {
     pub(crate) registration: Registration,
     pub(crate) invitations: Invitations,
     pub(crate) rooms: Rooms,
+    pub(crate) uploads: Uploads,
 }
 
 /// An external component that may connect.
@@ -185,6 +187,7 @@ impl Default for Config {
             registration: Registration::default(),
             invitations: Invitations::default(),
             rooms: Rooms::default(),
+            uploads: Uploads::default(),
         }
     }
 }
@@ -458,6 +461,7 @@ impl Config {
         config.archive.check()?;
         registration::check(&config)?;
         config.rooms.check(&config.all_domains())?;
+        config.uploads.check(&config.all_domains())?;
         Ok(config)
     }
 
@@ -469,6 +473,7 @@ impl Config {
             *path = folder.join(&*path);
         }
         self.federation.resolve(folder);
+        self.uploads.resolve(folder);
         self
     }
 
@@ -530,6 +535,20 @@ impl Config {
             return [open, secured].into_iter().flatten().flatten().collect();
         }
         named(http, false).chain(named(https, true)).collect()
+    }
+
+    /// Where the world reaches the listener for browsers: as it is configured, or at the first domain. `None` where nobody
+    /// listens.
+    pub(crate) fn public_url(&self) -> Option<String> {
+        let listeners = self.web_listeners();
+        let listener = listeners.iter().find(|one| one.tls).or_else(|| listeners.first())?;
+        if let Some(url) = &self.http.public_url {
+            return Some(url.trim_end_matches('/').to_owned());
+        }
+        let (scheme, usual) = if listener.tls { ("https", 443) } else { ("http", 80) };
+        let domain = self.all_domains().first().copied().unwrap_or("localhost");
+        let port = Some(listener.address.port()).filter(|port| *port != usual).map(|port| format!(":{port}"));
+        Some(format!("{scheme}://{domain}{}", port.unwrap_or_default()))
     }
 
     fn listens_as_usual(&self) -> bool {

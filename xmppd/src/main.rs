@@ -17,6 +17,7 @@ mod registration;
 mod rooms;
 mod roster;
 mod signals;
+mod uploads;
 mod users;
 
 use clap::Parser as _;
