@@ -10,10 +10,13 @@ import os
 import ssl
 import tempfile
 
-import slixmpp
-from slixmpp.exceptions import IqError
+# Before aiohttp is loaded, which looks for it once.
+os.environ["SSL_CERT_FILE"] = os.environ["CA"]
 
-from checks import DOMAIN, ENV, Lacking, check, expect, main
+import slixmpp  # noqa: E402
+from slixmpp.exceptions import IqError  # noqa: E402
+
+from checks import DOMAIN, ENV, Lacking, check, expect, main  # noqa: E402
 
 OURS = ENV.get("HOUSE") == "ours"
 
@@ -50,7 +53,7 @@ async def curl(*arguments, body=None):
 
 async def slot(client, service, name, size, content_type="application/octet-stream"):
     """The addresses, and the options by which curl says what came with them."""
-    answer = (await client["xep_0363"].request_slot(service, name, size, content_type))["http_upload_slot"]
+    answer = (await client.plugin["xep_0363"].request_slot(service, name, size, content_type))["http_upload_slot"]
     options = [part for header in answer["put"] for part in ("-H", f"{header['name']}: {header['value']}")]
     return answer["put"]["url"], answer["get"]["url"], [*options, "-H", f"Content-Type: {content_type}"]
 
@@ -59,28 +62,25 @@ async def run():
     client = Client()
     client.connect(ENV["HOST"], int(ENV["C2S_PORT"]))
     await asyncio.wait_for(client.online, 60)
-    service = None
+    service = url = None
 
     async with check("slixmpp finds the service") as note:
-        info = await client["xep_0363"].find_upload_service()
+        info = await client.plugin["xep_0363"].find_upload_service()
         service = info["from"]
         note.append(str(service))
 
     async with check("slixmpp uploads a file"):
-        os.environ["SSL_CERT_FILE"] = ENV["CA"]
-        url = await client["xep_0363"].upload_file("toto.txt", input_file=io.BytesIO(b"tototo"), size=6,
+        url = await client.plugin["xep_0363"].upload_file("toto.txt", input_file=io.BytesIO(b"tototo"), size=6,
                                                    content_type="text/plain")
         status, _, body = await curl(url)
         expect((status, body) == (200, b"tototo"), f"{status} {body}")
 
     async with check("slixmpp is told what is too large"):
-        with open("/dev/null", "rb") as nothing:
-            try:
-                await client["xep_0363"].request_slot(service, "large.bin", 10**15)
-                expect(False, "it got a slot")
-            except IqError as error:
-                expect(error.iq["error"]["condition"] == "not-acceptable", str(error))
-                expect(nothing.read() == b"", "")
+        try:
+            await client.plugin["xep_0363"].request_slot(service, "large.bin", 10**15)
+            expect(False, "it got a slot")
+        except IqError as error:
+            expect(error.iq["error"]["condition"] == "not-acceptable", str(error))
 
     content = bytes(range(256)) * 40
     async with check("curl puts, fetches and asks for parts") as note:
@@ -93,8 +93,10 @@ async def run():
         status, headers, body = await curl(get, "--head")
         expect(status == 200 and body == b"" and headers["content-length"] == str(len(content)), f"HEAD: {status} {headers}")
         status, headers, body = await curl(get, "--range", "100-199")
-        expect(status == 206 and body == content[100:200], f"Range: {status}")
-        expect(headers["content-range"] == f"bytes 100-199/{len(content)}", str(headers))
+        # Prosody knows no parts, and gives the whole.
+        if OURS or status != 200:
+            expect(status == 206 and body == content[100:200], f"Range: {status}")
+            expect(headers["content-range"] == f"bytes 100-199/{len(content)}", str(headers))
         if OURS:
             status, headers, _ = await curl(get, "--range", "99999-")
             expect(status == 416 and headers["content-range"] == f"bytes */{len(content)}", f"beyond: {status}")

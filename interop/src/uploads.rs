@@ -2,7 +2,7 @@
 
 use crate::{
     check::{Checked, Report, expect, expect_eq},
-    peer::{Peer, Way, optional},
+    peer::{Peer, Way},
     session::Session,
 };
 use std::{io::Cursor, path::PathBuf, time::Instant};
