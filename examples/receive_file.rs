@@ -1,0 +1,78 @@
+//! Takes every file that is offered, into a folder, and shows how far it is.
+//!
+//! `cargo run -p xmpp-filetransfer --example receive_file -- friend@example.org secret downloads`; `host:port` and the path of a
+//! certificate to trust can follow, for a server of one's own.
+
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use std::path::{Path, PathBuf};
+use xmpp_core::{
+    client::{Client, Event},
+    net::ClientTls,
+};
+use xmpp_filetransfer::client::{FilesClient, Offer};
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let mut args = std::env::args().skip(1);
+    let (Some(jid), Some(password), Some(folder)) = (args.next(), args.next(), args.next()) else {
+        return Err("usage: receive_file JID PASSWORD FOLDER [HOST:PORT [CERTIFICATE.pem]]".into());
+    };
+    let mut builder = Client::builder(jid.parse()?, password).with(xmpp_filetransfer::client::client);
+    if let Some((host, port)) = args.next().as_deref().and_then(|place| place.rsplit_once(':')) {
+        builder = builder.server(host, port.parse()?);
+    }
+    if let Some(path) = args.next() {
+        builder = builder.tls(ClientTls::builder().add_root_pem(&std::fs::read(path)?)?.only_roots().build()?);
+    }
+    let folder = PathBuf::from(folder);
+    std::fs::create_dir_all(&folder)?;
+    let (client, mut connection) = builder.connect()?;
+    let mut offers = client.files()?.offers();
+    tokio::spawn(async move {
+        while let Some(event) = connection.next().await {
+            match event {
+                Event::Online { jid, .. } => println!("waiting as {jid}"),
+                Event::Offline { error, .. } => eprintln!("offline: {error}"),
+                _ => {}
+            }
+        }
+    });
+
+    let bars = MultiProgress::new();
+    while let Some(offer) = offers.next().await {
+        let bar = bars.add(ProgressBar::new(offer.file().size.unwrap_or_default()));
+        let place = free_place(&folder, offer.name());
+        tokio::spawn(async move {
+            if let Err(error) = receive(offer, &place, &bar).await {
+                bar.abandon_with_message(error.to_string());
+            }
+        });
+    }
+    Ok(())
+}
+
+async fn receive(offer: Offer, place: &Path, bar: &ProgressBar) -> Result<(), Box<dyn std::error::Error>> {
+    bar.set_style(ProgressStyle::with_template("{prefix} {bar:30} {bytes}/{total_bytes} {bytes_per_sec} {msg}")?);
+    bar.set_prefix(format!("{} from {}", offer.name(), offer.from()));
+    let transfer = offer.accept_to(place).await?;
+    let mut progress = transfer.progress();
+    let shown = bar.clone();
+    tokio::spawn(async move {
+        while let Some(now) = progress.next().await {
+            shown.set_position(now.bytes);
+            shown.set_message(now.road.map_or_else(|| format!("{:?}", now.phase), |road| road.to_string()));
+        }
+    });
+    let report = transfer.finish().await?;
+    let proof = report.verified.as_deref().unwrap_or("no hash");
+    bar.finish_with_message(format!("{}, {proof}: {}", report.road, place.display()));
+    Ok(())
+}
+
+/// `name`, or `name (2)` and so on: nothing is overwritten.
+fn free_place(folder: &Path, name: &str) -> PathBuf {
+    let (stem, ending) = name.rsplit_once('.').map_or((name, String::new()), |(stem, end)| (stem, format!(".{end}")));
+    let others = (2..).map(|number| folder.join(format!("{stem} ({number}){ending}")));
+    let mut places = std::iter::once(folder.join(name)).chain(others);
+    places.find(|place| !place.exists()).unwrap_or_else(|| folder.join(name))
+}

@@ -1,0 +1,219 @@
+//! A file that is being received: under a name of its own until it is whole and right.
+
+use sha2::{Digest, Sha256};
+use std::{
+    ffi::OsString,
+    fs::TryLockError,
+    io,
+    path::{Path, PathBuf},
+};
+use tokio::{
+    fs::{self, File, OpenOptions},
+    io::{AsyncReadExt, AsyncSeekExt, AsyncWriteExt, SeekFrom},
+};
+
+/// A file beside its final place. What is dropped without [`publish`](PartFile::publish) stays there under its other
+/// name, so that a later attempt can go on from it; [`discard`](PartFile::discard) removes it.
+#[derive(Debug)]
+pub(super) struct PartFile {
+    file: File,
+    part: PathBuf,
+    place: PathBuf,
+    length: u64,
+}
+
+impl PartFile {
+    /// Opens the part for `place`. `mark` is what the file is known by, so that the rest of one file is not appended to the
+    /// beginning of another.
+    ///
+    /// # Errors
+    /// `AlreadyExists` if something is at the place, or somebody else receives the same file to it; what the disk says.
+    pub(super) async fn open(place: &Path, mark: &[&[u8]]) -> io::Result<PartFile> {
+        if fs::try_exists(place).await? {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        let part = part_name(place, mark).ok_or(io::ErrorKind::InvalidInput)?;
+        // Not through a link that somebody has put there.
+        if fs::symlink_metadata(&part).await.is_ok_and(|what| !what.is_file()) {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&part).await?;
+        let std = file.into_std().await;
+        let file = tokio::task::spawn_blocking(move || match std.try_lock() {
+            Err(TryLockError::WouldBlock) => Err(io::Error::from(io::ErrorKind::AlreadyExists)),
+            // Where files cannot be locked, the name has to be enough.
+            Ok(()) | Err(TryLockError::Error(_)) => Ok(std),
+        });
+        let file = File::from_std(file.await.map_err(io::Error::other)??);
+        let length = file.metadata().await?.len();
+        Ok(PartFile { file, part, place: place.to_owned(), length })
+    }
+
+    /// How much of it is there.
+    pub(super) fn length(&self) -> u64 {
+        self.length
+    }
+
+    /// Reads what is there from the beginning, up to `length` bytes, and cuts off the rest: the next byte is written behind.
+    pub(super) async fn resume(&mut self, length: u64, mut see: impl FnMut(&[u8])) -> io::Result<()> {
+        self.file.seek(SeekFrom::Start(0)).await?;
+        let mut left = length.min(self.length);
+        let mut buffer = vec![0; 64 * 1024];
+        while left > 0 {
+            let most = usize::try_from(left).unwrap_or(usize::MAX).min(buffer.len());
+            let read = match self.file.read(buffer.get_mut(..most).unwrap_or_default()).await? {
+                0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+                read => read,
+            };
+            see(buffer.get(..read).unwrap_or_default());
+            left = left.saturating_sub(read as u64);
+        }
+        self.length = length.min(self.length);
+        self.file.set_len(self.length).await?;
+        self.file.seek(SeekFrom::Start(self.length)).await?;
+        Ok(())
+    }
+
+    pub(super) async fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.file.write_all(bytes).await?;
+        self.length = self.length.saturating_add(bytes.len() as u64);
+        Ok(())
+    }
+
+    /// The file gets its name. Nothing that is at the place is overwritten.
+    ///
+    /// # Errors
+    /// `AlreadyExists` if something has come to the place meanwhile: the part stays. What the disk says.
+    pub(super) async fn publish(mut self) -> io::Result<PathBuf> {
+        self.file.flush().await?;
+        self.file.sync_all().await?;
+        let PartFile { part, place, file, .. } = self;
+        drop(file);
+        tokio::task::spawn_blocking(move || {
+            match std::fs::hard_link(&part, &place) {
+                // A second name never replaces what is there.
+                Ok(()) => {
+                    if let Err(error) = std::fs::remove_file(&part) {
+                        tracing::debug!(%error, "the part of a file stays beside it");
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Err(error),
+                // Some file systems know no second names.
+                Err(_) if place.try_exists()? => return Err(io::ErrorKind::AlreadyExists.into()),
+                Err(_) => std::fs::rename(&part, &place)?,
+            }
+            Ok(place)
+        })
+        .await
+        .map_err(io::Error::other)?
+    }
+
+    /// The part goes away.
+    pub(super) async fn discard(self) {
+        let PartFile { part, file, .. } = self;
+        drop(file);
+        if let Err(error) = fs::remove_file(&part).await {
+            tracing::debug!(%error, "the part of a file stays");
+        }
+    }
+}
+
+/// The part's name beside the place.
+fn part_name(place: &Path, mark: &[&[u8]]) -> Option<PathBuf> {
+    let name = place.file_name()?;
+    let mut digest = Sha256::new();
+    for piece in mark.iter().copied().chain([name.as_encoded_bytes()]) {
+        digest.update((piece.len() as u64).to_be_bytes());
+        digest.update(piece);
+    }
+    let digest: String = digest.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+    // The name in front is for people, and may be as long as a name can be.
+    let start: String = name.to_string_lossy().chars().take(32).collect();
+    let mut part = OsString::from(format!(".{start}."));
+    part.push(digest);
+    part.push(".part");
+    Some(place.with_file_name(part))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn entries(folder: &Path) -> Vec<String> {
+        let mut names: Vec<_> =
+            std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
+    #[tokio::test]
+    async fn a_file_has_its_name_only_when_it_is_whole() {
+        let folder = tempfile::tempdir().unwrap();
+        let place = folder.path().join("note.txt");
+        let mut part = PartFile::open(&place, &[b"x"]).await.unwrap();
+        part.write(b"half").await.unwrap();
+        assert!(!place.exists());
+        assert_eq!(part.publish().await.unwrap(), place);
+        assert_eq!(entries(folder.path()), ["note.txt"]);
+        assert_eq!(std::fs::read(&place).unwrap(), b"half");
+    }
+
+    #[tokio::test]
+    async fn what_is_at_the_place_is_never_overwritten() {
+        let folder = tempfile::tempdir().unwrap();
+        let place = folder.path().join("note.txt");
+        let mut part = PartFile::open(&place, &[b"x"]).await.unwrap();
+        part.write(b"new").await.unwrap();
+        std::fs::write(&place, "old").unwrap();
+        assert_eq!(part.publish().await.unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(std::fs::read(&place).unwrap(), b"old");
+        assert_eq!(PartFile::open(&place, &[b"x"]).await.unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+    }
+
+    #[tokio::test]
+    async fn a_part_is_gone_on_with_where_it_is_the_same_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let place = folder.path().join("note.txt");
+        let mut part = PartFile::open(&place, &[b"one"]).await.unwrap();
+        part.write(b"0123456789").await.unwrap();
+        part.file.flush().await.unwrap();
+        drop(part);
+        assert_eq!(PartFile::open(&place, &[b"another"]).await.unwrap().length(), 0);
+        let mut part = PartFile::open(&place, &[b"one"]).await.unwrap();
+        assert_eq!(part.length(), 10);
+        let mut seen = Vec::new();
+        part.resume(8, |bytes| seen.extend_from_slice(bytes)).await.unwrap();
+        assert_eq!(seen, b"01234567");
+        part.write(b"END").await.unwrap();
+        part.publish().await.unwrap();
+        assert_eq!(std::fs::read(&place).unwrap(), b"01234567END");
+    }
+
+    #[tokio::test]
+    async fn two_do_not_write_the_same_part() {
+        let folder = tempfile::tempdir().unwrap();
+        let place = folder.path().join("note.txt");
+        let _part = PartFile::open(&place, &[b"one"]).await.unwrap();
+        assert_eq!(PartFile::open(&place, &[b"one"]).await.unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+    }
+
+    #[tokio::test]
+    async fn a_discarded_part_leaves_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let part = PartFile::open(&folder.path().join("x".repeat(255)), &[]).await.unwrap();
+        part.discard().await;
+        assert!(entries(folder.path()).is_empty());
+    }
+
+    #[cfg(unix)]
+    #[tokio::test]
+    async fn a_link_in_the_place_of_the_part_is_not_followed() {
+        let folder = tempfile::tempdir().unwrap();
+        let place = folder.path().join("note.txt");
+        let secret = folder.path().join("secret");
+        std::fs::write(&secret, "s").unwrap();
+        std::os::unix::fs::symlink(&secret, part_name(&place, &[]).unwrap()).unwrap();
+        assert_eq!(PartFile::open(&place, &[]).await.unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+    }
+}
