@@ -11,6 +11,8 @@ use tokio::time::timeout;
 /// An HTTP connection. The tasks that drive it end when they are dropped.
 pub(crate) struct Line<B> {
     pub(crate) sender: http1::SendRequest<B>,
+    /// Held to be dropped along; only a WebSocket takes it out.
+    #[cfg_attr(not(all(feature = "client", feature = "websocket")), allow(dead_code))]
     pub(crate) tasks: JoinSet<()>,
 }
 

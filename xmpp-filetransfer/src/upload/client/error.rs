@@ -33,11 +33,11 @@ pub enum UploadError {
         /// When to try again, if the service says so.
         until: Option<DateTime>,
         /// What it says.
-        error: StanzaError,
+        error: Box<StanzaError>,
     },
     /// The service did not give a slot.
     #[error(transparent)]
-    Request(RequestError),
+    Request(Box<RequestError>),
     /// The host was not reached, or the connection broke.
     #[error(transparent)]
     Https(#[from] HttpsError),
@@ -57,7 +57,7 @@ pub enum UploadError {
 
 impl From<RequestError> for UploadError {
     fn from(error: RequestError) -> UploadError {
-        let RequestError::Refused(refused) = error else { return UploadError::Request(error) };
+        let RequestError::Refused(refused) = error else { return UploadError::Request(Box::new(error)) };
         let application = refused.application.as_ref().map(|stanza| stanza.root());
         if refused.has_application(FileTooLarge::NAME, NS) {
             let read = application.and_then(|element| FileTooLarge::read(element).ok());
@@ -66,8 +66,8 @@ impl From<RequestError> for UploadError {
         let until =
             application.filter(|element| Retry::matches(*element)).and_then(|element| Retry::read(element).ok());
         if until.is_some() || refused.condition == Condition::ResourceConstraint {
-            return UploadError::Later { until: until.map(|retry| retry.stamp), error: refused };
+            return UploadError::Later { until: until.map(|retry| retry.stamp), error: Box::new(refused) };
         }
-        UploadError::Request(RequestError::Refused(refused))
+        UploadError::Request(Box::new(RequestError::Refused(refused)))
     }
 }

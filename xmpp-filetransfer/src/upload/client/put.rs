@@ -96,7 +96,8 @@ impl Uploads {
         let wanted = SlotRequest { content_type: content_type.clone(), ..SlotRequest::new(name, size) };
         let slot = self.slot(&wanted).await?;
         let is_secure = |url: &str| url.get(..8).is_some_and(|scheme| scheme.eq_ignore_ascii_case("https://"));
-        if !self.part.settings.allow_http && !(is_secure(&slot.put.url) && is_secure(&slot.get.url)) {
+        let open = [&slot.put.url, &slot.get.url].into_iter().any(|url| !is_secure(url));
+        if open && !self.part.settings.allow_http {
             return Err(HttpsError::Url(slot.put.url).into());
         }
         let uploaded = Uploaded {
