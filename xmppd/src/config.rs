@@ -545,6 +545,10 @@ impl Config {
         if let Some(url) = &self.http.public_url {
             return Some(url.trim_end_matches('/').to_owned());
         }
+        if listener.address.port() == 0 {
+            // Any port, which only the system knows.
+            return None;
+        }
         let (scheme, usual) = if listener.tls { ("https", 443) } else { ("http", 80) };
         let domain = self.all_domains().first().copied().unwrap_or("localhost");
         let port = Some(listener.address.port()).filter(|port| *port != usual).map(|port| format!(":{port}"));

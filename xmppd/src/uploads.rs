@@ -164,6 +164,7 @@ mod tests {
         assert_eq!(url("listen.https = ['[::]:443']").as_deref(), Some("https://localhost"));
         assert_eq!(url("listen.http = ['127.0.0.1:8080']").as_deref(), Some("http://localhost:8080"));
         assert_eq!(url("listen.c2s = ['127.0.0.1:5222']"), None, "nobody listens for HTTP");
+        assert_eq!(url("listen.https = ['127.0.0.1:0']"), None, "nobody knows where");
         let proxied = "http.public_url = 'https://chat.example.org/'\nlisten.http = ['127.0.0.1:8080']";
         assert_eq!(url(proxied).as_deref(), Some("https://chat.example.org"));
     }

@@ -60,7 +60,7 @@ async fn xep0363_a_file_goes_up_and_comes_down_under_tls() {
 
     uploaded.delete().await.unwrap();
     let gone = uploads.get(&uploaded.url).to_path(folder.path().join("none")).finish().await;
-    assert!(matches!(gone, Err(UploadError::Status(404))), "{gone:?}");
+    assert!(matches!(gone, Err(UploadError::Status { status: 404, .. })), "{gone:?}");
     assert_eq!(names(&folder).len(), 2, "nor of what failed");
 }
 
@@ -88,6 +88,11 @@ async fn what_goes_wrong_has_a_name() {
     assert!(matches!(short, UploadError::Https(_)), "{short}");
     let none = uploads.put_path("no such file", None).await.unwrap_err();
     assert!(matches!(none, UploadError::File(_)), "{none}");
+    // A host that is busy says for how long.
+    let busy = b"HTTP/1.1 503 Busy\r\nRetry-After: 7\r\nContent-Length: 0\r\n\r\n".to_vec();
+    let busy = uploads.get(host(vec![busy]).await.0).to(tokio::io::sink()).finish().await.unwrap_err();
+    let seven = Some(std::time::Duration::from_secs(7));
+    assert!(matches!(&busy, UploadError::Status { status: 503, retry_after } if *retry_after == seven), "{busy}");
     // An address without TLS, where that is not allowed.
     let (romeo, _others) = house.client_with("romeo", |settings| settings.allow_http = false).await;
     let open = romeo.uploads().unwrap().put(&b"hark"[..], 4, "a", None).await.unwrap_err();

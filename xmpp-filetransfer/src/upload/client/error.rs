@@ -1,10 +1,10 @@
 //! What can go wrong.
 
 use crate::upload::{FileTooLarge, NS, Retry};
-use std::io;
+use std::{io, time::Duration};
 use xmpp_core::{
     client::RequestError,
-    net::https::HttpsError,
+    net::https::{HttpsError, Response},
     payload::{DateTime, Payload as _},
     stanza::{Condition, StanzaError},
 };
@@ -41,9 +41,14 @@ pub enum UploadError {
     /// The host was not reached, or the connection broke.
     #[error(transparent)]
     Https(#[from] HttpsError),
-    /// The host refuses, with this status.
-    #[error("the host refuses: {0}")]
-    Status(u16),
+    /// The host refuses.
+    #[error("the host refuses: {status}")]
+    Status {
+        /// With this status, such as 404 (RFC 9110 §15).
+        status: u16,
+        /// After which time it may not, if it says so (RFC 9110 §10.2.3).
+        retry_after: Option<Duration>,
+    },
     /// The file at this end cannot be read or written; a full disk is [`io::ErrorKind::StorageFull`].
     #[error("the file: {0}")]
     File(#[from] io::Error),
@@ -53,6 +58,14 @@ pub enum UploadError {
     /// It was cancelled.
     #[error("cancelled")]
     Cancelled,
+}
+
+impl UploadError {
+    /// What an answer says that is not the one hoped for.
+    pub(super) fn refusal(response: &Response) -> UploadError {
+        let seconds = response.header("retry-after").and_then(|after| after.trim().parse().ok());
+        UploadError::Status { status: response.status(), retry_after: seconds.map(Duration::from_secs) }
+    }
 }
 
 impl From<RequestError> for UploadError {

@@ -185,7 +185,7 @@ impl Fetch {
                 self.total = Some(self.done);
                 return Ok(());
             }
-            status => return Err(UploadError::Status(status)),
+            _ => return Err(UploadError::refusal(&response)),
         };
         while let Some(octets) = response.chunk().await? {
             let length = u64::try_from(octets.len()).unwrap_or(u64::MAX);

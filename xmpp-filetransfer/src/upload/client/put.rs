@@ -9,7 +9,7 @@ use std::path::Path;
 use tokio::io::AsyncRead;
 use xmpp_core::{
     jid::Jid,
-    net::https::{Https, HttpsError, Request},
+    net::https::{Https, HttpsError, Request, Response},
     stanza::{Iq, Message, MessageBuilder},
 };
 
@@ -58,12 +58,12 @@ impl Uploaded {
     pub async fn delete(&self) -> Result<(), UploadError> {
         let request = Request::delete(&self.put_url);
         let request = self.headers.iter().fold(request, |request, (name, value)| request.header(name, value));
-        success(self.https.send(request).await?.status())
+        success(&self.https.send(request).await?)
     }
 }
 
-fn success(status: u16) -> Result<(), UploadError> {
-    if (200..300).contains(&status) { Ok(()) } else { Err(UploadError::Status(status)) }
+fn success(response: &Response) -> Result<(), UploadError> {
+    if (200..300).contains(&response.status()) { Ok(()) } else { Err(UploadError::refusal(response)) }
 }
 
 impl Uploads {
@@ -114,7 +114,7 @@ impl Uploads {
             let request = Request::put(&uploaded.put_url, reader, size)
                 .header("Content-Type", uploaded.content_type.as_deref().unwrap_or(ANY));
             let request = uploaded.headers.iter().fold(request, |request, (name, value)| request.header(name, value));
-            success(uploaded.https.send(request).await?.status())?;
+            success(&uploaded.https.send(request).await?)?;
             Ok(uploaded)
         }))
     }
