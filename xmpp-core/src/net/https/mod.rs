@@ -8,7 +8,7 @@
 //! use xmpp_core::net::{ClientTls, Connector, StaticResolver, https::{Https, Request}};
 //!
 //! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
-//! let resolver = StaticResolver::new().with_address("files.example.org", "192.0.2.7".parse()?);
+//! let resolver = StaticResolver::new().with_address("files.example.org", [192, 0, 2, 7]);
 //! let https = Https::new(Connector::new(resolver, ClientTls::new()?));
 //! let mut response = https.send(Request::get("https://files.example.org/hark.txt")).await?;
 //! while let Some(octets) = response.chunk().await? {
