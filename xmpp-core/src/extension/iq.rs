@@ -215,6 +215,18 @@ where
     })
 }
 
+/// Wraps a typed handler that decides itself whether its answer takes time.
+pub(crate) fn outcome_handler<T, F>(f: F) -> Handler
+where
+    T: Payload + 'static,
+    F: Fn(IqContext, T) -> IqOutcome + Send + Sync + 'static,
+{
+    Arc::new(move |cx| match read::<T>(&cx) {
+        Ok(payload) => f(cx, payload),
+        Err(error) => IqOutcome::Ready(Err(error)),
+    })
+}
+
 fn read<T: Payload>(cx: &IqContext) -> Result<T, StanzaError> {
     let payload = cx.payload().ok_or_else(StanzaError::bad_request)?;
     T::read(payload).map_err(StanzaError::from)

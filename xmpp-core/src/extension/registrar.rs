@@ -2,7 +2,7 @@
 
 use super::{
     disco::{DiscoCell, NodeSource},
-    iq::{IqContext, IqTable, Reply, Target, async_handler, sync_handler},
+    iq::{IqContext, IqOutcome, IqTable, Reply, Target, async_handler, outcome_handler, sync_handler},
 };
 use crate::{
     payload::{
@@ -100,6 +100,17 @@ impl Registrar {
         Fut: Future<Output = Result<R, StanzaError>> + Send + 'static,
     {
         self.iqs.add(T::NS, T::NAME, true, target, async_handler(handler));
+        self.feature(target, T::NS);
+    }
+
+    /// As [`iq_set`](Self::iq_set), with an answer that takes time only where the handler says so: it is called in the order
+    /// in which requests come, and what it answers at once takes no place among those that wait.
+    pub fn iq_set_outcome<T: Payload + 'static>(
+        &mut self,
+        target: Target,
+        handler: impl Fn(IqContext, T) -> IqOutcome + Send + Sync + 'static,
+    ) {
+        self.iqs.add(T::NS, T::NAME, true, target, outcome_handler(handler));
         self.feature(target, T::NS);
     }
 
