@@ -1,6 +1,6 @@
 //! This toolkit's client against a server.
 //!
-//! `xmpp-interop rooms` enters rooms of the server.
+//! `xmpp-interop rooms` enters rooms of the server. `xmpp-interop uploads [SIZE]` uploads files, one of that size among them.
 //!
 //! The server is described by the environment, as `interop/peers/*` write it. Each check is one line, `ok NAME`,
 //! `FAIL NAME why` or `skip NAME reason`; the exit status says whether any failed. `xmpp-interop im` makes those of
@@ -20,6 +20,7 @@ mod rooms;
 mod session;
 mod talk;
 mod tokens;
+mod uploads;
 mod wire;
 
 use check::{Checked, Report};
@@ -44,6 +45,10 @@ async fn checks() -> Checked<bool> {
     if std::env::args().nth(1).as_deref() == Some("rooms") {
         rooms::checks(&mut report, &peer, Way::StartTls).await;
         rooms::restart(&mut report, &peer, Way::StartTls).await;
+        return Ok(report.passed());
+    }
+    if std::env::args().nth(1).as_deref() == Some("uploads") {
+        uploads::checks(&mut report, &peer).await;
         return Ok(report.passed());
     }
     if std::env::args().nth(1).as_deref() == Some("im") {

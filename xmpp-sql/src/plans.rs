@@ -14,6 +14,7 @@ const SOURCES: &[&str] = &[
     include_str!("offline.rs"),
     include_str!("roster.rs"),
     include_str!("tokens.rs"),
+    include_str!("uploads.rs"),
 ];
 
 /// What has to look through a table: it asks whether there is anything in it, or drops what is nobody's, when the server

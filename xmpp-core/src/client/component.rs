@@ -348,6 +348,8 @@ impl ComponentBuilder {
             online: watching,
             request_timeout: self.request_timeout,
             max_bytes: self.max_stanza_bytes.into(),
+            #[cfg(feature = "https")]
+            connector: None,
         };
         let client = Client { commands, shared: Arc::new(shared) };
 

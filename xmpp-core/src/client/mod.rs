@@ -79,6 +79,9 @@ struct Shared {
     request_timeout: Duration,
     /// Of a stanza, as both ends see it.
     max_bytes: AtomicUsize,
+    /// How hosts are reached.
+    #[cfg(feature = "https")]
+    connector: Option<crate::net::Connector>,
 }
 
 /// Why something was not sent.
@@ -137,6 +140,13 @@ impl Client {
     /// The full address of the session, while there is one.
     pub fn jid(&self) -> Option<FullJid> {
         self.shared.online.borrow().clone()
+    }
+
+    /// What the client reaches hosts with, for more of the same: its resolver, its TLS and its patience. `None` where it
+    /// reaches none itself: over a pipe, unless [`ClientBuilder::tls`] was called too.
+    #[cfg(feature = "https")]
+    pub fn connector(&self) -> Option<&crate::net::Connector> {
+        self.shared.connector.as_ref()
     }
 
     /// Resolves with the full address once a session is up; `None` if the client was closed first. Cancel-safe.
