@@ -1,0 +1,10 @@
+//! Rooms inside a server, over stores that fail, hang, and are found again.
+#![cfg(all(feature = "client", feature = "server"))]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::field_reassign_with_default, missing_docs)]
+
+mod archive;
+mod discovery;
+mod makers;
+mod presence;
+mod setup;
+mod stores;
