@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::field_reassign_with_default, missing_docs)]
 
 mod archive;
+mod crowd;
 mod discovery;
 mod makers;
 mod presence;

@@ -3,7 +3,7 @@
 pub(crate) use std::{
     future::pending,
     sync::{
-        Arc, Mutex,
+        Arc, Mutex, OnceLock,
         atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
@@ -20,9 +20,10 @@ pub(crate) use xmpp_core::{
         ping::Ping,
         rsm::ResultSet,
     },
+    sasl::{Hash, ScramCredentials},
     server::{
-        Decision, Envelope, Kinds, Limits, MemoryAccounts, Server, ServerBuilder, ServerRegistrar, Stage, Station,
-        Verdict,
+        Accounts, Decision, Envelope, Kinds, Limits, MemoryAccounts, Server, ServerBuilder, ServerRegistrar, Stage,
+        Station, Verdict,
     },
     stanza::{Condition, Iq, Message, MessageType, Presence},
 };
@@ -171,9 +172,14 @@ pub(crate) fn builder(
     change: impl FnOnce(&mut MucSettings),
     more: impl FnOnce(Muc) -> Muc,
 ) -> ServerBuilder {
+    // All have the same password, and one key is made of it.
+    static KEYS: OnceLock<Vec<ScramCredentials>> = OnceLock::new();
     let accounts = MemoryAccounts::new();
-    for name in ["juliet", "romeo", "nurse", "tybalt"] {
-        accounts.set_password(format!("{name}@localhost").parse().unwrap(), "secret");
+    let derive = |hash: &Hash| ScramCredentials::derive(*hash, "secret", b"the same salt", 4_096);
+    let keys = KEYS.get_or_init(|| accounts.hashes().iter().map(derive).collect());
+    let names = ["juliet", "romeo", "nurse", "tybalt"].map(str::to_owned).into_iter();
+    for name in names.chain((0..200).map(|number| format!("p{number}"))) {
+        accounts.set_credentials(format!("{name}@localhost").parse().unwrap(), keys.clone());
     }
     let mut settings = MucSettings::default();
     change(&mut settings);
