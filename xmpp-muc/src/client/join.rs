@@ -149,7 +149,7 @@ impl Joining {
         let seat = part.sit(&room).ok_or(JoinError::AlreadyThere)?;
         let own = Mutex::default();
         let inner = Arc::new(Inner { client, part, seat, room, plan, own });
-        let receiver = inner.seat.state().subscribe();
+        let reader = inner.seat.state().subscribe();
         inner.client.online().await.ok_or(JoinError::Closed)?;
         inner.learn().await;
         let mut interruptions = 0;
@@ -165,7 +165,7 @@ impl Joining {
         }
         tokio::spawn(keep::keep(Arc::clone(&inner.seat), Arc::downgrade(&inner)));
         let room = Room { inner };
-        Ok((room.clone(), RoomEvents { receiver, room }))
+        Ok((room.clone(), RoomEvents { reader, room }))
     }
 }
 

@@ -61,12 +61,16 @@ mod configure;
 mod discover;
 mod error;
 mod event;
+mod feed;
 mod invite;
 mod join;
 mod keep;
 mod message;
 mod occupant;
 mod presence;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod probe;
 mod room;
 mod state;
 #[cfg(test)]
@@ -85,6 +89,7 @@ pub use occupant::Occupant;
 pub use room::{Room, Saying};
 
 use crate::payload::DirectInvitation;
+use feed::Feed;
 use state::State;
 use std::{
     collections::{HashMap, hash_map::Entry as Place},
@@ -92,10 +97,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
-use tokio::{
-    sync::{Notify, broadcast},
-    time::Instant,
-};
+use tokio::{sync::Notify, time::Instant};
 use xmpp_core::{
     client::{Client, ClientRegistrar, Flow},
     extension::Target,
@@ -103,8 +105,8 @@ use xmpp_core::{
     stanza::{AnyStanza, MessageType},
 };
 
-/// Invitations that wait for the application.
-const INVITATIONS: usize = 64;
+/// Invitations that wait for the application, and their bytes.
+const INVITATIONS: (usize, usize) = (64, 512 * 1024);
 
 /// How rooms are kept.
 #[derive(Clone, Debug)]
@@ -112,8 +114,12 @@ const INVITATIONS: usize = 64;
 pub struct MucClientSettings {
     /// Events of a room that wait for the application; what is older is lost to it ([`RoomEvent::Missed`]).
     pub events: usize,
+    /// Bytes of these events.
+    pub event_bytes: usize,
     /// Occupants of a room that are known; others are passed over.
     pub occupants: usize,
+    /// Bytes of these occupants.
+    pub occupant_bytes: usize,
     /// Messages of a room that are remembered, to tell what comes twice.
     pub remembered: usize,
     /// Messages on their way to a room.
@@ -131,12 +137,14 @@ pub struct MucClientSettings {
 }
 
 impl Default for MucClientSettings {
-    /// 1,024 events, 10,000 occupants, 4,096 messages remembered and 256 on their way; 30 seconds, 15 minutes, 1 second, 5
-    /// seconds; 64 times.
+    /// 1,024 events of 4 MiB, 10,000 occupants of 8 MiB, 4,096 messages remembered and 256 on their way; 30 seconds, 15
+    /// minutes, 1 second, 5 seconds; 64 times.
     fn default() -> MucClientSettings {
         MucClientSettings {
             events: 1_024,
+            event_bytes: 4 << 20,
             occupants: 10_000,
+            occupant_bytes: 8 << 20,
             remembered: 4_096,
             sending: 256,
             patience: Duration::from_secs(30),
@@ -159,7 +167,7 @@ pub fn client_with(settings: MucClientSettings) -> impl FnOnce(&mut ClientRegist
         r.feature(Target::Client, crate::NS);
         r.feature(Target::Client, DirectInvitation::NAMESPACE);
         xmpp_im::archive::client(r);
-        let invitations = Mutex::new(Some(broadcast::Sender::new(INVITATIONS)));
+        let invitations = Mutex::new(Some(Feed::new(INVITATIONS.0, INVITATIONS.1)));
         let part = Arc::new(Part { settings, rooms: Mutex::default(), invitations, random: RandomState::new() });
         r.provide(Arc::clone(&part));
         let starts = Arc::clone(&part);
@@ -196,7 +204,7 @@ impl Drop for Incoming {
 struct Part {
     settings: MucClientSettings,
     rooms: Mutex<HashMap<BareJid, Arc<Seat>>>,
-    invitations: Mutex<Option<broadcast::Sender<Invitation>>>,
+    invitations: Mutex<Option<Feed<Invitation>>>,
     random: RandomState,
 }
 
@@ -262,8 +270,7 @@ impl Part {
             && let Some(invitation) = Invitation::read(message)
         {
             if let Some(waiting) = &*self.invitations.lock().unwrap_or_else(PoisonError::into_inner) {
-                // Nobody may listen.
-                let _ = waiting.send(invitation);
+                waiting.send(invitation);
             }
             return Flow::Continue;
         }
@@ -317,7 +324,8 @@ impl Muc {
     /// The invitations from now on.
     pub fn invitations(&self) -> Invitations {
         let waiting = self.part.invitations.lock().unwrap_or_else(PoisonError::into_inner);
-        let receiver = waiting.as_ref().map_or_else(|| broadcast::Sender::new(1).subscribe(), |it| it.subscribe());
-        Invitations { receiver }
+        // Without the client they have an end.
+        let reader = waiting.as_ref().map_or_else(|| Feed::new(0, 0).subscribe(), Feed::subscribe);
+        Invitations { reader }
     }
 }

@@ -70,12 +70,13 @@ impl State {
         if is_self {
             // We have not sent it, so that the room adds it; and then takes away what others forge (XEP-0421 §4).
             self.trusts_occupant_ids = presence.payload::<OccupantId>().is_some();
-            nick.clone_into(&mut self.nick);
         }
+        let had = if is_self { std::mem::replace(&mut self.nick, nick.to_owned()) } else { String::new() };
+        // Under another nickname we are the same: a room that says so over and over does not multiply us.
+        let former = if is_self && had != nick && self.is_inside() { self.occupants.remove(&had) } else { None };
         let mut occupant = Occupant::read(nick, presence, item);
         occupant.id = occupant_id(presence.payload()).filter(|_| self.trusts_occupant_ids || !self.is_inside());
-        let occupant = Arc::new(occupant);
-        let (was, known) = self.occupants.set(&occupant, is_self);
+        let (was, occupant) = self.occupants.set(occupant, is_self);
         if self.standing == Standing::Entering {
             if is_self {
                 self.entered(nick, info);
@@ -89,8 +90,12 @@ impl State {
                 self.renaming = Some(asked);
             }
         }
+        let Some(occupant) = occupant else { return };
+        if former.is_some() {
+            return self.tell(RoomEvent::Nick { was: had, occupant, is_mine: true });
+        }
         match was {
-            None if !is_self && known => self.tell(RoomEvent::Arrived(occupant)),
+            None if !is_self => self.tell(RoomEvent::Arrived(occupant)),
             Some(was) => self.tell_change(&was, occupant, item),
             None => {}
         }
@@ -159,12 +164,11 @@ impl State {
             affiliation: item.affiliation.unwrap_or(former.affiliation),
             ..Occupant::clone(&former)
         };
-        let occupant = Arc::new(occupant);
-        self.occupants.set(&occupant, is_mine);
+        let (_, known) = self.occupants.set(occupant, is_mine);
         if is_mine {
             new.clone_into(&mut self.nick);
         }
-        if self.standing == Standing::Inside {
+        if let (Standing::Inside, Some(occupant)) = (self.standing, known) {
             self.tell(RoomEvent::Nick { was: was.to_owned(), occupant, is_mine });
         }
     }

@@ -1,14 +1,15 @@
 //! What a client knows of a room: what comes in changes it, and yields events. No sockets, no clock.
 
-use super::{Entry, JoinError, Loss, MucClientSettings, RoomEvent, RoomMessage, SayError, occupant::Table};
+use super::{
+    Entry, JoinError, Loss, MucClientSettings, RoomEvent, RoomMessage, SayError,
+    feed::{Feed, Reader},
+    occupant::Table,
+};
 use std::{
     collections::{HashMap, HashSet, VecDeque},
     time::{Duration, SystemTime},
 };
-use tokio::{
-    sync::{broadcast, oneshot},
-    time::Instant,
-};
+use tokio::{sync::oneshot, time::Instant};
 use xmpp_core::jid::BareJid;
 
 /// How we are in a room.
@@ -90,18 +91,17 @@ pub(super) struct State {
     pub(super) doubts: u32,
     pub(super) trusts_occupant_ids: bool,
     pub(super) settings: MucClientSettings,
-    events: Option<broadcast::Sender<RoomEvent>>,
+    pub(super) events: Option<Feed<RoomEvent>>,
 }
 
 impl State {
     pub(super) fn new(room: BareJid, settings: MucClientSettings, now: Instant) -> State {
-        // No channel takes more than this.
-        let events = broadcast::Sender::new(settings.events.clamp(1, 1 << 16));
+        let events = Feed::new(settings.events, settings.event_bytes);
         State {
             room,
             nick: String::new(),
             standing: Standing::Outside,
-            occupants: Table::new(settings.occupants),
+            occupants: Table::new(settings.occupants, settings.occupant_bytes),
             subject: None,
             features: HashSet::new(),
             entering: None,
@@ -123,14 +123,13 @@ impl State {
         }
     }
 
-    pub(super) fn subscribe(&self) -> Option<broadcast::Receiver<RoomEvent>> {
-        self.events.as_ref().map(broadcast::Sender::subscribe)
+    pub(super) fn subscribe(&self) -> Option<Reader<RoomEvent>> {
+        self.events.as_ref().map(Feed::subscribe)
     }
 
     pub(super) fn tell(&self, event: RoomEvent) {
         if let Some(events) = &self.events {
-            // Nobody may listen.
-            let _ = events.send(event);
+            events.send(event);
         }
     }
 
