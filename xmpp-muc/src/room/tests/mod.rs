@@ -10,6 +10,7 @@ mod enter;
 mod ghosts;
 mod history;
 mod invite;
+mod limits;
 mod moderator;
 mod occupant;
 mod owner;
