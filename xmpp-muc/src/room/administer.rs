@@ -24,6 +24,7 @@ impl Room {
     /// # Errors
     /// `forbidden` for who may not see it, `bad-request` unless exactly one list is asked for.
     pub fn list(&self, from: &Jid, query: &AdminQuery) -> Result<AdminQuery, StanzaError> {
+        self.check_open_to(from)?;
         let [item] = query.items.as_slice() else {
             return Err(StanzaError::bad_request().with_text("one list can be asked for at a time"));
         };
@@ -87,6 +88,7 @@ impl Room {
     /// # Errors
     /// Those of §8.2 to §10.8.
     pub fn administer(&self, input: Incoming<'_>, query: &AdminQuery) -> Result<Plan, StanzaError> {
+        self.check_open_to(input.from)?;
         if query.items.is_empty() {
             return Err(StanzaError::bad_request().with_text("nothing is to be changed"));
         }
@@ -340,7 +342,8 @@ impl Room {
                 out.push(number);
             }
         }
-        let code = match affiliation {
+        // Who is struck off the list may be banned with a domain.
+        let code = match self.affiliations.of(&user) {
             Affiliation::Outcast => StatusCode::BANNED,
             _ => StatusCode::AFFILIATION_LOST,
         };

@@ -47,6 +47,7 @@ impl Room {
     }
 
     fn available(&self, input: Incoming<'_>) -> Result<Plan, StanzaError> {
+        self.check_open_to(input.from)?;
         let root = input.stanza.root();
         let join = root.child("x", NS).map(wish);
         if input.to.resource().is_none() {
@@ -89,7 +90,6 @@ impl Room {
     ) -> Result<Plan, StanzaError> {
         let user = client.to_bare();
         let affiliation = self.affiliations.of(&user);
-        self.check_open(affiliation)?;
         let Some(role) = initial_role(affiliation, self.config.moderated, self.config.members_only) else {
             return Err(match affiliation {
                 Affiliation::Outcast => StanzaError::forbidden().with_text("you are banned from this room"),
@@ -108,7 +108,10 @@ impl Room {
             self.has_place(affiliation)?;
         }
         let remembered = self.voices.of(&user).filter(|_| self.config.moderated && affiliation < Affiliation::Admin);
-        let role = same.map_or(remembered.unwrap_or(role), |(_, occupant)| occupant.role);
+        // Who has lost voice by one nickname has none by another.
+        let least = self.occupants.of_user(&user).map(|(_, occupant)| occupant.role).min();
+        let role = remembered.unwrap_or(role).min(least.unwrap_or(Role::Moderator));
+        let role = same.map_or(role, |(_, occupant)| occupant.role);
         let renamed = renamed || same.is_some_and(|(_, occupant)| occupant.nick.jid != nick.jid);
         let id_of = self.occupant_id(&user);
         let visits = vec![Visit::new(client, presence)];
@@ -165,9 +168,12 @@ impl Room {
         Ok(plan)
     }
 
-    /// §7.2.10: before it is configured there is no room, but for its owner.
-    pub(super) fn check_open(&self, affiliation: Affiliation) -> Result<(), StanzaError> {
-        match self.locked && affiliation != Affiliation::Owner {
+    /// Whether there is such a room for somebody. §7.2.10: before it is configured there is none, but for its owner.
+    ///
+    /// # Errors
+    /// `item-not-found` if there is none.
+    pub fn check_open_to(&self, from: &Jid) -> Result<(), StanzaError> {
+        match self.locked && self.affiliations.of(&from.to_bare()) != Affiliation::Owner {
             true => Err(StanzaError::item_not_found().with_text("the room is not open yet")),
             false => Ok(()),
         }

@@ -7,7 +7,7 @@ use crate::{
     initial_role,
     payload::{Destroy, Destroyed, Item, OwnerQuery, StatusCode},
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use xmpp_core::{
     jid::{BareJid, Jid},
     payload::form::FormKind,
@@ -40,6 +40,7 @@ impl Room {
     }
 
     fn check_owner(&self, from: &Jid) -> Result<(), StanzaError> {
+        self.check_open_to(from)?;
         match self.standing(from).1 {
             Affiliation::Owner => Ok(()),
             _ => Err(StanzaError::forbidden().with_text("only owners may do that")),
@@ -85,7 +86,8 @@ impl Room {
         let lists = [(Affiliation::Admin, &submitted.admins), (Affiliation::Owner, &submitted.owners)];
         for ((affiliation, list), less) in lists.into_iter().zip([Affiliation::Member, Affiliation::Admin]) {
             let Some(list) = list else { continue };
-            for user in self.affiliations.with(affiliation).filter(|user| !list.contains(user)) {
+            let listed: HashSet<&BareJid> = list.iter().collect();
+            for user in self.affiliations.with(affiliation).filter(|user| !listed.contains(user)) {
                 changes.insert(user.clone(), self.affiliated_as(user, less));
             }
         }

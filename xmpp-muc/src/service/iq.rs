@@ -147,7 +147,10 @@ pub(super) async fn ask<T>(
     f: impl FnOnce(&Room, &Jid) -> Result<T, StanzaError>,
 ) -> Result<T, StanzaError> {
     let (from, jid, _) = parties(cx)?;
-    f(rooms.visit(&jid).await?.room()?, from)
+    let mut visit = rooms.visit(&jid).await?;
+    let room = visit.room()?;
+    room.check_open_to(from)?;
+    f(room, from)
 }
 
 /// Lets something happen in a room. Who is no longer there hears of it before the answer, all others after (§8.2).

@@ -593,7 +593,10 @@ pub(super) fn self_ping(room: &Room, input: Incoming<'_>) -> Option<Result<(), S
         return None;
     }
     match room.occupants().of_client(input.from) {
-        None => Some(Err(StanzaError::not_acceptable().with_text("you are not in the room"))),
+        None => {
+            let absent = StanzaError::not_acceptable().with_text("you are not in the room");
+            Some(Err(room.check_open_to(input.from).err().unwrap_or(absent)))
+        }
         Some((_, occupant)) if occupant.nick.jid == *input.to => Some(Ok(())),
         Some(_) => None,
     }

@@ -9,6 +9,7 @@ mod admin;
 mod enter;
 mod ghosts;
 mod history;
+mod intrusion;
 mod invite;
 mod limits;
 mod moderator;
