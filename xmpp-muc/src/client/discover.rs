@@ -1,6 +1,6 @@
 //! What there is: services, rooms, and what can be known of a room before it is entered (§6).
 
-use super::Muc;
+use super::{Muc, occupant::within};
 use crate::NS;
 use xmpp_core::{
     client::{Client, RequestError},
@@ -57,13 +57,21 @@ impl RoomInfo {
     }
 }
 
+/// The most bytes of addresses and names that are listed, and of a name.
+const LIST: usize = 16 << 20;
+const NAME: usize = 1_024;
+
+fn name(name: String) -> String {
+    if name.len() <= NAME { name } else { within(&name, NAME).to_owned() }
+}
+
 /// A room in a list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ListedRoom {
     /// Its address.
     pub jid: BareJid,
-    /// Its name for people.
+    /// Its name for people, at most 1,024 bytes of it.
     pub name: Option<String>,
 }
 
@@ -122,7 +130,7 @@ impl Muc {
     /// The rooms of a service (§6.3), page by page where there are many (XEP-0059).
     pub fn rooms(&self, service: impl Into<Jid>) -> RoomList {
         let page = Some(ResultSet::first_page(ROOMS.1));
-        RoomList { client: self.client.clone(), service: service.into(), page, listed: 0 }
+        RoomList { client: self.client.clone(), service: service.into(), page, listed: 0, bytes: 0 }
     }
 }
 
@@ -133,6 +141,7 @@ pub struct RoomList {
     service: Jid,
     page: Option<ResultSet>,
     listed: usize,
+    bytes: usize,
 }
 
 impl RoomList {
@@ -155,15 +164,18 @@ impl RoomList {
             Err(error) => return Some(Err(error)),
         };
         let rooms = items.items.into_iter().filter(|item| item.jid.domain() == self.service.domain());
-        let rooms: Vec<_> = rooms.map(|item| ListedRoom { jid: item.jid.to_bare(), name: item.name }).collect();
+        let rooms: Vec<_> =
+            rooms.map(|item| ListedRoom { jid: item.jid.to_bare(), name: item.name.map(name) }).collect();
+        let bytes = |room: &ListedRoom| room.jid.as_str().len() + room.name.as_ref().map_or(0, String::len);
+        self.bytes = self.bytes.saturating_add(rooms.iter().map(bytes).sum());
         self.listed = self.listed.saturating_add(rooms.len());
         let last = items.rsm.and_then(|rsm| rsm.last);
-        let goes_on = !rooms.is_empty() && self.listed < ROOMS.0 && last != page.after;
+        let goes_on = !rooms.is_empty() && self.listed < ROOMS.0 && self.bytes < LIST && last != page.after;
         self.page = last.filter(|_| goes_on).map(|last| ResultSet { after: Some(last), ..page });
         (!rooms.is_empty()).then_some(Ok(rooms))
     }
 
-    /// All that there are, 100,000 at most.
+    /// All that there are, 100,000 at most, or 16 MiB of addresses and names.
     ///
     /// # Errors
     /// Those of [`Client::query`].

@@ -39,7 +39,7 @@ impl State {
                 }
                 self.hear(now);
                 if presence.type_() == PresenceType::Available {
-                    self.available(presence, &nick, &info);
+                    self.available(presence, &nick, &info, now);
                 } else {
                     self.unavailable(presence, &nick, &info, now, wait);
                 }
@@ -64,7 +64,7 @@ impl State {
         }
     }
 
-    fn available(&mut self, presence: &Presence, nick: &str, info: &UserInfo) {
+    fn available(&mut self, presence: &Presence, nick: &str, info: &UserInfo, now: Instant) {
         let Some(item) = info.item() else { return };
         let is_self = info.has(StatusCode::SELF);
         if is_self {
@@ -79,7 +79,7 @@ impl State {
         let (was, occupant) = self.occupants.set(occupant, is_self);
         if self.standing == Standing::Entering {
             if is_self {
-                self.entered(nick, info);
+                self.entered(nick, info, now);
             }
             return;
         }
@@ -101,8 +101,9 @@ impl State {
         }
     }
 
-    fn entered(&mut self, nick: &str, info: &UserInfo) {
+    fn entered(&mut self, nick: &str, info: &UserInfo, now: Instant) {
         self.standing = Standing::Inside;
+        self.inside_since = Some(now);
         self.entered_at.get_or_insert_with(std::time::SystemTime::now);
         if !self.trusts_occupant_ids {
             self.occupants.forget_ids();

@@ -80,6 +80,9 @@ pub(super) struct State {
     pub(super) position: Option<String>,
     /// Where that was when the room was lost, if the archive has not been read since.
     pub(super) missed_from: Option<String>,
+    /// When we came in last, and how often we were soon out again by no will of ours.
+    pub(super) inside_since: Option<Instant>,
+    pub(super) short_stays: u32,
     /// When we first came in.
     pub(super) entered_at: Option<SystemTime>,
     /// When the room was heard last, and when something was said last.
@@ -112,6 +115,8 @@ impl State {
             seen: Seen::new(settings.remembered),
             position: None,
             missed_from: None,
+            inside_since: None,
+            short_stays: 0,
             entered_at: None,
             heard: now,
             spoken: None,
@@ -169,6 +174,10 @@ impl State {
         }
         self.forget();
         self.misses();
+        // A room that puts us out as often as we come in is left alone ever longer.
+        let is_short = self.inside_since.is_some_and(|since| now.saturating_duration_since(since) < SHORT_STAY);
+        self.short_stays = if is_short { self.short_stays.saturating_add(1) } else { 0 };
+        let wait = wait.saturating_mul(1 << self.short_stays.saturating_sub(1).min(6));
         self.standing = Standing::Lost { attempts: 0, at: now + wait };
         self.tell(RoomEvent::Lost(loss));
     }
@@ -231,6 +240,8 @@ impl State {
     }
 }
 
+/// Who is out before this has not come back for good.
+const SHORT_STAY: Duration = Duration::from_secs(60);
 /// XEP-0410 §5: while a nickname is being changed nobody asks by it.
 const RENAMING: Duration = Duration::from_secs(10);
 

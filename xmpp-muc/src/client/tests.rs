@@ -326,6 +326,34 @@ fn xep0045_7_4_a_message_comes_back_by_its_id_from_our_nickname() {
 }
 
 #[test]
+fn abuse_what_is_said_to_all_is_not_said_to_have_failed_by_one_of_them() {
+    let mut scene = Scene::inside();
+    scene.shown("hag", "", MEMBER);
+    let (answer, mut waiting) = oneshot::channel();
+    scene.state.said.insert("1".to_owned(), Said { subject: None, answer });
+    let error = "<error type='auth'><forbidden xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error>";
+    scene.message(&format!("<message from='coven@chat.lit/hag' id='1' type='error'>{error}</message>"));
+    assert!(waiting.try_recv().is_err_and(|error| error == oneshot::error::TryRecvError::Empty));
+    scene.message("<message from='coven@chat.lit/witch' id='1' type='groupchat'><body>a</body></message>");
+    assert!(waiting.try_recv().unwrap().is_ok());
+}
+
+#[test]
+fn abuse_a_room_that_puts_us_out_each_time_is_come_back_to_ever_later() {
+    let mut scene = Scene::inside();
+    let mut waits = Vec::new();
+    for stay in [1, 1, 1, 1, 1, 1, 1, 1, 1, 61, 1] {
+        scene.now += Duration::from_secs(stay);
+        scene.gone("witch", "<item role='none'/><status code='333'/><status code='110'/>");
+        let Standing::Lost { at, .. } = scene.state.standing else { panic!("{:?}", scene.state.standing) };
+        waits.push((at - scene.now).as_secs());
+        scene.now = at;
+        scene.enter();
+    }
+    assert_eq!(waits, [2, 4, 8, 16, 32, 64, 128, 128, 128, 2, 2]);
+}
+
+#[test]
 fn what_is_nobodys_will_leads_back() {
     for (codes, loss) in
         [("<status code='332'/>", Loss::Shutdown), ("<status code='307'/><status code='333'/>", Loss::Technical)]

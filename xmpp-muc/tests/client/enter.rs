@@ -100,3 +100,13 @@ async fn the_last_handle_leaves_the_room_and_the_client_ends_the_events() {
     assert!(matches!(within(nurse.send("gone")).await, Err(SayError::NotInRoom)));
     assert!(!hers.nick().is_empty());
 }
+
+#[tokio::test]
+async fn abuse_names_in_the_list_of_rooms_are_bounded() {
+    let server = server();
+    let juliet = login(&server, "juliet");
+    let config = RoomConfig { name: "ä".repeat(2_000), ..RoomConfig::default() };
+    let (_hers, _events) = within(juliet.join(balcony(), "Juliet").configured(config).into_future()).await.unwrap();
+    let listed = within(juliet.rooms(Jid::new("rooms.localhost").unwrap()).all()).await.unwrap();
+    assert_eq!(listed[0].name.as_ref().map(String::len), Some(1_024));
+}
