@@ -214,8 +214,7 @@ fn abuse_a_lying_room_fills_no_memory() {
 
 #[test]
 fn abuse_what_a_room_makes_wait_is_bounded_in_bytes_and_what_is_lost_is_told() {
-    let mut settings = MucClientSettings::default();
-    settings.event_bytes = 100_000;
+    let settings = MucClientSettings { event_bytes: 100_000, ..MucClientSettings::default() };
     let mut scene = Scene::new(settings);
     scene.enter();
     let long = "x".repeat(9_000);
@@ -238,8 +237,7 @@ fn abuse_what_a_room_makes_wait_is_bounded_in_bytes_and_what_is_lost_is_told() {
 
 #[test]
 fn abuse_occupants_are_bounded_in_bytes_and_we_are_one_of_them() {
-    let mut settings = MucClientSettings::default();
-    settings.occupant_bytes = 50_000;
+    let settings = MucClientSettings { occupant_bytes: 50_000, ..MucClientSettings::default() };
     let mut scene = Scene::new(settings);
     scene.enter();
     let long = "x".repeat(1_000);
