@@ -9,7 +9,7 @@ use tokio::{
     time::timeout,
 };
 use xmpp_core::{
-    client::{Backoff, Client, Component, Event, Events, RequestError},
+    client::{Backoff, Client, Component, ComponentBuilder, Event, Events, RequestError},
     extension::{Registrar, Target},
     jid::Jid,
     payload::{
@@ -46,6 +46,10 @@ struct House {
 }
 
 async fn house() -> House {
+    house_with(|builder| builder).await
+}
+
+async fn house_with(change: impl FnOnce(ComponentBuilder) -> ComponentBuilder) -> House {
     let accounts = MemoryAccounts::new();
     for name in ["juliet", "romeo", "tybalt"] {
         accounts.set_password(format!("{name}@localhost").parse().unwrap(), "secret");
@@ -58,7 +62,7 @@ async fn house() -> House {
     let attach = server.clone();
     let builder = Component::builder(jid("rooms.localhost"), "secret").pipe(move || attach.attach_memory());
     let soon = Backoff { first: Duration::from_millis(1), max: Duration::from_millis(20) };
-    let (component, events) = builder.backoff(soon).with(rooms.extension()).connect().unwrap();
+    let (component, events) = change(builder).backoff(soon).with(rooms.extension()).connect().unwrap();
     assert!(timeout(PATIENCE, component.online()).await.unwrap());
     let (stop, stopped) = oneshot::channel::<()>();
     let served = tokio::spawn(rooms.serve_until(component, events, async move {
@@ -389,4 +393,27 @@ async fn who_is_in_a_room_stays_there_while_the_server_is_away() {
     let (gone, info) = juliet.sees(Some("unavailable")).await;
     assert_eq!(gone.from().unwrap().resource(), Some("Tybalt"));
     assert!(info.has(StatusCode::TECHNICAL), "{info:?}");
+}
+
+#[derive(Debug, Payload)]
+#[xml(name = "query", ns = "urn:example:long")]
+struct Long(#[xml(text)] String);
+
+#[tokio::test]
+async fn rfc6120_8_2_3_a_request_that_is_too_large_to_be_passed_on_is_answered() {
+    // Stanzas grow on their way: by the tag that their answer is known by.
+    let House { server, stop: _stop, .. } = house_with(|builder| builder.max_stanza_bytes(4096)).await;
+    let (juliet, _romeo) = couple(&server).await;
+    let mut passed = 0;
+    for length in (3_600..4_096).step_by(4) {
+        match juliet.refused(ask("Romeo", &Long("x".repeat(length))).id("i")).await {
+            Condition::ServiceUnavailable => passed += 1,
+            Condition::PolicyViolation => {
+                assert!(passed > 0);
+                return;
+            }
+            other => panic!("{other:?} at {length}"),
+        }
+    }
+    panic!("all of them were passed on");
 }
