@@ -346,6 +346,26 @@ impl Rooms {
         Ok(Verdict::Handled)
     }
 
+    /// A request to an occupant, or an answer to one: what is to be sent for it, or nothing if the room itself answers the
+    /// request, with an empty result.
+    #[cfg(feature = "client")]
+    pub(super) async fn between(
+        self: &Arc<Self>,
+        from: &Jid,
+        to: &Jid,
+        stanza: &Stanza,
+    ) -> Result<Option<Vec<Delivery>>, StanzaError> {
+        let mut visit = self.visit(&to.to_bare()).await?;
+        let input = Incoming { from, to, stanza, now: now() };
+        let room = visit.room()?;
+        if let Some(answer) = self_ping(room, input) {
+            return answer.map(|()| None);
+        }
+        let plan = room.forward(input)?;
+        let effects = self.carry_out(&mut visit, plan).await?;
+        Ok(Some(effects.first.into_iter().chain(effects.then).collect()))
+    }
+
     /// Whether a room could have this address (A077).
     fn may_exist(&self, jid: &BareJid) -> Result<(), StanzaError> {
         if jid.local().is_some_and(|local| local.len() > self.settings.room_name_bytes) {
