@@ -61,6 +61,8 @@ mod configure;
 mod discover;
 mod error;
 mod event;
+mod face;
+mod hats;
 mod invite;
 mod join;
 mod keep;

@@ -2,7 +2,7 @@
 
 use crate::{
     Affiliation, Role,
-    payload::{Item, OccupantId},
+    payload::{Hat, Item, OccupantId},
 };
 use std::{collections::BTreeMap, sync::Arc};
 use xmpp_core::{
@@ -33,6 +33,8 @@ pub struct Occupant {
     pub show: Option<Show>,
     /// In words, at most 1,024 bytes of it.
     pub status: Option<String>,
+    /// What else they are in the room (XEP-0317), where the room vouches for it.
+    pub hats: Vec<Hat>,
 }
 
 impl Occupant {
@@ -45,6 +47,7 @@ impl Occupant {
             id: None,
             show: presence.show(),
             status: presence.status().map(|text| within(&text, STATUS).to_owned()),
+            hats: Vec::new(),
         }
     }
 }
@@ -77,6 +80,9 @@ impl Table {
     }
     pub(super) fn clear(&mut self) {
         self.by_nick.clear();
+    }
+    pub(super) fn len(&self) -> usize {
+        self.by_nick.len()
     }
     pub(super) fn get(&self, nick: &str) -> Option<&Arc<Occupant>> {
         self.by_nick.get(nick)

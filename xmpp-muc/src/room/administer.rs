@@ -2,7 +2,7 @@
 
 use super::{
     Affiliated, Affiliations, Change, Delivery, Effects, Incoming, Kept, Nick, Number, Occupant, Plan, Room,
-    announce::News,
+    announce::News, occupants::looks_of,
 };
 use crate::{
     Affiliation, Role,
@@ -211,7 +211,8 @@ impl Room {
             return Ok(());
         }
         let mut keys = HashSet::new();
-        let nicks = changes.values().filter_map(|entry| nickname::comparison_key(entry.nick.as_deref()?));
+        let same = |key: String| if self.limits.look_alikes { key.into() } else { looks_of(&key.into()) };
+        let nicks = changes.values().filter_map(|entry| nickname::comparison_key(entry.nick.as_deref()?).map(same));
         if !nicks.into_iter().all(|key| keys.insert(key)) {
             return Err(StanzaError::conflict().with_text("a nickname is for one"));
         }

@@ -223,6 +223,9 @@ fn abuse_a072_a_nickname_that_looks_like_anothers_is_taken() {
         )
     };
     stage.refuses(&register("mallory@evil/a", "сrоnе"), "conflict");
+    let two =
+        "<item jid='x@lit' affiliation='member' nick='twin1'/><item jid='y@lit' affiliation='member' nick='twinl'/>";
+    stage.refuses(&admin(CRONE, two), "conflict");
     // Whose it is has it, with all clients and however it is written; and people of one script are not in each other's way.
     stage.join("olga@lit/a", "Olga1");
     stage.join("olga@lit/b", "olga1");
