@@ -128,7 +128,7 @@ fn xep0317_4_hats_are_made_worn_changed_and_gone() {
         format!("{both} <message from='{ROOM}' type='groupchat' id='*'><x><status code='104'/></x></message>");
     assert!(stage.room.wardrobe().hash().is_none());
     let made = [("hats#uri", "urn:x:cook"), ("hats#title", "Cook"), ("hats#hue", "327.25")];
-    assert_eq!(hats(&mut stage, CRONE, HatCommand::Create, &made).unwrap(), [changed.clone()]);
+    assert_eq!(hats(&mut stage, CRONE, HatCommand::Create, &made).unwrap(), [&*changed]);
     let before = stage.room.wardrobe().hash();
     let lines = assign(&mut stage, "hag@lit/z", "urn:x:cook").unwrap();
     let cook = "<hats xmlns='urn:xmpp:hats:0'><hat uri='urn:x:cook' title='Cook' hue='327.25'/></hats>";
