@@ -2,7 +2,7 @@
 
 use crate::{
     Affiliation, RoomConfig,
-    room::{Affiliated, Kept, RoomRecord, Subject},
+    room::{Affiliated, Card, Kept, RoomRecord, Subject, Wardrobe},
 };
 use std::{
     collections::BTreeMap,
@@ -113,7 +113,15 @@ pub async fn conformance(store: &dyn RoomStore) {
 
     let config = RoomConfig { name: "A Dark Cave".to_owned(), persistent: true, ..RoomConfig::default() };
     let list = vec![(owner.clone(), affiliated(Affiliation::Owner, None))];
-    let record = RoomRecord { config: config.clone(), locked: false, key: [3; 32], subject: None, affiliated: list };
+    let record = RoomRecord {
+        config: config.clone(),
+        locked: false,
+        key: [3; 32],
+        subject: None,
+        affiliated: list,
+        card: None,
+        hats: Wardrobe::default(),
+    };
     store.save(&coven, &record).await.unwrap();
     let found = store.load(&coven).await.unwrap().expect("what was saved is there");
     assert_eq!((&found.config, found.key, found.locked), (&config, [3; 32], false));
@@ -142,6 +150,26 @@ pub async fn conformance(store: &dyn RoomStore) {
     assert_eq!((subject.stanza.as_str(), subject.at), (text, at));
     store.change(&coven, &[Kept::Affiliation(other, affiliated(Affiliation::None, None))]).await.unwrap();
     assert_eq!(store.load(&coven).await.unwrap().unwrap().affiliated.len(), 1);
+
+    // The vCard and the hats, which come and go.
+    let card = "<vCard xmlns='vcard-temp'><FN>A &lt;dark&gt; cave</FN></vCard>";
+    let card = Card::restore(Stanza::document(card, &XmlLimits::authenticated()).unwrap());
+    let hats = "<hats xmlns='urn:xmpp:hats:0'><hat uri='urn:x' title='Witch &amp; more'/><hat uri='urn:y' title='y' hue='1.5'/>\
+        <worn by='hag66@example.org'><uri>urn:y</uri></worn></hats>";
+    let hats = Wardrobe::from_text(hats).unwrap();
+    assert_eq!(Wardrobe::from_text(&hats.to_text()).as_ref(), Some(&hats));
+    store.change(&coven, &[Kept::Card(Some(card.clone())), Kept::Hats(Box::new(hats.clone()))]).await.unwrap();
+    let found = store.load(&coven).await.unwrap().unwrap();
+    assert_eq!((found.card.as_ref(), &found.hats), (Some(&card), &hats));
+    assert!(found.subject.is_some() && found.affiliated.len() == 1, "and nothing else changes");
+    store.change(&coven, &[Kept::Card(None), Kept::Hats(Box::default())]).await.unwrap();
+    let found = store.load(&coven).await.unwrap().unwrap();
+    assert!(found.card.is_none() && found.hats.is_empty());
+    let with = RoomRecord { card: Some(card.clone()), hats: hats.clone(), ..found.clone() };
+    store.save(&coven, &with).await.unwrap();
+    let again = store.load(&coven).await.unwrap().unwrap();
+    assert_eq!((again.card, again.hats), (Some(card), hats));
+    store.save(&coven, &found).await.unwrap();
 
     // What is listed: public rooms of the domain, by address.
     assert_eq!(store.listed("rooms.example.org").await.unwrap(), []);

@@ -10,7 +10,7 @@ use xmpp_core::{
 use xmpp_im::{StorageError, Stored};
 use xmpp_muc::{
     Affiliation, Listed, RoomConfig, RoomStore,
-    room::{Affiliated, Kept, RoomRecord, Subject},
+    room::{Affiliated, Card, Kept, RoomRecord, Subject, Wardrobe},
 };
 
 /// Persistent rooms in a [`Database`].
@@ -35,7 +35,7 @@ impl SqlRooms {
     async fn read(&self, room: &BareJid) -> Result<Option<RoomRecord>, SqlError> {
         // Both in one view of the database.
         let mut reading = self.database.pool().begin().await?;
-        let row = sqlx::query("SELECT config, secret, subject, subject_at FROM room WHERE address = $1")
+        let row = sqlx::query("SELECT config, secret, subject, subject_at, card, hats FROM room WHERE address = $1")
             .bind(room.as_str())
             .fetch_optional(&mut *reading)
             .await?;
@@ -44,6 +44,8 @@ impl SqlRooms {
         let secret: Vec<u8> = row.try_get("secret")?;
         let subject: Option<String> = row.try_get("subject")?;
         let at: Option<i64> = row.try_get("subject_at")?;
+        let card: Option<String> = row.try_get("card")?;
+        let hats: Option<String> = row.try_get("hats")?;
         let rows = sqlx::query("SELECT address, affiliation, nick, reason FROM room_affiliation WHERE room = $1")
             .bind(room.as_str())
             .fetch_all(&mut *reading)
@@ -63,6 +65,8 @@ impl SqlRooms {
             key: secret.try_into().map_err(|_| broken("secret"))?,
             subject: subject.zip(at).map(|(text, at)| restored(&text, at)).transpose()?,
             affiliated,
+            card: card.map(|text| restored_card(&text)).transpose()?,
+            hats: Wardrobe::from_text(&hats.unwrap_or_default()).ok_or_else(|| broken("hats"))?,
         }))
     }
 
@@ -81,6 +85,12 @@ impl SqlRooms {
         if let Some(subject) = &record.subject {
             set_subject(&mut writing, room, subject).await?;
         }
+        if record.card.is_some() {
+            set_card(&mut writing, room, record.card.as_ref()).await?;
+        }
+        if !record.hats.is_empty() {
+            set_hats(&mut writing, room, &record.hats).await?;
+        }
         for (user, entry) in &record.affiliated {
             set_affiliation(&mut writing, room, user, entry).await?;
         }
@@ -94,6 +104,8 @@ impl SqlRooms {
                 Kept::Config(config) => set_config(&mut writing, room, config).await?,
                 Kept::Affiliation(user, entry) => set_affiliation(&mut writing, room, user, entry).await?,
                 Kept::Subject(subject) => set_subject(&mut writing, room, subject).await?,
+                Kept::Card(card) => set_card(&mut writing, room, card.as_ref()).await?,
+                Kept::Hats(hats) => set_hats(&mut writing, room, hats).await?,
                 Kept::Ended => {}
             }
         }
@@ -137,6 +149,19 @@ async fn set_subject(writing: &mut Writing, room: &BareJid, subject: &Subject) -
     Ok(())
 }
 
+async fn set_card(writing: &mut Writing, room: &BareJid, card: Option<&Card>) -> Result<(), SqlError> {
+    let setting = sqlx::query("UPDATE room SET card = $1 WHERE address = $2").bind(card.map(Card::as_str));
+    setting.bind(room.as_str()).execute(&mut **writing).await?;
+    Ok(())
+}
+
+async fn set_hats(writing: &mut Writing, room: &BareJid, hats: &Wardrobe) -> Result<(), SqlError> {
+    let text = (!hats.is_empty()).then(|| hats.to_text());
+    let setting = sqlx::query("UPDATE room SET hats = $1 WHERE address = $2").bind(text);
+    setting.bind(room.as_str()).execute(&mut **writing).await?;
+    Ok(())
+}
+
 async fn set_affiliation(
     writing: &mut Writing,
     room: &BareJid,
@@ -164,6 +189,10 @@ async fn set_affiliation(
     .execute(&mut **writing)
     .await?;
     Ok(())
+}
+
+fn restored_card(text: &str) -> Result<Card, SqlError> {
+    Stanza::document(text, &XmlLimits::unbounded()).map(Card::restore).map_err(|_| broken("vCard"))
 }
 
 fn restored(text: &str, at: i64) -> Result<Subject, SqlError> {
@@ -223,7 +252,15 @@ mod tests {
         };
         let owner = Affiliated { affiliation: Affiliation::Owner, nick: Some("Firstwitch".to_owned()), reason: None };
         let affiliated = vec![("crone1@example.org".parse().unwrap(), owner)];
-        let record = RoomRecord { config, locked: false, key: [7; 32], subject: None, affiliated };
+        let record = RoomRecord {
+            config,
+            locked: false,
+            key: [7; 32],
+            subject: None,
+            affiliated,
+            card: None,
+            hats: Wardrobe::default(),
+        };
         let database = Database::open(&path).await.unwrap();
         database.rooms().save(&room, &record).await.unwrap();
         database.close().await;

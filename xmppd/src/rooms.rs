@@ -24,6 +24,7 @@ pub(crate) struct Rooms {
     persistent: bool,
     archived: bool,
     keep_messages: u64,
+    look_alikes: bool,
 }
 
 /// Who may make rooms.
@@ -49,6 +50,7 @@ impl Default for Rooms {
             persistent: settings.config.persistent,
             archived: settings.config.archived,
             keep_messages: 100_000,
+            look_alikes: settings.limits.look_alikes,
         }
     }
 }
@@ -96,6 +98,7 @@ impl Rooms {
         settings.rooms = self.rooms;
         settings.rooms_of_user = self.rooms_of_user;
         settings.limits.occupants = self.occupants;
+        settings.limits.look_alikes = self.look_alikes;
         settings.config.persistent = self.persistent;
         settings.config.archived = self.archived;
         settings.archive = self.archive(keep);

@@ -20,6 +20,9 @@ const SERVICES: usize = 32;
 /// Rooms of a service that are listed, at most, and on a page.
 const ROOMS: (usize, u32) = (100_000, 100);
 
+/// Occupants of a room that are listed, at most.
+const OCCUPANTS: usize = 10_000;
+
 /// What a room says of itself (§6.4).
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -51,6 +54,14 @@ impl RoomInfo {
     /// How many are in it.
     pub fn occupants(&self) -> Option<u32> {
         self.detail("muc#roominfo_occupants")?.parse().ok()
+    }
+    /// The hashes of its photo, one for each format (XEP-0486); none if it has no photo.
+    pub fn avatar_hashes(&self) -> &[String] {
+        self.details.as_ref().map(|form| form.values("muc#roominfo_avatarhash")).unwrap_or_default()
+    }
+    /// By which the list of its hats is known to be the same (XEP-0317 §3).
+    pub fn hats_hash(&self) -> Option<&str> {
+        self.detail("hats#hash")
     }
     fn detail(&self, var: &str) -> Option<&str> {
         self.details.as_ref()?.value(var).filter(|value| !value.is_empty())
@@ -86,6 +97,29 @@ impl Muc {
         let features = info.features.into_iter().map(|feature| feature.var).collect();
         let details = info.forms.into_iter().find(|form| form.value("FORM_TYPE") == Some(ROOM_INFO));
         Ok(RoomInfo { jid: room.clone(), name, features, details })
+    }
+
+    /// The nicknames of those who are in a room, as far as that is told to who is not (§6.5): seldom. 10,000 at most.
+    ///
+    /// # Errors
+    /// Those of [`Client::query`].
+    pub async fn occupants_of(&self, room: &BareJid) -> Result<Vec<String>, RequestError> {
+        let mut nicks = Vec::new();
+        let mut after: Option<String> = None;
+        loop {
+            let rsm = after.is_some().then(|| ResultSet { after: after.clone(), ..ResultSet::default() });
+            let query = DiscoItemsQuery { rsm, ..DiscoItemsQuery::default() };
+            let page: DiscoItems = self.client.query(Iq::get(room.clone()).payload(&query)).await?;
+            let here = page.items.iter().filter(|item| item.jid.bare_str() == room.as_str());
+            let before = nicks.len();
+            nicks.extend(here.filter_map(|item| item.jid.resource().map(str::to_owned)));
+            let last = page.rsm.and_then(|rsm| rsm.last).filter(|last| Some(last) != after.as_ref());
+            if last.is_none() || nicks.len() == before || nicks.len() >= OCCUPANTS {
+                nicks.truncate(OCCUPANTS);
+                return Ok(nicks);
+            }
+            after = last;
+        }
     }
 
     /// The nickname that is reserved for us in a room (§7.12).

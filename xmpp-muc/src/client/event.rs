@@ -99,6 +99,8 @@ pub enum RoomEvent {
     Destroyed(Destroyed),
     /// The room is configured otherwise (§10.2.1): what these codes say, of 104 and 170 to 173.
     Configured(Vec<StatusCode>),
+    /// The room has another photo (XEP-0486), with this hash, or none any more. [`Room::avatar`] gets it.
+    Avatar(Option<String>),
     /// A moderator took a message back (XEP-0425).
     Retracted {
         /// The message, by the room's id for it.

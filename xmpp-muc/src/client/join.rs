@@ -233,10 +233,15 @@ impl Inner {
 
     /// What the room can do. What cannot be learned is not there.
     pub(super) async fn learn(&self) {
-        let muc = Muc { client: self.client.clone(), part: Arc::clone(&self.part) };
-        if let Ok(Ok(info)) = timeout(self.patience(), muc.info(&self.room)).await {
-            self.seat.state().features = info.features.into_iter().collect();
+        if let Ok(Ok(info)) = timeout(self.patience(), self.muc().info(&self.room)).await {
+            let mut state = self.seat.state();
+            state.avatar = info.avatar_hashes().first().cloned();
+            state.features = info.features.into_iter().collect();
         }
+    }
+
+    pub(super) fn muc(&self) -> Muc {
+        Muc { client: self.client.clone(), part: Arc::clone(&self.part) }
     }
 
     /// Our presence, as the room is to show it.

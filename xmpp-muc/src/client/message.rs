@@ -79,6 +79,7 @@ impl State {
         let codes: Vec<_> = info.statuses.iter().map(|status| status.code).collect();
         let configured = codes.iter().any(|code| matches!(code.0, 104 | 170..=173));
         if configured {
+            self.is_stale();
             self.tell(RoomEvent::Configured(codes));
         }
         configured || !info.items.is_empty()

@@ -30,7 +30,7 @@
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! use std::sync::Arc;
 //! use xmpp_core::{client::Client, server::{MemoryAccounts, Server}};
-//! use xmpp_muc::{MemoryRooms, client::MucClient, service::Muc};
+//! use xmpp_muc::{MemoryRooms, client::MucClient, payload::Hat, service::Muc};
 //!
 //! let accounts = MemoryAccounts::new();
 //! accounts.set_password("hag66@localhost".parse()?, "secret");
@@ -43,6 +43,13 @@
 //! let said = room.send("Harpier cries.").await?;
 //! assert!(said.is_mine && said.body().as_deref() == Some("Harpier cries."));
 //! assert_eq!(room.occupants().len(), 1);
+//!
+//! room.set_avatar(Some(b"GIF89a, and so on".to_vec())).await?;
+//! assert_eq!(room.avatar().await?.and_then(|photo| photo.media_type()), Some("image/gif"));
+//! let hat = Hat { uri: "https://localhost/hats#scribe".into(), title: "Scribe".into(), hue: None };
+//! room.create_hat(&hat).await?;
+//! room.assign_hat(&"hag66@localhost".parse()?, &hat.uri).await?;
+//! assert_eq!(room.hats().await?, [hat]);
 //! # Ok(()) }
 //! ```
 //!
@@ -61,7 +68,9 @@ mod configure;
 mod discover;
 mod error;
 mod event;
+mod face;
 mod feed;
+mod hats;
 mod invite;
 mod join;
 mod keep;

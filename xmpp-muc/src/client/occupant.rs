@@ -2,7 +2,7 @@
 
 use crate::{
     Affiliation, Role,
-    payload::{Item, OccupantId},
+    payload::{Hat, Item, OccupantId},
 };
 use std::{collections::BTreeMap, sync::Arc};
 use xmpp_core::{
@@ -33,6 +33,8 @@ pub struct Occupant {
     pub show: Option<Show>,
     /// In words, at most 1,024 bytes of it.
     pub status: Option<String>,
+    /// What else they are in the room (XEP-0317), where the room vouches for it.
+    pub hats: Vec<Hat>,
 }
 
 impl Occupant {
@@ -45,6 +47,7 @@ impl Occupant {
             id: None,
             show: presence.show(),
             status: presence.status().map(|text| within(&text, STATUS).to_owned()),
+            hats: Vec::new(),
         }
     }
 
@@ -52,8 +55,10 @@ impl Occupant {
     pub(super) fn weight(&self) -> usize {
         let texts = [&self.id, &self.status].into_iter().flatten().map(String::len);
         let jid = self.jid.as_ref().map_or(0, |jid| jid.as_str().len());
+        let hat = |hat: &Hat| size_of::<Hat>() + hat.uri.len() + hat.title.len() + hat.hue.as_ref().map_or(0, String::len);
+        let hats = self.hats.iter().map(hat).sum::<usize>();
         // The nickname is twice in the table.
-        size_of::<Occupant>() + 2 * self.nick.len() + jid + texts.sum::<usize>()
+        size_of::<Occupant>() + 2 * self.nick.len() + jid + hats + texts.sum::<usize>()
     }
 }
 
@@ -89,6 +94,9 @@ impl Table {
         self.by_nick.clear();
         self.bytes = 0;
     }
+    pub(super) fn len(&self) -> usize {
+        self.by_nick.len()
+    }
     pub(super) fn get(&self, nick: &str) -> Option<&Arc<Occupant>> {
         self.by_nick.get(nick)
     }
@@ -118,7 +126,7 @@ impl Table {
         }
         let occupant = match fits(&occupant) {
             true => occupant,
-            false => Occupant { jid: None, id: None, status: None, ..occupant },
+            false => Occupant { jid: None, id: None, status: None, hats: Vec::new(), ..occupant },
         };
         let (nick, occupant) = (occupant.nick.clone(), Arc::new(occupant));
         self.bytes = self.bytes.saturating_add(occupant.weight());

@@ -3,10 +3,11 @@
 use super::{
     Entry, JoinError, Loss, Occupant, Removal, RoomEvent,
     event::{Departure, cause},
+    hats::worn,
     occupant::{occupant_id, within},
     state::{Standing, State},
 };
-use crate::payload::{Item, OccupantId, StatusCode, UserInfo};
+use crate::payload::{Hats, Item, OccupantId, StatusCode, UserInfo};
 use std::{sync::Arc, time::Duration};
 use tokio::time::Instant;
 use xmpp_core::{
@@ -20,7 +21,12 @@ const TECHNICAL: Duration = Duration::from_secs(2);
 impl State {
     /// A presence from the room or an occupant. `wait` is a random part of a time of waiting, from 0 to 1.
     pub(super) fn presence(&mut self, presence: &Presence, now: Instant, wait: f64) -> Flow {
-        let Some(nick) = presence.from().and_then(|from| from.resource()) else { return Flow::Continue };
+        let Some(nick) = presence.from().and_then(|from| from.resource()) else {
+            let is_heard = matches!(self.standing, Standing::Entering | Standing::Inside)
+                && presence.type_() == PresenceType::Available
+                && self.of_the_photo(presence);
+            return if is_heard { Flow::Handled } else { Flow::Continue };
+        };
         let nick = nick.to_owned();
         match presence.type_() {
             PresenceType::Error => self.refused(presence, &nick),
@@ -76,6 +82,9 @@ impl State {
         let former = if is_self && had != nick && self.is_inside() { self.occupants.remove(&had) } else { None };
         let mut occupant = Occupant::read(nick, presence, item);
         occupant.id = occupant_id(presence.payload()).filter(|_| self.trusts_occupant_ids || !self.is_inside());
+        if self.features.contains(Hats::NAMESPACE) {
+            occupant.hats = worn(presence.payload());
+        }
         let (was, occupant) = self.occupants.set(occupant, is_self);
         if self.standing == Standing::Entering {
             if is_self {
@@ -109,6 +118,9 @@ impl State {
             self.occupants.forget_ids();
         }
         let entry = Entry::read(nick, info);
+        if self.returns {
+            self.is_stale();
+        }
         let event = if self.returns { RoomEvent::Rejoined } else { RoomEvent::Joined };
         self.tell(event(entry.clone()));
         if let Some(asked) = self.entering.take() {

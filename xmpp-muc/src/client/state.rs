@@ -38,6 +38,8 @@ pub(super) enum Duty {
     Wait(Option<Instant>),
     /// Ask whether we are still there.
     Ping,
+    /// Ask what the room is like now.
+    Learn,
     /// Enter again.
     Enter,
 }
@@ -69,6 +71,10 @@ pub(super) struct State {
     pub(super) subject: Option<String>,
     /// What the room can do, as it has said (disco#info); nothing is believed that it has not.
     pub(super) features: HashSet<String>,
+    /// The hash of its photo.
+    pub(super) avatar: Option<String>,
+    /// When to ask what it is like now, since it has said that that has changed.
+    pub(super) learn_at: Option<Instant>,
     pub(super) entering: Option<Asked<Entry>>,
     /// Whether we are entering again by ourselves.
     pub(super) returns: bool,
@@ -107,6 +113,8 @@ impl State {
             occupants: Table::new(settings.occupants, settings.occupant_bytes),
             subject: None,
             features: HashSet::new(),
+            avatar: None,
+            learn_at: None,
             entering: None,
             returns: false,
             renaming: None,
@@ -162,6 +170,7 @@ impl State {
     pub(super) fn forget(&mut self) {
         self.occupants.clear();
         self.renaming = None;
+        self.learn_at = None;
         // The senders are dropped, which says it.
         self.said.clear();
         self.doubts = 0;
@@ -222,7 +231,10 @@ impl State {
         let due = |at: Instant, duty: Duty| if at <= now { duty } else { Duty::Wait(Some(at)) };
         match self.standing {
             Standing::Inside if self.renaming.is_some() => Duty::Wait(Some(self.ping_at.max(now + RENAMING))),
-            Standing::Inside => due(self.ping_at, Duty::Ping),
+            Standing::Inside => match self.learn_at.filter(|at| *at < self.ping_at) {
+                Some(at) => due(at, Duty::Learn),
+                None => due(self.ping_at, Duty::Ping),
+            },
             Standing::Lost { at, .. } => due(at, Duty::Enter),
             _ => Duty::Wait(None),
         }
@@ -232,6 +244,15 @@ impl State {
     pub(super) fn hear(&mut self, now: Instant) {
         (self.heard, self.doubts) = (now, 0);
         self.ping_at = now + self.settings.ping_after;
+    }
+
+    /// The room is configured otherwise: it is to be asked how (§10.2.1). Many have heard that: not all ask at the same time,
+    /// but within a millisecond for each who is there.
+    pub(super) fn is_stale(&mut self) {
+        // The time of silence has chance in it.
+        let part = f64::from(self.settings.ping_after.subsec_millis()) / 1_000.0;
+        let wide = u32::try_from(self.occupants.len()).unwrap_or(u32::MAX);
+        self.learn_at.get_or_insert(self.heard + Duration::from_millis(wide.into()).mul_f64(part));
     }
 
     /// Whether something has come by its id before; notes it.

@@ -1,6 +1,7 @@
 //! The elements of XEP-0045, and of what surrounds it, as they are in stanzas.
 
 mod admin;
+mod hats;
 mod invitation;
 mod join;
 mod moderation;
@@ -11,6 +12,7 @@ mod user;
 
 pub use self::{
     admin::{AdminItem, AdminQuery},
+    hats::{Hat, Hats},
     invitation::DirectInvitation,
     join::{HistoryRequest, Join},
     moderation::{Moderate, Moderated, RetractedBy},

@@ -7,13 +7,16 @@
 mod administer;
 mod affiliations;
 mod announce;
+mod card;
 mod enter;
 mod forward;
 mod ghost;
+mod hats;
 mod history;
 mod invite;
 mod occupants;
 mod own;
+mod pace;
 mod speak;
 #[cfg(test)]
 mod tests;
@@ -24,7 +27,9 @@ mod voices;
 pub(crate) use self::tombstone::{retracted_id, tombstone};
 pub use self::{
     affiliations::{Affiliated, Affiliations},
+    card::Card,
     forward::Whisper,
+    hats::{HatCommand, Wardrobe},
     history::{History, Past},
     invite::{REGISTER, Registration, VOICE},
     occupants::{Nick, Number, Occupant, Occupants, Visit},
@@ -38,6 +43,7 @@ use std::{
     collections::{HashSet, VecDeque},
     fmt::Write,
     sync::Arc,
+    time::Duration,
 };
 use voices::Voices;
 use xmpp_core::{
@@ -77,11 +83,29 @@ pub struct RoomLimits {
     pub subject_bytes: usize,
     /// People whose voice, or lack of it, is remembered when they leave a moderated room.
     pub voices: usize,
+    /// Bytes of a room's vCard (XEP-0486).
+    pub card_bytes: usize,
+    /// Hats that there are in a room (XEP-0317).
+    pub hats: usize,
+    /// Hats of one user.
+    pub hats_of_user: usize,
+    /// Users who have hats.
+    pub hat_wearers: usize,
+    /// Bytes of a hat's title, and of its URI.
+    pub hat_bytes: usize,
+    /// Changes of presence of one occupant at once; a nickname counts as three.
+    pub presence_burst: u32,
+    /// How long it takes until one more is free; nothing is counted if that is zero.
+    pub presence_every: Duration,
+    /// Whether two may have nicknames that look the same (UTS #39).
+    pub look_alikes: bool,
 }
 
 impl Default for RoomLimits {
     /// 5,000 occupants and 50 more; 10 clients; 10,000 affiliated; 8 KiB of presence and 64 KiB of message; 100 messages
-    /// of history in 256 KiB; reasons of 1,023 bytes; 100 items; 10 invitations; 4 KiB of subject; 1,000 voices.
+    /// of history in 256 KiB; reasons of 1,023 bytes; 100 items; 10 invitations; 4 KiB of subject; 1,000 voices; 128 KiB of
+    /// vCard; 50 hats, 10 of a user, of 1,000 users, with titles of 255 bytes; 20 changes of presence, and one more each 3
+    /// seconds; nobody looks like somebody else.
     fn default() -> RoomLimits {
         RoomLimits {
             occupants: 5_000,
@@ -97,6 +121,14 @@ impl Default for RoomLimits {
             invitations: 10,
             subject_bytes: 4 * 1024,
             voices: 1_000,
+            card_bytes: 128 * 1024,
+            hats: 50,
+            hats_of_user: 10,
+            hat_wearers: 1_000,
+            hat_bytes: 255,
+            presence_burst: 20,
+            presence_every: Duration::from_secs(3),
+            look_alikes: false,
         }
     }
 }
@@ -136,6 +168,10 @@ pub struct RoomRecord {
     pub subject: Option<Subject>,
     /// Who is affiliated.
     pub affiliated: Vec<(BareJid, Affiliated)>,
+    /// The vCard.
+    pub card: Option<Card>,
+    /// The hats.
+    pub hats: Wardrobe,
 }
 
 impl RoomRecord {
@@ -153,6 +189,8 @@ impl RoomRecord {
                 }
             }
             Kept::Subject(subject) => self.subject = Some(subject.clone()),
+            Kept::Card(card) => self.card.clone_from(card),
+            Kept::Hats(hats) => self.hats = Wardrobe::clone(hats),
             Kept::Ended => {}
         }
     }
@@ -172,6 +210,10 @@ pub enum Kept {
     Affiliation(BareJid, Affiliated),
     /// The subject.
     Subject(Subject),
+    /// The vCard, or that there is none.
+    Card(Option<Card>),
+    /// The hats.
+    Hats(Box<Wardrobe>),
     /// The room has ended.
     Ended,
 }
@@ -278,6 +320,10 @@ pub enum Change {
     },
     /// The room has another configuration, and is open (§10).
     Configure(Box<RoomConfig>),
+    /// The room has another vCard (XEP-0486), or none any more.
+    Card(Option<Card>),
+    /// There are other hats, or others wear them (XEP-0317).
+    Hats(Box<Wardrobe>),
     /// Something is said to all.
     Publish(Publication),
     /// Somebody is invited by an occupant, and may decline (§7.8.2).
@@ -390,6 +436,8 @@ pub struct Room {
     petitions: VecDeque<(BareJid, DateTime)>,
     /// Private messages that may come back; the last ones.
     whispers: VecDeque<Whisper>,
+    card: Option<Card>,
+    wardrobe: Wardrobe,
     limits: Arc<RoomLimits>,
 }
 
@@ -397,7 +445,8 @@ impl Room {
     /// A new room, which its owner has to configure before others may enter (§10.1). `key` is random.
     pub fn new(jid: BareJid, owner: BareJid, config: RoomConfig, key: [u8; 32], limits: Arc<RoomLimits>) -> Room {
         let owner = (owner, Affiliated { affiliation: Affiliation::Owner, ..Affiliated::default() });
-        let record = RoomRecord { config, locked: true, key, subject: None, affiliated: vec![owner] };
+        let hats = Wardrobe::default();
+        let record = RoomRecord { config, locked: true, key, subject: None, affiliated: vec![owner], card: None, hats };
         Room::restore(jid, record, limits)
     }
 
@@ -421,6 +470,8 @@ impl Room {
             invitations: VecDeque::new(),
             petitions: VecDeque::new(),
             whispers: VecDeque::new(),
+            card: record.card,
+            wardrobe: record.hats,
             limits,
         }
     }
@@ -433,6 +484,8 @@ impl Room {
             key: self.key,
             subject: self.subject.clone(),
             affiliated: self.affiliations.iter().map(|(user, entry)| (user.clone(), entry.clone())).collect(),
+            card: self.card.clone(),
+            hats: self.wardrobe.clone(),
         }
     }
 
@@ -497,10 +550,15 @@ impl Room {
                     self.enter(occupant, &join, renamed, created, id, now, &mut effects);
                 }
                 Change::Resync { client, presence, join, id } => {
+                    self.pace_of(&client, pace::DEAR, now);
                     self.resync(&client, presence, &join, id, now, &mut effects);
                 }
-                Change::Present { client, presence, id } => self.present(&client, presence, id, &mut effects),
+                Change::Present { client, presence, id } => {
+                    self.pace_of(&client, 1, now);
+                    self.present(&client, presence, id, &mut effects);
+                }
                 Change::Rename { number, nick, renamed, visit } => {
+                    self.pace_on(number, pace::DEAR, now);
                     self.rename(number, nick, renamed, visit, &mut effects);
                 }
                 Change::Leave { client, presence, code } => self.leave(&client, presence, code, &mut effects),
@@ -511,6 +569,8 @@ impl Room {
                     self.set_affiliation(user, entry, actor, invite, &mut effects);
                 }
                 Change::Configure(config) => self.configure(*config, &mut effects),
+                Change::Card(card) => self.show_card(card, &mut effects),
+                Change::Hats(hats) => self.put_on(*hats, &mut effects),
                 Change::Publish(publication) => self.publish(publication, &mut effects),
                 Change::Invite { invited, by, delivery } => self.invite(invited, by, delivery, &mut effects),
                 Change::Decline { invited, by, delivery } => {

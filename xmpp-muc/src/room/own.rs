@@ -39,7 +39,7 @@ impl Room {
         Ok(OwnerQuery { form: Some(form), destroy: None })
     }
 
-    fn check_owner(&self, from: &Jid) -> Result<(), StanzaError> {
+    pub(super) fn check_owner(&self, from: &Jid) -> Result<(), StanzaError> {
         self.check_open_to(from)?;
         match self.standing(from).1 {
             Affiliation::Owner => Ok(()),

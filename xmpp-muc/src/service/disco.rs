@@ -7,7 +7,7 @@ use super::{
 use crate::{
     Affiliation,
     config::Whois,
-    room::{REGISTER, Room, VOICE},
+    room::{HatCommand, Number, Occupant, REGISTER, Room, VOICE},
     store::Listed,
 };
 use std::{collections::BTreeMap, sync::Arc};
@@ -16,11 +16,12 @@ use xmpp_core::{
     jid::{BareJid, Jid},
     payload::{
         disco::{DiscoInfo, DiscoInfoQuery, DiscoItems, DiscoItemsQuery, Feature, Identity, Item},
-        form::{DataForm, Field, FormKind},
+        form::{self, DataForm, Field, FieldType, FormKind},
         rsm::{First, ResultSet},
     },
     stanza::StanzaError,
 };
+use xmpp_im::command;
 
 /// The type of the form with what is to be known of a room.
 pub(super) const ROOM_INFO: &str = "http://jabber.org/protocol/muc#roominfo";
@@ -40,8 +41,7 @@ pub(super) fn register(r: &mut Registrar, rooms: &Arc<Rooms>) {
     let own = Arc::clone(rooms);
     r.iq_get_async::<DiscoItemsQuery, _, _>(Target::Account, move |cx, query| {
         let rooms = Arc::clone(&own);
-        // §6.5: who is in a room is for those who are.
-        async move { ask(&rooms, &cx, |_, _| Ok(DiscoItems { node: query.node, ..DiscoItems::default() })).await }
+        async move { ask(&rooms, &cx, |room, from| items(room, from, query)).await }
     });
     let own = Arc::clone(rooms);
     r.iq_get_async::<DiscoItemsQuery, _, _>(Target::Server, move |_, query| {
@@ -69,9 +69,88 @@ async fn info(
         }
         // §18.1.1: nothing is kept back.
         Some(TRAFFIC) => Err(StanzaError::service_unavailable()),
-        Some(_) => Err(StanzaError::item_not_found()),
+        Some(node) => {
+            is_inside(room, from)?;
+            of_commands(room, from, node)
+        }
     })
     .await
+}
+
+/// The commands that somebody may use (XEP-0050 §2.2).
+fn commands<'a>(room: &'a Room, from: &'a Jid) -> impl Iterator<Item = HatCommand> + 'a {
+    HatCommand::ALL.into_iter().filter(|command| room.may_use(from, *command))
+}
+
+fn of_commands(room: &Room, from: &Jid, node: &str) -> Result<DiscoInfo, StanzaError> {
+    let (identity, features) = match commands(room, from).find(|command| command.node() == node) {
+        None if node == command::NS => (Identity::new("automation", "command-list", None), vec![command::NS]),
+        None => return Err(StanzaError::item_not_found()),
+        Some(command) => {
+            let name = Some(command.name().to_owned());
+            (Identity::new("automation", "command-node", name), vec![command::NS, form::NS])
+        }
+    };
+    let features = features.into_iter().map(|var| Feature { var: var.to_owned() }).collect();
+    Ok(DiscoInfo { node: Some(node.to_owned()), identities: vec![identity], features, ..DiscoInfo::default() })
+}
+
+/// The commands of a room, or who is in it (§6.5). Who is in it is told to those who are; and where its owner wants that, to
+/// whoever may know what goes on in it.
+fn items(room: &Room, from: &Jid, query: DiscoItemsQuery) -> Result<DiscoItems, StanzaError> {
+    let inside = is_inside(room, from)?;
+    let jid = Jid::from(room.jid().clone());
+    match query.node.as_deref() {
+        None | Some("") => {}
+        Some(command::NS) => {
+            let item = |command: HatCommand| Item {
+                node: Some(command.node().to_owned()),
+                name: Some(command.name().to_owned()),
+                ..Item::new(jid.clone())
+            };
+            let items = commands(room, from).map(item).collect();
+            return Ok(DiscoItems { node: query.node, items, ..DiscoItems::default() });
+        }
+        Some(_) => return Ok(DiscoItems { node: query.node, ..DiscoItems::default() }),
+    }
+    let is_there = room.occupants().of_client(from).is_some();
+    if !(is_there || (inside && room.config().list_occupants)) {
+        return Ok(DiscoItems::default());
+    }
+    occupants(room, query.rsm.as_ref())
+}
+
+/// A page of those whose presence is shown, in the order in which they came.
+fn occupants(room: &Room, rsm: Option<&ResultSet>) -> Result<DiscoItems, StanzaError> {
+    let shown = || room.occupants().iter().filter(|(_, one)| room.config().broadcast.has(one.role));
+    let asked = rsm.cloned().unwrap_or_default();
+    let max = asked.max.map_or(PAGE, |max| usize::try_from(max).unwrap_or(PAGE)).min(PAGE);
+    let number = |id: &str| id.parse::<Number>().map_err(|_| StanzaError::item_not_found());
+    let page: Vec<(Number, &Occupant)> = match (&asked.after, &asked.before) {
+        (Some(after), _) => {
+            let after = number(after)?;
+            shown().filter(|(one, _)| *one > after).take(max).collect()
+        }
+        (None, Some(before)) => {
+            let before = if before.is_empty() { Number::MAX } else { number(before)? };
+            let those: Vec<_> = shown().filter(|(one, _)| *one < before).collect();
+            those.get(those.len().saturating_sub(max)..).unwrap_or_default().to_vec()
+        }
+        (None, None) => shown().skip(asked.index.map_or(0, |index| index as usize)).take(max).collect(),
+    };
+    let count = shown().count();
+    let index = page.first().and_then(|(first, _)| shown().position(|(one, _)| one == *first));
+    let rsm = (rsm.is_some() || page.len() < count).then(|| ResultSet {
+        first: page.first().map(|(number, _)| First {
+            index: index.and_then(|index| u32::try_from(index).ok()),
+            id: number.to_string(),
+        }),
+        last: page.last().map(|(number, _)| number.to_string()),
+        count: u32::try_from(count).ok(),
+        ..ResultSet::default()
+    });
+    let items = page.into_iter().map(|(_, one)| Item::new(one.nick.jid.clone())).collect();
+    Ok(DiscoItems { items, rsm, ..DiscoItems::default() })
 }
 
 /// Whether somebody may know what goes on in a room, not only that there is one (§13.4): whoever is in it, or belongs to it,
@@ -108,7 +187,7 @@ fn of_room<'a>(room: &Room, registered: impl Iterator<Item = &'a String>, inside
         .map(|var| var.as_str())
         .chain(of_config)
         .chain(config.registration.then_some(REGISTER))
-        .chain([VOICE, crate::config::FORM])
+        .chain([VOICE, crate::config::FORM, command::NS])
         .map(|var| Feature { var: var.to_owned() })
         .collect();
     features.sort();
@@ -118,12 +197,12 @@ fn of_room<'a>(room: &Room, registered: impl Iterator<Item = &'a String>, inside
     DiscoInfo {
         identities: vec![Identity::new("conference", "text", Some(name.to_owned()))],
         features,
-        forms: vec![form(room, inside)],
+        forms: vec![details(room, inside)],
         ..DiscoInfo::default()
     }
 }
 
-fn form(room: &Room, inside: bool) -> DataForm {
+fn details(room: &Room, inside: bool) -> DataForm {
     let config = room.config();
     let subject = room.subject().and_then(|subject| {
         subject.stanza.root().child("subject", xmpp_core::xml::ns::CLIENT).map(|subject| subject.text().into_owned())
@@ -134,6 +213,13 @@ fn form(room: &Room, inside: bool) -> DataForm {
         .with(Field::new("muc#roomconfig_changesubject").typed_value(&config.change_subject))
         .with(Field::new("muc#maxhistoryfetch").value(config.history.to_string()))
         .with(Field::new("muc#roomconfig_roomname").value(config.name.as_str()));
+    if !room.avatar_hashes().is_empty() {
+        let field = Field::new("muc#roominfo_avatarhash").typed(FieldType::TextMulti);
+        form = form.with(room.avatar_hashes().iter().fold(field, |field, hash| field.value(hash.as_str())));
+    }
+    if let Some(hash) = room.wardrobe().hash() {
+        form = form.with(Field::new("hats#hash").value(hash));
+    }
     if !config.lang.is_empty() {
         form = form.with(Field::new("muc#roominfo_lang").value(config.lang.as_str()));
     }
@@ -207,7 +293,7 @@ mod tests {
     use super::*;
     use crate::{
         RoomConfig,
-        room::{Affiliated, RoomLimits, RoomRecord},
+        room::{Affiliated, RoomLimits, RoomRecord, Wardrobe},
     };
 
     fn room(config: RoomConfig, locked: bool) -> Room {
@@ -215,7 +301,15 @@ mod tests {
         let affiliated =
             [("crone", Affiliation::Owner), ("hag", Affiliation::Member), ("mallory", Affiliation::Outcast)];
         let affiliated = affiliated.map(|(user, what)| (BareJid::new(&format!("{user}@lit")).unwrap(), as_(what)));
-        let record = RoomRecord { config, locked, key: [7; 32], subject: None, affiliated: affiliated.to_vec() };
+        let record = RoomRecord {
+            config,
+            locked,
+            key: [7; 32],
+            subject: None,
+            affiliated: affiliated.to_vec(),
+            card: None,
+            hats: Wardrobe::default(),
+        };
         Room::restore(BareJid::new("coven@chat").unwrap(), record, Arc::new(RoomLimits::default()))
     }
 

@@ -17,6 +17,7 @@
 #[cfg(feature = "client")]
 mod component;
 mod disco;
+mod hats;
 mod iq;
 mod outlet;
 mod rooms;

@@ -4,7 +4,7 @@
 use super::{Muc, MucSettings, outlet::Outlet, rooms::Rooms};
 use crate::{
     Affiliation, MemoryRooms, RoomConfig, RoomStore,
-    room::{Affiliated, Delivery, RoomRecord},
+    room::{Affiliated, Delivery, RoomRecord, Wardrobe},
 };
 use std::sync::{Arc, Mutex};
 use xmpp_core::{
@@ -127,7 +127,15 @@ fn house_with_room() -> House {
     let owner = Affiliated { affiliation: Affiliation::Owner, ..Affiliated::default() };
     let config = RoomConfig { persistent: true, ..RoomConfig::default() };
     let affiliated = vec![("crone@lit".parse().unwrap(), owner)];
-    let record = RoomRecord { config, locked: false, key: [7; 32], subject: None, affiliated };
+    let record = RoomRecord {
+        config,
+        locked: false,
+        key: [7; 32],
+        subject: None,
+        affiliated,
+        card: None,
+        hats: Wardrobe::default(),
+    };
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let room: BareJid = "a@chat".parse().unwrap();
     runtime.block_on(store.save(&room, &record)).unwrap();

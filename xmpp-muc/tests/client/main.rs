@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
 
 mod enter;
+mod face;
 mod govern;
 mod setup;
 mod stay;

@@ -5,6 +5,7 @@
 mod archive;
 mod crowd;
 mod discovery;
+mod face;
 mod makers;
 mod presence;
 mod setup;

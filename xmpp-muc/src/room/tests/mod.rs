@@ -32,6 +32,7 @@
 mod abuse;
 mod admin;
 mod enter;
+mod faces;
 mod ghosts;
 mod history;
 mod intrusion;
@@ -94,7 +95,15 @@ impl Stage {
     fn limited(config: RoomConfig, limits: RoomLimits) -> Stage {
         let owner = Affiliated { affiliation: Affiliation::Owner, ..Affiliated::default() };
         let affiliated = vec![(bare("crone@lit"), owner)];
-        let record = RoomRecord { config, locked: false, key: [7; 32], subject: None, affiliated };
+        let record = RoomRecord {
+            config,
+            locked: false,
+            key: [7; 32],
+            subject: None,
+            affiliated,
+            card: None,
+            hats: Wardrobe::default(),
+        };
         Stage { room: Room::restore(bare(ROOM), record, Arc::new(limits)), now: 1_000_000_000 }
     }
     /// A persistent room as it is by default, with the owner in it.
