@@ -68,6 +68,7 @@ mod message;
 mod occupant;
 mod presence;
 mod room;
+mod search;
 mod state;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::panic)]
@@ -83,6 +84,7 @@ pub use invite::{Invitation, Invitations, VoiceRequest};
 pub use join::{History, Joining};
 pub use occupant::Occupant;
 pub use room::{Room, Saying};
+pub use search::{FoundRoom, RoomSearch, SearchError, SearchOrder};
 
 use crate::payload::DirectInvitation;
 use state::State;
@@ -99,7 +101,7 @@ use tokio::{
 use xmpp_core::{
     client::{Client, ClientRegistrar, Flow},
     extension::Target,
-    jid::BareJid,
+    jid::{BareJid, Jid},
     stanza::{AnyStanza, MessageType},
 };
 
@@ -160,7 +162,13 @@ pub fn client_with(settings: MucClientSettings) -> impl FnOnce(&mut ClientRegist
         r.feature(Target::Client, DirectInvitation::NAMESPACE);
         xmpp_im::archive::client(r);
         let invitations = Mutex::new(Some(broadcast::Sender::new(INVITATIONS)));
-        let part = Arc::new(Part { settings, rooms: Mutex::default(), invitations, random: RandomState::new() });
+        let part = Arc::new(Part {
+            settings,
+            rooms: Mutex::default(),
+            invitations,
+            searched: Mutex::default(),
+            random: RandomState::new(),
+        });
         r.provide(Arc::clone(&part));
         let starts = Arc::clone(&part);
         r.on_session(move |start, _| {
@@ -197,6 +205,8 @@ struct Part {
     settings: MucClientSettings,
     rooms: Mutex<HashMap<BareJid, Arc<Seat>>>,
     invitations: Mutex<Option<broadcast::Sender<Invitation>>>,
+    /// Until when services do not want to be asked for rooms.
+    searched: Mutex<HashMap<Jid, Instant>>,
     random: RandomState,
 }
 

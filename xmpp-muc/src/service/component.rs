@@ -4,6 +4,7 @@ use super::{
     Muc, disco, iq,
     outlet::Outlet,
     rooms::{Rooms, now, self_ping},
+    search,
 };
 use crate::room::Incoming;
 use std::{
@@ -69,6 +70,7 @@ impl RoomsComponent {
             r.identity(Target::Server, Identity::new("conference", "text", Some(name)));
             iq::register(r, &rooms);
             disco::register(r, &rooms);
+            search::register(r, &rooms);
             r.iq_get_async::<Ping, _, _>(Target::Client, move |cx, _| {
                 let rooms = Arc::clone(&rooms);
                 async move { still_there(&rooms, &cx).await }

@@ -67,7 +67,7 @@ impl Stage {
     fn limited(config: RoomConfig, limits: RoomLimits) -> Stage {
         let owner = Affiliated { affiliation: Affiliation::Owner, ..Affiliated::default() };
         let affiliated = vec![(bare("crone@lit"), owner)];
-        let record = RoomRecord { config, locked: false, key: [7; 32], subject: None, affiliated };
+        let record = RoomRecord { config, locked: false, key: [7; 32], maker: None, subject: None, affiliated };
         Stage { room: Room::restore(bare(ROOM), record, Arc::new(limits)), now: 1_000_000_000 }
     }
     /// A persistent room as it is by default, with the owner in it.
