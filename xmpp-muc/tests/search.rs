@@ -138,9 +138,9 @@ async fn xep0433_4_2_rooms_are_found_by_words_in_either_order() {
         ("dark", "coven"),
         ("ÄRZTE", "ärzte"),
         ("ärzte musik", "ärzte"),
-        ("rooms.localhost", "coven hall open tavern tavern2 ärzte"),
+        ("rooms.localhost", "coven hall open tavern2 tavern ärzte"),
         ("nothing of the kind", ""),
-        ("", "coven hall open tavern tavern2 ärzte"),
+        ("", "coven hall open tavern2 tavern ärzte"),
     ] {
         for page in [1, 2, 3, 50] {
             assert_eq!(names(by_address(words).page(page)).await, expected, "{words:?}");
@@ -149,16 +149,16 @@ async fn xep0433_4_2_rooms_are_found_by_words_in_either_order() {
     assert_eq!(names(by_address("cave").within(false, true, true)).await, "");
     assert_eq!(names(by_address("cave").within(true, false, false)).await, "coven");
     assert_eq!(names(by_address("witches").within(true, false, true)).await, "");
-    assert_eq!(names(by_address("tavern").within(false, false, true)).await, "tavern tavern2");
+    assert_eq!(names(by_address("tavern").within(false, false, true)).await, "tavern2 tavern");
     // Two are in one room, one in two others; the one with the password says nothing of that.
     for page in [1, 2, 3, 50] {
         let by_users = |words: &str| muc.search(service(), words).page(page);
-        assert_eq!(names(by_users("")).await, "open tavern tavern2 coven hall ärzte");
-        assert_eq!(names(by_users("a")).await, "open tavern tavern2 coven hall ärzte");
+        assert_eq!(names(by_users("")).await, "open tavern2 tavern coven hall ärzte");
+        assert_eq!(names(by_users("a")).await, "open tavern2 tavern coven hall ärzte");
         assert_eq!(names(by_users("where")).await, "coven hall");
-        assert_eq!(names(by_users("").least_occupants(1)).await, "open tavern tavern2");
+        assert_eq!(names(by_users("").least_occupants(1)).await, "open tavern2 tavern");
         assert_eq!(names(by_users("").least_occupants(2)).await, "open");
-        assert_eq!(names(by_address("").page(page).least_occupants(1)).await, "open tavern tavern2");
+        assert_eq!(names(by_address("").page(page).least_occupants(1)).await, "open tavern2 tavern");
     }
     shared.leave(None).await.unwrap();
     assert_eq!(names(his.search(service(), "").least_occupants(2)).await, "");
