@@ -64,6 +64,9 @@ pub(super) async fn rows(
     stretch: &Stretch,
     wanted: &(dyn Fn(&Shown) -> bool + Sync),
 ) -> Result<Vec<Row>, StanzaError> {
+    if stretch.max == 0 {
+        return Ok(Vec::new());
+    }
     // With words all of them have to be looked through, which is not done while others wait.
     let most = if stretch.terms.is_some() { usize::MAX } else { stretch.max };
     let near: Vec<Arc<Shown>> = rooms.shown(|shown| {
@@ -73,7 +76,7 @@ pub(super) async fn rows(
     let near = near.into_iter().filter(|shown| stretch.has(&shown.listed));
     let mut found: BTreeMap<BareJid, Row> = near.map(|shown| (shown.listed.jid.clone(), Row::of(&shown))).collect();
     let mut rest = stretch.clone();
-    while stretch.max > 0 {
+    loop {
         let batch = rooms.store.listed(&rooms.domain, &rest).await?;
         let (full, end) = (batch.len() >= rest.max, batch.last().map(|listed| listed.jid.clone()));
         let batch = rooms.shown(|shown| {

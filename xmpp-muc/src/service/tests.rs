@@ -389,7 +389,7 @@ async fn xep0045_6_3_what_is_in_memory_and_what_is_stored_are_one_list() {
     // A temporary room has the service's configuration, and no name.
     let named = |name: &&String| {
         let number: usize = name[1..].parse().unwrap();
-        number % 4 == 0 && number * 7 % 6 != 2
+        number.is_multiple_of(4) && number * 7 % 6 != 2
     };
     let expected: Vec<&String> = seen.iter().filter(named).collect();
     assert!(expected.len() > 3);
