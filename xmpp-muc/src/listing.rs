@@ -58,7 +58,6 @@ fn fold(text: &str) -> String {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Terms {
     words: Vec<String>,
-    longest: usize,
     fields: Fields,
 }
 
@@ -90,13 +89,12 @@ impl Terms {
             return None;
         }
         let words: Vec<String> = text.split_whitespace().map(fold).collect();
-        let (longest, _) = words.iter().enumerate().max_by_key(|(_, word)| word.len())?;
-        (words.len() <= Terms::MOST).then_some(Terms { words, longest, fields })
+        (1..=Terms::MOST).contains(&words.len()).then_some(Terms { words, fields })
     }
 
-    /// The word that will be found the least often: what is found has it among its [words](Listed::words).
-    pub fn longest(&self) -> &str {
-        self.words.get(self.longest).map_or("", String::as_str)
+    /// The words, in small letters: what is found has all of them in its [text](Listed::words).
+    pub fn words(&self) -> impl Iterator<Item = &str> {
+        self.words.iter().map(String::as_str)
     }
 
     /// Whether all words are in this.
@@ -165,7 +163,7 @@ mod tests {
         assert!(!find("coven", Fields { name: true, description: true, ..only }));
         assert!(find("alles", Fields { description: true, ..only }));
         for text in ["ärger", "Coven über"] {
-            assert!(listed().words().contains(Terms::new(text, Fields::ALL).unwrap().longest()));
+            assert!(Terms::new(text, Fields::ALL).unwrap().words().all(|word| listed().words().contains(word)));
         }
     }
 

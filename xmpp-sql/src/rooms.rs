@@ -128,7 +128,7 @@ impl SqlRooms {
         let mut found = Vec::new();
         let mut rest = stretch.clone();
         if let (Some(_), 1..) = (&stretch.terms, stretch.max) {
-            // The database looks for one of the words, and what it finds is looked through here.
+            // The database looks for the words anywhere; whether they are where they should be is seen here.
             (rest.skip, rest.max) = (0, stretch.max.max(100));
         }
         let mut skip = stretch.skip - rest.skip;
@@ -154,25 +154,31 @@ impl SqlRooms {
         let sql = match stretch.last {
             false => {
                 "SELECT address, name, description, lang, open, non_anonymous FROM room_listing \
-                 WHERE domain = $1 AND address > $2 AND address < $3 AND instr(words, $4) \
-                 ORDER BY address LIMIT $5 OFFSET $6"
+                 WHERE domain = $1 AND address > $2 AND address < $3 \
+                 AND instr(words, $6) AND instr(words, $7) AND instr(words, $8) AND instr(words, $9) \
+                 AND instr(words, $10) AND instr(words, $11) AND instr(words, $12) AND instr(words, $13) \
+                 ORDER BY address LIMIT $4 OFFSET $5"
             }
             true => {
                 "SELECT address, name, description, lang, open, non_anonymous FROM room_listing \
-                 WHERE domain = $1 AND address > $2 AND address < $3 AND instr(words, $4) \
-                 ORDER BY address DESC LIMIT $5 OFFSET $6"
+                 WHERE domain = $1 AND address > $2 AND address < $3 \
+                 AND instr(words, $6) AND instr(words, $7) AND instr(words, $8) AND instr(words, $9) \
+                 AND instr(words, $10) AND instr(words, $11) AND instr(words, $12) AND instr(words, $13) \
+                 ORDER BY address DESC LIMIT $4 OFFSET $5"
             }
         };
-        let rows = sqlx::query(sql)
+        let mut query = sqlx::query(sql)
             .bind(domain)
             .bind(stretch.after.as_ref().map_or("", |jid| jid.as_str()))
             .bind(stretch.before.as_ref().map_or(BEHIND_ALL, |jid| jid.as_str()))
-            // Nothing is found everywhere.
-            .bind(stretch.terms.as_ref().map_or("", Terms::longest))
             .bind(i64::try_from(stretch.max).unwrap_or(i64::MAX))
-            .bind(i64::try_from(stretch.skip).unwrap_or(i64::MAX))
-            .fetch_all(self.database.pool())
-            .await?;
+            .bind(i64::try_from(stretch.skip).unwrap_or(i64::MAX));
+        // Where there is no word, nothing is found everywhere.
+        let words = stretch.terms.iter().flat_map(Terms::words).chain(std::iter::repeat(""));
+        for word in words.take(Terms::MOST) {
+            query = query.bind(word);
+        }
+        let rows = query.fetch_all(self.database.pool()).await?;
         rows.iter().map(listed).collect()
     }
 
