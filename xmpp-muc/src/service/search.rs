@@ -49,7 +49,7 @@ struct Wish {
     rooms: bool,
 }
 
-async fn answer(rooms: &Rooms, query: ChannelSearch) -> Result<Reply, StanzaError> {
+pub(super) async fn answer(rooms: &Rooms, query: ChannelSearch) -> Result<Reply, StanzaError> {
     let Some(submitted) = query.form else {
         return Ok(Reply::payload(ChannelSearch { rsm: None, form: Some(form()) }));
     };

@@ -5,10 +5,11 @@ use super::{
     Muc, MucSettings, list,
     outlet::Outlet,
     rooms::{Rooms, now},
+    search,
 };
 use crate::{
     Affiliation, Fields, MemoryRooms, RoomConfig, RoomStore, Stretch, Terms,
-    payload::OwnerQuery,
+    payload::{ChannelSearch, OwnerQuery, channel_search},
     room::{Affiliated, Delivery, Incoming, RoomRecord},
 };
 use std::{
@@ -18,9 +19,9 @@ use std::{
 use tokio::time::sleep;
 use xmpp_core::{
     jid::{BareJid, Jid},
-    payload::form::{DataForm, FormKind},
+    payload::form::{DataForm, Field, FormKind},
     server::Verdict,
-    stanza::{StanzaError, StanzaKind},
+    stanza::{ErrorType, StanzaError, StanzaKind},
     xml::{Stanza, XmlLimits, ns},
 };
 
@@ -402,5 +403,20 @@ async fn xep0045_6_3_what_is_in_memory_and_what_is_stored_are_one_list() {
             let max = max.min(all.len());
             assert_eq!(found, if last { &all[all.len() - max..] } else { &all[..max] });
         }
+    }
+}
+
+#[tokio::test]
+async fn xep0433_4_2_2_4_where_others_are_searching_one_is_told_to_wait() {
+    let house = house(MucSettings { searches: 1, ..MucSettings::default() });
+    let form = DataForm::typed(FormKind::Submit, channel_search::PARAMS).with(Field::new("q").value("x"));
+    let search = || search::answer(&house.rooms, ChannelSearch { rsm: None, form: Some(form.clone()) });
+    let busy = house.rooms.searching.try_acquire().unwrap();
+    let error = search().await.err().unwrap();
+    assert_eq!((error.condition.as_str(), error.type_), ("resource-constraint", ErrorType::Wait));
+    assert!(error.application.unwrap().as_str().contains("retry-after='5'"));
+    drop(busy);
+    for _ in 0..3 {
+        assert!(search().await.is_ok(), "who is done makes place");
     }
 }
