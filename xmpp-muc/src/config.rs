@@ -208,6 +208,11 @@ fn addresses(var: &str, label: &str, all: &[BareJid]) -> Field {
 const SIZES: [u32; 7] = [10, 20, 30, 50, 100, 500, 1000];
 
 impl RoomConfig {
+    /// Whether everybody may come in without a password.
+    pub fn is_open(&self) -> bool {
+        !self.members_only && self.password.is_none()
+    }
+
     /// The form as it stands, for an owner to change.
     pub fn form(&self, owners: &[BareJid], admins: &[BareJid]) -> DataForm {
         let mut sizes = Field::new("muc#roomconfig_maxusers").typed(FieldType::ListSingle).label("Most occupants");

@@ -297,6 +297,7 @@ impl Weigh for RoomEvent {
             RoomEvent::Subject { nick, text: subject, .. } => text(nick) + subject.len(),
             RoomEvent::Arrived(who) | RoomEvent::Presence(who) => who.weight(),
             RoomEvent::Nick { was, occupant, .. } => was.len() + occupant.weight(),
+            RoomEvent::Avatar(hash) => text(hash),
             RoomEvent::Departed { occupant, by, reason, .. }
             | RoomEvent::Role { occupant, by, reason, .. }
             | RoomEvent::Affiliation { occupant, by, reason, .. } => occupant.weight() + text(by) + text(reason),

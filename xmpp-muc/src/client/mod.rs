@@ -81,6 +81,7 @@ mod presence;
 #[doc(hidden)]
 pub mod probe;
 mod room;
+mod search;
 mod state;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::panic)]
@@ -96,6 +97,7 @@ pub use invite::{Invitation, Invitations, VoiceRequest};
 pub use join::{History, Joining};
 pub use occupant::Occupant;
 pub use room::{Room, Saying};
+pub use search::{FoundRoom, RoomSearch, SearchError, SearchOrder};
 
 use crate::payload::DirectInvitation;
 use feed::Feed;
@@ -110,7 +112,7 @@ use tokio::{sync::Notify, time::Instant};
 use xmpp_core::{
     client::{Client, ClientRegistrar, Flow},
     extension::Target,
-    jid::BareJid,
+    jid::{BareJid, Jid},
     stanza::{AnyStanza, MessageType},
 };
 
@@ -177,7 +179,13 @@ pub fn client_with(settings: MucClientSettings) -> impl FnOnce(&mut ClientRegist
         r.feature(Target::Client, DirectInvitation::NAMESPACE);
         xmpp_im::archive::client(r);
         let invitations = Mutex::new(Some(Feed::new(INVITATIONS.0, INVITATIONS.1)));
-        let part = Arc::new(Part { settings, rooms: Mutex::default(), invitations, random: RandomState::new() });
+        let part = Arc::new(Part {
+            settings,
+            rooms: Mutex::default(),
+            invitations,
+            searched: Mutex::default(),
+            random: RandomState::new(),
+        });
         r.provide(Arc::clone(&part));
         let starts = Arc::clone(&part);
         r.on_session(move |start, _| {
@@ -214,6 +222,8 @@ struct Part {
     settings: MucClientSettings,
     rooms: Mutex<HashMap<BareJid, Arc<Seat>>>,
     invitations: Mutex<Option<Feed<Invitation>>>,
+    /// Until when services do not want to be asked for rooms.
+    searched: Mutex<HashMap<Jid, Instant>>,
     random: RandomState,
 }
 

@@ -55,7 +55,8 @@ impl Occupant {
     pub(super) fn weight(&self) -> usize {
         let texts = [&self.id, &self.status].into_iter().flatten().map(String::len);
         let jid = self.jid.as_ref().map_or(0, |jid| jid.as_str().len());
-        let hat = |hat: &Hat| size_of::<Hat>() + hat.uri.len() + hat.title.len() + hat.hue.as_ref().map_or(0, String::len);
+        let hat =
+            |hat: &Hat| size_of::<Hat>() + hat.uri.len() + hat.title.len() + hat.hue.as_ref().map_or(0, String::len);
         let hats = self.hats.iter().map(hat).sum::<usize>();
         // The nickname is twice in the table.
         size_of::<Occupant>() + 2 * self.nick.len() + jid + hats + texts.sum::<usize>()

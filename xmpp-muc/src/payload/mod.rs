@@ -7,6 +7,7 @@ mod join;
 mod moderation;
 mod occupant_id;
 mod owner;
+mod search;
 mod status;
 mod user;
 
@@ -18,6 +19,7 @@ pub use self::{
     moderation::{Moderate, Moderated, RetractedBy},
     occupant_id::OccupantId,
     owner::{Destroy, OwnerQuery},
+    search::{ChannelItem, ChannelResult, ChannelSearch, ConflictingFields, IsOpen, RateLimit, channel_search},
     status::{Status, StatusCode},
     user::{Actor, Continue, Decline, Destroyed, Invite, Item, UserInfo},
 };

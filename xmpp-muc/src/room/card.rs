@@ -108,7 +108,7 @@ impl Room {
     /// # Errors
     /// `item-not-found` if it has none.
     pub fn card(&self, from: &Jid) -> Result<&Card, StanzaError> {
-        self.check_open(self.affiliations.of(&from.to_bare()))?;
+        self.check_open_to(from)?;
         self.card.as_ref().ok_or_else(|| StanzaError::item_not_found().with_text("the room has no vCard"))
     }
 

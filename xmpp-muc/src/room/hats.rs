@@ -266,7 +266,7 @@ impl Room {
     }
 
     fn check_hats(&self, from: &Jid, command: HatCommand) -> Result<(), StanzaError> {
-        self.check_open(self.affiliations.of(&from.to_bare()))?;
+        self.check_open_to(from)?;
         match self.may_use(from, command) {
             true => Ok(()),
             false => Err(StanzaError::forbidden()),

@@ -164,6 +164,8 @@ pub struct RoomRecord {
     pub locked: bool,
     /// The secret behind the ids of its occupants.
     pub key: [u8; 32],
+    /// Who made it, whom it counts for; nobody if that is not known.
+    pub maker: Option<BareJid>,
     /// The subject.
     pub subject: Option<Subject>,
     /// Who is affiliated.
@@ -425,6 +427,7 @@ pub struct Room {
     locked: bool,
     ended: bool,
     key: [u8; 32],
+    maker: Option<BareJid>,
     affiliations: Affiliations,
     occupants: Occupants,
     subject: Option<Subject>,
@@ -444,9 +447,11 @@ pub struct Room {
 impl Room {
     /// A new room, which its owner has to configure before others may enter (§10.1). `key` is random.
     pub fn new(jid: BareJid, owner: BareJid, config: RoomConfig, key: [u8; 32], limits: Arc<RoomLimits>) -> Room {
+        let maker = Some(owner.clone());
         let owner = (owner, Affiliated { affiliation: Affiliation::Owner, ..Affiliated::default() });
         let hats = Wardrobe::default();
-        let record = RoomRecord { config, locked: true, key, subject: None, affiliated: vec![owner], card: None, hats };
+        let (subject, card) = (None, None);
+        let record = RoomRecord { config, locked: true, key, maker, subject, affiliated: vec![owner], card, hats };
         Room::restore(jid, record, limits)
     }
 
@@ -462,6 +467,7 @@ impl Room {
             locked: record.locked,
             ended: false,
             key: record.key,
+            maker: record.maker,
             affiliations,
             occupants: Occupants::default(),
             subject: record.subject,
@@ -482,6 +488,7 @@ impl Room {
             config: self.config.clone(),
             locked: self.locked,
             key: self.key,
+            maker: self.maker.clone(),
             subject: self.subject.clone(),
             affiliated: self.affiliations.iter().map(|(user, entry)| (user.clone(), entry.clone())).collect(),
             card: self.card.clone(),
@@ -504,6 +511,15 @@ impl Room {
     /// Whether it has ended, and is to be dropped.
     pub fn has_ended(&self) -> bool {
         self.ended
+    }
+    /// Who made it, if that is known.
+    pub fn maker(&self) -> Option<&BareJid> {
+        self.maker.as_ref()
+    }
+    /// Whether it is the room with this secret, not only of the same name.
+    #[cfg(feature = "server")]
+    pub(crate) fn has_key(&self, key: &[u8; 32]) -> bool {
+        self.key == *key
     }
     /// Whether nobody is in it.
     pub fn is_empty(&self) -> bool {

@@ -193,6 +193,16 @@ impl Room {
         self.ended = true;
     }
 
+    /// Whoever made the room has not configured it in time, which is as if that had been cancelled (§10.1.1).
+    pub fn give_up(&self) -> Plan {
+        if !self.locked {
+            return Plan::default();
+        }
+        let reason = Some("the room was not configured in time".to_owned());
+        let ending = Ending { reason, ..Ending::default() };
+        Plan { changes: vec![Change::End(ending)], kept: vec![Kept::Ended] }
+    }
+
     /// The service stops (§11.2).
     pub fn shut_down(&self) -> Plan {
         Plan::of(Change::End(Ending { shutdown: true, ..Ending::default() }))

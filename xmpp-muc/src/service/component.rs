@@ -1,6 +1,6 @@
 //! Rooms as an external component (XEP-0114) of somebody else's server.
 
-use super::{Muc, disco, iq, outlet::Outlet, rooms::Rooms};
+use super::{Muc, disco, iq, outlet::Outlet, rooms::Rooms, search};
 use crate::room::Delivery;
 use std::{
     pin::pin,
@@ -67,6 +67,7 @@ impl RoomsComponent {
             r.identity(Target::Server, Identity::new("conference", "text", Some(name)));
             iq::register(r, &rooms);
             disco::register(r, &rooms);
+            search::register(r, &rooms);
             // What occupants ask each other, and the answers of those whom a room has asked.
             r.iq_events(Target::Client);
         }

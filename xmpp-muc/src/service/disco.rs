@@ -2,18 +2,18 @@
 
 use super::{
     iq::{TOMBSTONES, ask},
+    list,
     rooms::Rooms,
 };
 use crate::{
-    Affiliation,
+    Affiliation, Listed,
     config::Whois,
     room::{HatCommand, Number, Occupant, REGISTER, Room, VOICE},
-    store::Listed,
 };
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 use xmpp_core::{
     extension::{DiscoCell, IqContext, Registrar, Target},
-    jid::{BareJid, Jid},
+    jid::Jid,
     payload::{
         disco::{DiscoInfo, DiscoInfoQuery, DiscoItems, DiscoItemsQuery, Feature, Identity, Item},
         form::{self, DataForm, Field, FieldType, FormKind},
@@ -30,7 +30,7 @@ const RESERVED_NICK: &str = "x-roomuser-item";
 /// The node that would tell what rooms pass on, if they kept something back (§18.1.1).
 const TRAFFIC: &str = "http://jabber.org/protocol/muc#traffic";
 /// Rooms on a page of the list, at most.
-const PAGE: usize = 100;
+pub(super) const PAGE: usize = 100;
 
 pub(super) fn register(r: &mut Registrar, rooms: &Arc<Rooms>) {
     let (own, cell) = (Arc::clone(rooms), r.disco());
@@ -237,50 +237,30 @@ async fn list(rooms: &Rooms, query: DiscoItemsQuery) -> Result<DiscoItems, Stanz
     if query.node.as_deref().is_some_and(|node| !node.is_empty()) {
         return Err(StanzaError::item_not_found());
     }
-    let stored = rooms.store.listed(&rooms.domain).await?;
-    let mut all: BTreeMap<BareJid, String> = stored.into_iter().map(|Listed { jid, name }| (jid, name)).collect();
-    for (jid, name, listed) in rooms.resident() {
-        if listed {
-            all.insert(jid, name);
-        } else {
-            all.remove(&jid);
-        }
-    }
-    page(all, query.rsm.as_ref())
-}
-
-fn page(all: BTreeMap<BareJid, String>, rsm: Option<&ResultSet>) -> Result<DiscoItems, StanzaError> {
-    let count = all.len();
-    let all: Vec<(BareJid, String)> = all.into_iter().collect();
-    let place = |id: &str| match all.iter().position(|(jid, _)| jid.as_str() == id) {
-        Some(place) => Ok(place),
-        None => Err(StanzaError::item_not_found()),
-    };
-    let asked = rsm.cloned().unwrap_or_default();
+    let in_pages = query.rsm.is_some();
+    let asked = query.rsm.unwrap_or_default();
     let max = asked.max.map_or(PAGE, |max| usize::try_from(max).unwrap_or(PAGE)).min(PAGE);
-    let (start, end) = match (&asked.after, &asked.before, asked.index) {
-        (Some(after), _, _) => {
-            let start = place(after)? + 1;
-            (start, (start + max).min(count))
-        }
-        (None, Some(before), _) => {
-            let end = if before.is_empty() { count } else { place(before)? };
-            (end.saturating_sub(max), end)
-        }
-        (None, None, index) => {
-            let start = usize::try_from(index.unwrap_or(0)).unwrap_or(count).min(count);
-            (start, (start + max).min(count))
-        }
+    let mut stretch = list::bounds(asked.after.as_deref(), asked.before.as_deref(), max)?;
+    let mut beyond = false;
+    if let (None, false, Some(index @ 1..)) = (&stretch.after, stretch.last, asked.index) {
+        stretch.after = list::place(rooms, u64::from(index) - 1).await?;
+        beyond = stretch.after.is_none();
+    }
+    let shown = if beyond { Vec::new() } else { list::rows(rooms, &stretch, &|_| true).await? };
+    let count = list::count(rooms, None).await?;
+    let index = match shown.first() {
+        Some(first) => u32::try_from(list::count(rooms, Some(&first.listed.jid)).await?).ok(),
+        None => None,
     };
-    let shown = all.get(start..end).unwrap_or_default();
-    let items = shown.iter().map(|(jid, name)| {
+    let items = shown.iter().map(|row| {
+        let Listed { jid, name, .. } = &row.listed;
         let name = if name.is_empty() { jid.local().unwrap_or_default() } else { name };
         Item { name: Some(name.to_owned()), ..Item::new(jid.clone()) }
     });
-    let index = u32::try_from(start).ok();
-    let rsm = (rsm.is_some() || shown.len() < count).then(|| ResultSet {
-        first: shown.first().map(|(jid, _)| First { index, id: jid.to_string() }),
-        last: shown.last().map(|(jid, _)| jid.to_string()),
+    let is_part = u64::try_from(shown.len()).is_ok_and(|shown| shown < count);
+    let rsm = (in_pages || is_part).then(|| ResultSet {
+        first: shown.first().map(|row| First { index, id: row.listed.jid.to_string() }),
+        last: shown.last().map(|row| row.listed.jid.to_string()),
         count: u32::try_from(count).ok(),
         ..ResultSet::default()
     });
@@ -295,6 +275,7 @@ mod tests {
         RoomConfig,
         room::{Affiliated, RoomLimits, RoomRecord, Wardrobe},
     };
+    use xmpp_core::jid::BareJid;
 
     fn room(config: RoomConfig, locked: bool) -> Room {
         let as_ = |affiliation| Affiliated { affiliation, ..Affiliated::default() };
@@ -305,6 +286,7 @@ mod tests {
             config,
             locked,
             key: [7; 32],
+            maker: None,
             subject: None,
             affiliated: affiliated.to_vec(),
             card: None,

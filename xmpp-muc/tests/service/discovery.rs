@@ -42,8 +42,16 @@ async fn xep0059_the_list_of_rooms_comes_in_pages() {
         assert_eq!(rsm.first.and_then(|first| first.index), first, "{page:?}");
         assert_eq!(rsm.last.is_some(), first.is_some());
     }
-    assert_eq!(refused(juliet.items(set(None, at("e"), None, None)).await), Condition::ItemNotFound);
-    assert_eq!(refused(juliet.items(set(None, None, at("hidden"), None)).await), Condition::ItemNotFound);
+    // §2.4: the address of a room that is gone, or not to be seen, tells where it was.
+    for (page, expected) in [
+        (set(Some(1), at("bb"), None, None), "c"),
+        (set(Some(1), at("e"), None, None), ""),
+        (set(Some(2), None, at("hidden"), None), "cd"),
+    ] {
+        let found = juliet.items(page).await.unwrap();
+        assert_eq!(found.items.iter().map(|item| item.jid.local().unwrap()).collect::<String>(), expected);
+    }
+    assert_eq!(refused(juliet.items(set(None, Some("@".into()), None, None)).await), Condition::ItemNotFound);
 }
 
 #[tokio::test]

@@ -32,7 +32,7 @@ pub(crate) use xmpp_im::{
     archive::{ArchiveId, ArchiveStore, MemoryArchive, NewEntry, Page, Preferences, Selection},
 };
 pub(crate) use xmpp_muc::{
-    Affiliation, Listed, MemoryRooms, Role, RoomStore,
+    Affiliation, Listed, MemoryRooms, Role, RoomStore, Stretch,
     payload::{AdminQuery, Destroy, Join, Moderate, OccupantId, OwnerQuery, StatusCode, UserInfo},
     room::{Kept, RoomRecord},
     service::{Muc, MucSettings},
@@ -108,8 +108,14 @@ impl RoomStore for Disk {
     fn remove<'a>(&'a self, room: &'a BareJid) -> Stored<'a, ()> {
         Box::pin(self.run("remove", self.rooms.remove(room)))
     }
-    fn listed<'a>(&'a self, domain: &'a str) -> Stored<'a, Vec<Listed>> {
-        Box::pin(self.run("listed", self.rooms.listed(domain)))
+    fn add<'a>(&'a self, room: &'a BareJid, record: &'a RoomRecord, most: u64) -> Stored<'a, bool> {
+        Box::pin(self.run("save", self.rooms.add(room, record, most)))
+    }
+    fn listed<'a>(&'a self, domain: &'a str, stretch: &'a Stretch) -> Stored<'a, Vec<Listed>> {
+        Box::pin(self.run("listed", self.rooms.listed(domain, stretch)))
+    }
+    fn count_listed<'a>(&'a self, domain: &'a str, before: Option<&'a BareJid>) -> Stored<'a, u64> {
+        Box::pin(self.run("listed", self.rooms.count_listed(domain, before)))
     }
 }
 

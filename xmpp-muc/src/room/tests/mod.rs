@@ -99,6 +99,7 @@ impl Stage {
             config,
             locked: false,
             key: [7; 32],
+            maker: None,
             subject: None,
             affiliated,
             card: None,
