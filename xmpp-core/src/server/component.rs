@@ -122,7 +122,7 @@ impl Server {
             Ok(_) => Ok(()),
         };
         let envelope =
-            Envelope { kind, from, to: to.ok(), sender: Some(Arc::clone(session)), unaddressed: false, stanza };
+            Envelope { kind, from, to: to.ok(), sender: Some(Arc::clone(session)), unaddressed: false, crowd: None, stanza };
         if let Err(error) = checked {
             self.reject(&envelope, &error);
             return Ok(Routed::Done);

@@ -16,6 +16,7 @@ pub(super) fn register(r: &mut ServerRegistrar, blocker: &Arc<Blocker>) {
     };
     r.station(
         Station::new("im:blocking-out", Stage::Outgoing, Kinds::ALL, out(blocker))
+            .passing(|envelope, server| !is_local_account(envelope.from(), server))
             .before("im:directed")
             .before("im:archive-out")
             .before("im:carbons-out"),
