@@ -140,3 +140,146 @@ impl Server {
         }
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::{
+        server::{
+            Kinds, MemoryAccounts, ServerRegistrar, Stage,
+            session::{Outgoing, Role, Session},
+        },
+        xml::XmlLimits,
+    };
+    use std::{
+        sync::atomic::{AtomicUsize, Ordering},
+        task::{Context, Poll, Waker},
+    };
+
+    fn jid(text: &str) -> Jid {
+        Jid::new(text).unwrap()
+    }
+
+    fn server(extension: impl FnOnce(&mut ServerRegistrar) + 'static) -> Server {
+        Server::builder("localhost").accounts(MemoryAccounts::new()).with(extension).build().unwrap()
+    }
+
+    fn session(server: &Server, name: &str) -> Arc<Session> {
+        let session = Arc::new(Session::new(jid(&format!("{name}@localhost/x")), Role::Client, 0));
+        server.session_started(&session).unwrap();
+        session
+    }
+
+    fn say(server: &Server, to: &[&Arc<Session>]) {
+        let text = "<message type='groupchat' from='r@rooms/&apos;' xml:lang='en'><body>hi</body></message>";
+        let stanza = Stanza::parse(text, ns::CLIENT, &XmlLimits::authenticated()).unwrap();
+        let to: Vec<Jid> = to.iter().map(|session| session.jid().clone()).collect();
+        server.send_to_each(&jid("r@rooms/'"), &to, &stanza);
+    }
+
+    fn heard(session: &Session) -> Option<String> {
+        match session.poll_outgoing(&mut Context::from_waker(Waker::noop()), 0) {
+            Poll::Ready(Outgoing::Bytes(bytes)) => Some(String::from_utf8(bytes).unwrap()),
+            _ => None,
+        }
+    }
+
+    #[tokio::test]
+    async fn each_gets_it_under_the_own_address() {
+        let server = server(|_| ());
+        let sessions = [session(&server, "a"), session(&server, "b"), session(&server, "d")];
+        say(&server, &[&sessions[0], &sessions[1], &sessions[2]]);
+        for session in &sessions {
+            let heard = heard(session).unwrap();
+            let stanza = Stanza::parse(&heard, ns::CLIENT, &XmlLimits::authenticated()).unwrap();
+            let root = stanza.root();
+            assert_eq!(root.attr("to").unwrap(), session.jid().as_str(), "{heard}");
+            assert_eq!(root.attr("from").unwrap(), "r@rooms/'", "{heard}");
+            assert_eq!(heard.matches("<body>hi</body>").count(), 1);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_station_that_lets_it_pass_is_asked_once() {
+        let (asked, met) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        let counts = (Arc::clone(&asked), Arc::clone(&met));
+        let server = server(move |r| {
+            let (asked, met) = counts;
+            let meet = move |_: &mut Envelope, _: &Server| {
+                met.fetch_add(1, Ordering::Relaxed);
+                Verdict::Continue
+            };
+            let station = Station::new("test:one", Stage::Incoming, Kinds::ALL, meet.clone());
+            r.station(
+                station.passing(move |envelope, _| asked.fetch_add(1, Ordering::Relaxed) < 9 && !envelope.is_error()),
+            );
+            r.station(Station::new("test:two", Stage::Incoming, Kinds::ALL, meet));
+        });
+        let sessions = [session(&server, "a"), session(&server, "b"), session(&server, "c")];
+        say(&server, &[&sessions[0], &sessions[1], &sessions[2]]);
+        assert_eq!((asked.load(Ordering::Relaxed), met.load(Ordering::Relaxed)), (1, 3));
+        // One recipient is no crowd, and everybody is asked.
+        say(&server, &[&sessions[0]]);
+        assert_eq!((asked.load(Ordering::Relaxed), met.load(Ordering::Relaxed)), (1, 5));
+    }
+
+    #[tokio::test]
+    async fn what_is_decided_for_one_does_not_concern_the_others() {
+        let server = server(|r| {
+            let decide = |envelope: &mut Envelope, _: &Server| -> Decision {
+                let other = envelope.stanza().rewrite(ns::CLIENT).id(Some("other")).to_stanza();
+                match envelope.to().and_then(|to| to.local()) {
+                    Some("a") => Verdict::Drop("a test").into(),
+                    Some("b") => Verdict::ContinueWith(other).into(),
+                    Some("c") => {
+                        envelope.replace(other);
+                        Verdict::Continue.into()
+                    }
+                    Some("d") => Decision::Wait(Box::pin(async { Verdict::Continue })),
+                    _ => Verdict::Continue.into(),
+                }
+            };
+            r.station(Station::new("test:decide", Stage::Incoming, Kinds::ALL, decide));
+            // It would let the stanza pass as it came, and has to see what became of it.
+            let mark = |envelope: &mut Envelope, _: &Server| {
+                let is_other = envelope.stanza().root().attr("id").is_some();
+                let marked = || envelope.stanza().rewrite(ns::CLIENT).type_(Some("chat")).to_stanza();
+                if is_other { Verdict::ContinueWith(marked()) } else { Verdict::Continue }
+            };
+            let station = Station::new("test:mark", Stage::Incoming, Kinds::ALL, mark).after("test:decide");
+            r.station(station.passing(|envelope, _| envelope.stanza().root().attr("id").is_none()));
+        });
+        let names = ["a", "b", "c", "d", "e"];
+        let sessions: Vec<_> = names.iter().map(|name| session(&server, name)).collect();
+        say(&server, &sessions.iter().collect::<Vec<_>>());
+        while server.inner().detached.has_waiting() {
+            tokio::task::yield_now().await;
+        }
+        let heard: Vec<Option<String>> = sessions.iter().map(|session| heard(session)).collect();
+        assert_eq!(heard[0], None);
+        for (number, heard) in heard.iter().enumerate().skip(1) {
+            let heard = heard.as_ref().unwrap();
+            let changed = matches!(number, 1 | 2);
+            assert_eq!(heard.contains("id='other'"), changed, "{heard}");
+            assert_eq!(heard.contains("type='chat'"), changed, "{heard}");
+            assert!(heard.contains(&format!("to='{}'", sessions[number].jid())), "{heard}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_panic_is_of_one_recipient() {
+        let server = server(|r| {
+            let fault = |envelope: &mut Envelope, _: &Server| {
+                if envelope.to().and_then(|to| to.local()) == Some("a") {
+                    std::panic::resume_unwind(Box::new("a fault"));
+                }
+                Verdict::Continue
+            };
+            r.station(Station::new("test:fault", Stage::Incoming, Kinds::ALL, fault));
+        });
+        let sessions = [session(&server, "a"), session(&server, "b")];
+        say(&server, &[&sessions[0], &sessions[1]]);
+        assert!(heard(&sessions[0]).is_none() && heard(&sessions[1]).is_some());
+    }
+}

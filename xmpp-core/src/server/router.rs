@@ -95,7 +95,8 @@ impl Server {
             from: session.jid().clone(),
             to,
             sender: Some(Arc::clone(session)),
-            unaddressed: false, crowd: None,
+            unaddressed: false,
+            crowd: None,
             stanza,
         };
         if envelope.to.is_none() && kind == StanzaKind::Message {
@@ -192,7 +193,10 @@ impl Server {
     /// there to take it.
     pub fn hand(&self, from: Jid, to: &Jid, stanza: Stanza) -> bool {
         let Ok(kind) = stanza_kind(stanza.root(), ns::CLIENT) else { return false };
-        self.deliver(&Envelope { stanza, kind, from, to: Some(to.clone()), sender: None, unaddressed: false, crowd: None }, to)
+        self.deliver(
+            &Envelope { stanza, kind, from, to: Some(to.clone()), sender: None, unaddressed: false, crowd: None },
+            to,
+        )
     }
 
     /// Sets or clears a flag of the session that asks; whether it is one of a client here, and still there. One that took
