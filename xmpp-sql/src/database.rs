@@ -27,6 +27,8 @@ static MIGRATIONS: &[&str] = &[
     include_str!("../migrations/sqlite/0010_invitations.sql"),
     include_str!("../migrations/sqlite/0011_administration.sql"),
     include_str!("../migrations/sqlite/0012_rooms.sql"),
+    include_str!("../migrations/sqlite/0013_room_makers.sql"),
+    include_str!("../migrations/sqlite/0014_room_faces.sql"),
     include_str!("../migrations/sqlite/0015_uploads.sql"),
 ];
 

@@ -12,6 +12,7 @@ const SOURCES: &[&str] = &[
     include_str!("database.rs"),
     include_str!("last_activity.rs"),
     include_str!("offline.rs"),
+    include_str!("rooms.rs"),
     include_str!("roster.rs"),
     include_str!("tokens.rs"),
     include_str!("uploads.rs"),

@@ -19,6 +19,7 @@
 //! [`Client::close`] is called, the stream is closed in good order and the event stream ends.
 
 mod access;
+mod asked;
 mod attach;
 mod backoff;
 mod builder;
@@ -40,6 +41,7 @@ mod unacknowledged;
 mod visit;
 mod weak;
 
+pub use asked::ComponentRequest;
 pub use backoff::Backoff;
 pub use builder::{BuildError, ClientBuilder, ClientRegistrar, Extension, Flow, ForBoth, ForClient};
 pub use component::{
