@@ -29,6 +29,7 @@ pub use rtp::{Bandwidth, Crypto, Encryption, Parameter, PayloadType, RtpDescript
 pub use sdp::Direction;
 pub use tuning::{ExtmapAllowMixed, Feedback, FeedbackInterval, HeaderExtension, Source, SourceGroup, SourceParameter};
 
+#[cfg(any(feature = "client", feature = "server"))]
 use xmpp_core::extension::{Registrar, Target};
 
 /// `urn:xmpp:jingle:apps:rtp:1`.
@@ -58,6 +59,7 @@ pub const SOURCES: &str = "urn:xmpp:jingle:apps:rtp:ssma:0";
 /// let builder = Client::builder("juliet@example.org".parse()?, "r0m30").with(xmpp_filetransfer::call::features(true, false));
 /// # Ok::<(), xmpp_core::jid::JidError>(())
 /// ```
+#[cfg(any(feature = "client", feature = "server"))]
 pub fn features(audio: bool, video: bool) -> impl FnOnce(&mut Registrar) {
     move |r| {
         let kinds = [(audio, "urn:xmpp:jingle:apps:rtp:audio"), (video, "urn:xmpp:jingle:apps:rtp:video")];
