@@ -38,6 +38,7 @@ mod requests;
 mod task;
 mod unacknowledged;
 mod visit;
+mod weak;
 
 pub use backoff::Backoff;
 pub use builder::{BuildError, ClientBuilder, ClientRegistrar, Extension, Flow, ForBoth, ForClient};
@@ -50,6 +51,7 @@ pub use keepalive::Keepalive;
 pub use receipt::{Handover, Receipt};
 pub use unacknowledged::{SavedSession, SavedStanza, Unacknowledged};
 pub use visit::{Visit, VisitError};
+pub use weak::WeakClient;
 
 use crate::{
     jid::{FullJid, Jid},

@@ -63,6 +63,7 @@ pub mod forward;
 pub mod hash;
 pub mod hints;
 pub mod last;
+pub mod oob;
 pub mod ping;
 pub mod receipts;
 pub mod rsm;

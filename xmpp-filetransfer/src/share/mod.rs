@@ -7,6 +7,7 @@ pub mod bob;
 pub mod metadata;
 pub mod oob;
 pub mod sharing;
+pub mod sims;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests;

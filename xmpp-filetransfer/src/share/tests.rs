@@ -1,5 +1,6 @@
 use super::{
     aesgcm::{AesGcmLink, EncryptedMedia},
+    sims::MediaReference,
     *,
 };
 use xmpp_core::{
@@ -59,6 +60,19 @@ fn xep0264_5_a_thumbnail_is_shown_no_larger_than_we_want() {
     assert_eq!(shown(Some(1), Some(65_535)), (1, 128));
     assert_eq!(shown(Some(0), Some(9)), (128, 128));
     assert_eq!(shown(None, None), (128, 128));
+}
+
+#[test]
+fn xep0385_3_1_a_reference_to_a_file_is_read_and_written() {
+    let xml = "<reference xmlns='urn:xmpp:reference:0' begin='2' end='5' type='data'><media-sharing xmlns='urn:xmpp:sims:1'>\
+         <file xmlns='urn:xmpp:jingle:apps:file-transfer:5'><media-type>image/jpeg</media-type><name>s.jpg</name>\
+         <size>30</size></file><sources><reference xmlns='urn:xmpp:reference:0' type='data' uri='https://x.example/s'/>\
+         </sources></media-sharing></reference>";
+    let reference: MediaReference = read(&written(&read::<MediaReference>(xml)));
+    assert_eq!((reference.begin, reference.end, &reference.type_), (Some(2), Some(5), &sims::ReferenceType::Data));
+    let media = reference.media.unwrap();
+    assert_eq!(media.file.name.as_deref(), Some("s.jpg"));
+    assert_eq!(media.sources.references[0].uri, "https://x.example/s");
 }
 
 #[test]

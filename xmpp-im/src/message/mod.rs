@@ -32,13 +32,14 @@ pub mod fallback;
 pub mod marker;
 pub mod me;
 pub mod nick;
-pub mod oob;
 pub mod reactions;
 pub mod reference;
 pub mod reply;
 pub mod retraction;
 pub mod spoiler;
 pub mod styling;
+
+pub use xmpp_core::payload::oob;
 
 #[cfg(test)]
 mod tests;

@@ -1,6 +1,6 @@
 //! Out-of-band data (XEP-0066): where something can be fetched.
 
-use xmpp_core::payload::Payload;
+use super::Payload;
 
 /// `jabber:x:oob`, in messages.
 pub const NS: &str = "jabber:x:oob";
@@ -17,6 +17,13 @@ pub struct OutOfBand {
     /// What it is, for people.
     #[xml(child_text = "desc")]
     pub desc: Option<String>,
+}
+
+impl OutOfBand {
+    /// An address, without a word on it.
+    pub fn new(url: impl Into<String>) -> OutOfBand {
+        OutOfBand { url: url.into(), desc: None }
+    }
 }
 
 /// In an iq set: the recipient is to fetch it, and to answer when it has, or with `item-not-found` or `not-acceptable`

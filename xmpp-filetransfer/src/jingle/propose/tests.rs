@@ -1,0 +1,201 @@
+use super::{
+    proposals::{FORGOTTEN, PROPOSALS},
+    *,
+};
+use std::time::Instant;
+use xmpp_core::{
+    jid::BareJid,
+    xml::{Writer, XmlLimits},
+};
+
+const HERS: &str = "b1";
+
+fn element(xml: &str) -> Stanza {
+    Stanza::parse(xml, "", &XmlLimits::authenticated()).unwrap()
+}
+
+fn jid(text: &str) -> Jid {
+    text.parse().unwrap()
+}
+
+fn hatter(device: &str) -> Proposals {
+    Proposals::new(format!("hatter@tea.example/{device}").parse().unwrap())
+}
+
+fn alice() -> Jid {
+    jid("alice@wonder.example/mirror")
+}
+
+fn proposal(id: &str) -> JingleMessage {
+    let descriptions = vec![element("<description xmlns='urn:xmpp:jingle:apps:rtp:1' media='audio'/>")];
+    JingleMessage::Propose { id: id.into(), descriptions }
+}
+
+fn xml(message: &JingleMessage) -> String {
+    let mut w = Writer::new("");
+    message.write(&mut w);
+    String::from_utf8(w.finish()).unwrap()
+}
+
+/// Proposals that know one of alice's.
+fn ringing(device: &str) -> Proposals {
+    let mut proposals = hatter(device);
+    let reaction = proposals.receive(&alice(), &proposal(HERS), Instant::now());
+    let [ProposalEvent::Proposed { id, from, descriptions, resumes: None }] = &reaction.events[..] else {
+        panic!("{reaction:?}")
+    };
+    assert_eq!((id.as_str(), from, descriptions.len()), (HERS, &alice(), 1));
+    assert!(reaction.replies.is_empty(), "nobody learns that we are there");
+    proposals
+}
+
+#[test]
+fn xep0353_3_messages_are_written_and_read() {
+    let message = proposal("a7").to_message(jid("hatter@tea.example")).id("m").build();
+    assert_eq!(
+        message.stanza().as_str(),
+        "<message to='hatter@tea.example' id='m' type='chat'><propose xmlns='urn:xmpp:jingle-message:0' id='a7'>\
+         <description xmlns='urn:xmpp:jingle:apps:rtp:1' media='audio'/></propose><store xmlns='urn:xmpp:hints'/></message>"
+    );
+    for said in [
+        "<ringing xmlns='urn:xmpp:jingle-message:0' id='a7'/>",
+        "<proceed xmlns='urn:xmpp:jingle-message:0' id='a7'/>",
+        "<accept xmlns='urn:xmpp:jingle-message:0' id='a7'/>",
+        "<reject xmlns='urn:xmpp:jingle-message:0' id='a7'><reason xmlns='urn:xmpp:jingle:1'><busy/><text>no</text></reason><tie-break/></reject>",
+        "<retract xmlns='urn:xmpp:jingle-message:0' id='a7'><reason xmlns='urn:xmpp:jingle:1'><cancel/></reason></retract>",
+        "<finish xmlns='urn:xmpp:jingle-message:0' id='a7'><reason xmlns='urn:xmpp:jingle:1'><expired/></reason><migrated to='a8'/></finish>",
+    ] {
+        let message = JingleMessage::read(element(said).root()).unwrap();
+        assert_eq!((xml(&message).as_str(), message.id()), (said, "a7"));
+    }
+    assert!(JingleMessage::read(element("<propose xmlns='urn:xmpp:jingle-message:0'/>").root()).is_err());
+}
+
+#[test]
+fn xep0353_3_4_one_device_takes_it_and_the_others_stop() {
+    let (mut table, mut phone) = (ringing("table"), ringing("phone"));
+    let (to, message) = table.ring(HERS).unwrap();
+    assert_eq!((to, xml(&message)), (alice(), "<ringing xmlns='urn:xmpp:jingle-message:0' id='b1'/>".into()));
+    let (_, proceed) = phone.proceed(HERS).unwrap();
+    assert!(phone.proceed(HERS).is_none());
+    // The copy that the own server makes (XEP-0280).
+    let own = phone.receive(&jid("hatter@tea.example/phone"), &proceed, Instant::now());
+    assert!(own.events.is_empty(), "its own words are no news");
+    let reaction = table.receive(&jid("hatter@tea.example/phone"), &proceed, Instant::now());
+    assert!(matches!(&reaction.events[..], [ProposalEvent::TakenElsewhere { .. }]));
+    assert!(table.proceed(HERS).is_none() && table.reject(HERS, Reason::busy()).is_none());
+    let retract = JingleMessage::Retract { id: HERS.into(), reason: None, tie_break: false };
+    assert!(phone.receive(&alice(), &retract, Instant::now()).events.is_empty(), "too late");
+    let (to, finish) = phone.finish(HERS, Reason::success()).unwrap();
+    assert_eq!(to, alice());
+    assert!(table.receive(&jid("hatter@tea.example/phone"), &finish, Instant::now()).events.is_empty());
+    assert!(table.known.is_empty() && phone.known.is_empty());
+}
+
+#[test]
+fn xep0353_3_5_one_device_rejects_it_for_all() {
+    let (mut table, mut phone) = (ringing("table"), ringing("phone"));
+    let (to, reject) = phone.reject(HERS, Reason::busy()).unwrap();
+    assert_eq!(to, alice());
+    let reaction = table.receive(&jid("hatter@tea.example/phone"), &reject, Instant::now());
+    assert!(matches!(&reaction.events[..], [ProposalEvent::RejectedElsewhere { .. }]));
+}
+
+#[test]
+fn xep0353_3_3_a_proposal_is_taken_back() {
+    let mut table = ringing("table");
+    let retract = JingleMessage::Retract { id: HERS.into(), reason: Some(Reason::cancel()), tie_break: false };
+    for stranger in ["queen@hearts.example/court", "wonder.example", "hatter@tea.example/phone"] {
+        assert!(table.receive(&jid(stranger), &retract, Instant::now()).events.is_empty(), "{stranger}");
+    }
+    // From any of her devices.
+    let reaction = table.receive(&jid("alice@wonder.example/other"), &retract, Instant::now());
+    assert!(matches!(&reaction.events[..], [ProposalEvent::Retracted { .. }]));
+    assert!(table.proceed(HERS).is_none());
+}
+
+fn proposed(id: &str) -> Proposals {
+    let mut proposals = Proposals::new("alice@wonder.example/mirror".parse().unwrap());
+    let bare: BareJid = "hatter@tea.example".parse().unwrap();
+    let (to, _) = proposals.propose(id, &bare, vec![], Instant::now()).unwrap();
+    assert_eq!(to, bare);
+    assert!(proposals.propose(id, &bare, vec![], Instant::now()).is_none(), "an id is for one");
+    proposals
+}
+
+#[test]
+fn xep0353_3_4_the_first_device_that_takes_it_has_it() {
+    let mut hers = proposed("a7");
+    let say = |hers: &mut Proposals, from: &str, message: JingleMessage| {
+        hers.receive(&jid(from), &message, Instant::now()).events
+    };
+    let ringing = JingleMessage::Ringing { id: "a7".into() };
+    let rings = say(&mut hers, "hatter@tea.example/table", ringing);
+    assert!(matches!(&rings[..], [ProposalEvent::Ringing { device, .. }] if device.resource() == Some("table")));
+    let proceed = || JingleMessage::Proceed { id: "a7".into() };
+    assert!(say(&mut hers, "queen@hearts.example/court", proceed()).is_empty());
+    assert!(say(&mut hers, "hatter@tea.example", proceed()).is_empty(), "a device has an address");
+    let taken = say(&mut hers, "hatter@tea.example/phone", proceed());
+    assert!(matches!(&taken[..], [ProposalEvent::Proceed { device, .. }] if device.resource() == "phone"));
+    assert!(say(&mut hers, "hatter@tea.example/table", proceed()).is_empty());
+    let reject = JingleMessage::Reject { id: "a7".into(), reason: None, tie_break: false };
+    assert!(say(&mut hers, "hatter@tea.example/table", reject).is_empty(), "it goes on");
+    let finish = JingleMessage::Finish { id: "a7".into(), reason: Some(Reason::success()), migrated: None };
+    assert!(matches!(&say(&mut hers, "hatter@tea.example/phone", finish)[..], [ProposalEvent::Finished { .. }]));
+}
+
+#[test]
+fn xep0353_4_1_of_two_proposals_the_lower_counts() {
+    // Alice's id is the lower one.
+    let mut hers = proposed("a7");
+    let reaction = hers.receive(&jid("hatter@tea.example/table"), &proposal("b9"), Instant::now());
+    assert!(reaction.events.is_empty());
+    let [(to, reject)] = &reaction.replies[..] else { panic!("{reaction:?}") };
+    assert_eq!(to, &jid("hatter@tea.example/table"));
+    assert_eq!(
+        xml(reject),
+        "<reject xmlns='urn:xmpp:jingle-message:0' id='b9'><reason xmlns='urn:xmpp:jingle:1'><expired/>\
+         <text>Tie-Break</text></reason><tie-break/></reject>"
+    );
+
+    let mut his = hatter("table");
+    his.propose("b9", &"alice@wonder.example".parse().unwrap(), vec![], Instant::now()).unwrap();
+    let reaction = his.receive(&alice(), &proposal("a7"), Instant::now());
+    assert!(matches!(
+        &reaction.events[..],
+        [ProposalEvent::Rejected { tie_break: true, .. }, ProposalEvent::Proposed { .. }]
+    ));
+    let [(_, JingleMessage::Retract { id, tie_break: true, .. })] = &reaction.replies[..] else { panic!() };
+    assert_eq!(id, "b9");
+    assert!(his.receive(&alice(), reject, Instant::now()).events.is_empty(), "that is known");
+    assert!(his.proceed("a7").is_some());
+}
+
+#[test]
+fn xep0353_4_2_a_session_moves_to_another_device() {
+    let mut his = ringing("table");
+    let _ = his.proceed(HERS).unwrap();
+    let other = jid("alice@wonder.example/tablet");
+    let reaction = his.receive(&other, &proposal("c3"), Instant::now());
+    assert!(matches!(&reaction.events[..], [ProposalEvent::Proposed { resumes: Some(old), .. }] if old == HERS));
+    let [(_, finish), (to, proceed)] = &reaction.replies[..] else { panic!("{reaction:?}") };
+    assert_eq!(
+        xml(finish),
+        "<finish xmlns='urn:xmpp:jingle-message:0' id='b1'><reason xmlns='urn:xmpp:jingle:1'><expired/>\
+         <text>Session migrated</text></reason><migrated to='c3'/></finish>"
+    );
+    assert_eq!((to, proceed.id()), (&other, "c3"));
+    assert!(his.finish("c3", Reason::success()).is_some());
+}
+
+#[test]
+fn abuse_a101_proposals_are_bounded_and_forgotten() {
+    let mut his = hatter("table");
+    let now = Instant::now();
+    for n in 0..PROPOSALS {
+        assert_eq!(his.receive(&alice(), &proposal(&n.to_string()), now).events.len(), 1);
+    }
+    assert!(his.receive(&alice(), &proposal("more"), now).events.is_empty());
+    assert!(his.receive(&alice(), &proposal("0"), now + FORGOTTEN).events.len() == 1);
+    assert_eq!(his.known.len(), 1);
+}
