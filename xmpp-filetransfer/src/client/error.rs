@@ -45,6 +45,15 @@ pub enum TransferError {
         /// The function of the hash.
         algo: String,
     },
+    /// What came over there is not what was offered, and is not kept: it was changed on the way, or while it was sent.
+    #[error("the other side could not use what it has received{}", text.as_ref().map(|text| format!(": {text}")).unwrap_or_default())]
+    SpoiltThere {
+        /// What it said.
+        text: Option<String>,
+    },
+    /// There is no such file to be had there.
+    #[error("the file is not to be had")]
+    NotAvailable,
     /// What came is longer or shorter than what was offered.
     #[error("the file has {offered} bytes, and {received} came")]
     WrongSize {

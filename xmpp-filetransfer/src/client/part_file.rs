@@ -80,6 +80,11 @@ impl PartFile {
         Ok(())
     }
 
+    /// What was written is in the file.
+    pub(super) async fn flush(&mut self) -> io::Result<()> {
+        self.file.flush().await
+    }
+
     /// The file gets its name. Nothing that is at the place is overwritten.
     ///
     /// # Errors

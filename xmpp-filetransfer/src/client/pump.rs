@@ -25,6 +25,8 @@ pub(super) enum Broken {
     Stream(io::Error),
     /// Nothing has come for a time, and the peer does not answer.
     Silent,
+    /// It goes on another way.
+    Interrupted,
 }
 
 /// What both directions need.
@@ -78,8 +80,14 @@ where
     }
 
     /// Receives `length` bytes, of which the first is number `at` of the file, or as many as come where nobody has said how
-    /// many there are. Returns how many came.
-    pub(super) async fn receive(mut self, sink: &mut Sink, at: u64, length: Option<u64>) -> Result<u64, Broken> {
+    /// many there are. Returns how many came. What was read is written before `interruption` is heeded.
+    pub(super) async fn receive(
+        mut self,
+        sink: &mut Sink,
+        at: u64,
+        length: Option<u64>,
+        interruption: &mut (dyn Future<Output = ()> + Send + Unpin),
+    ) -> Result<u64, Broken> {
         let mut buffer = vec![0; BUFFER];
         let mut received: u64 = 0;
         loop {
@@ -90,7 +98,13 @@ where
             self.may_go().await?;
             let most = usize::try_from(left).unwrap_or(usize::MAX).min(BUFFER);
             let into = buffer.get_mut(..most).unwrap_or_default();
-            let read = match guarded(self.brake, self.patience, &self.alive, self.stream.read(into)).await? {
+            let reading = guarded(self.brake, self.patience, &self.alive, self.stream.read(into));
+            let read = tokio::select! {
+                biased;
+                read = reading => read?,
+                () = &mut *interruption => return Err(Broken::Interrupted),
+            };
+            let read = match read {
                 0 if length.is_some() => return Err(Broken::Stream(io::ErrorKind::UnexpectedEof.into())),
                 0 => return Ok(received),
                 read => read,

@@ -57,6 +57,15 @@ impl Sink {
         }
     }
 
+    /// What is there stays there, for a later attempt.
+    pub(super) async fn leave(self) {
+        if let Sink::Part(mut part) = self
+            && let Err(error) = part.flush().await
+        {
+            tracing::debug!(%error, "the part of a file is not whole");
+        }
+    }
+
     /// What came is wrong, or not wanted any more.
     pub(super) async fn discard(self) {
         match self {
