@@ -92,7 +92,8 @@ ours=$(realpath -m "${PROGRAMS:-$(dirname "${BASH_SOURCE[0]}")/../target/release
 build_ours() {
   [ -z "${PROGRAMS-}" ] || return 0
   cargo build --quiet --release --locked --manifest-path "$ours/../../Cargo.toml" \
-    -p xmppd -p xmpp-interop -p xmpp-im -p xmpp-muc --bins --example echo_bot --example component_bot --example room_bot --example rooms_component
+    -p xmppd -p xmpp-interop -p xmpp-im -p xmpp-muc -p xmpp-filetransfer --bins --example echo_bot --example component_bot --example room_bot \
+    --example rooms_component --example send_file --example receive_file
 }
 
 # leaf DIR HOST CA SAN [NOT_AFTER]: DIR/certs/HOST.crt and .key, signed by DIR/CA.pem, for LEAF_USES.

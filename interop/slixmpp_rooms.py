@@ -3,12 +3,14 @@
 
 The environment is that of slixmpp_chat.py, with USER3 and PASSWORD3. ROOMS_OF says whose rooms they are, if not PEER's:
 what others are known to do otherwise is skipped, as is what a room does not advertise. PEER_SCRIPT and PEER_DIR are
-how the server is killed and resumed. One line a check, `ok NAME`, `FAIL NAME why` or `skip NAME reason`; non-zero exit
+how the server is killed and resumed; ROOMS_PID is the process that has the rooms, if that is not the server's. One line a check, `ok NAME`, `FAIL NAME why` or `skip NAME reason`; non-zero exit
 if any failed.
 """
 import asyncio
 import datetime
 import itertools
+import os
+import signal
 import uuid
 
 import slixmpp
@@ -31,6 +33,7 @@ DATA = "{jabber:x:data}"
 MAM, SID, DELAY = "urn:xmpp:mam:2", "{urn:xmpp:sid:0}stanza-id", "{urn:xmpp:delay}delay"
 OCCUPANT_ID = "urn:xmpp:occupant-id:0"
 MODERATE = "urn:xmpp:message-moderate:1"
+TOMBSTONE = "urn:xmpp:message-retract:1#tombstone"
 FIELD = "muc#roomconfig_"
 # Rooms of another run are other rooms.
 TAG, NUMBERS = uuid.uuid4().hex[:6], itertools.count(1)
@@ -71,7 +74,7 @@ class Person(chat.Client):
 
     def __init__(self, number, resource="rooms"):
         super().__init__(ENV[f"USER{number}"], ENV[f"PASSWORD{number}"], resource, False)
-        for plugin in ("xep_0045", "xep_0249", "xep_0313", "xep_0410", "xep_0425"):
+        for plugin in ("xep_0045", "xep_0054", "xep_0092", "xep_0199", "xep_0249", "xep_0313", "xep_0410", "xep_0425"):
             self.register_plugin(plugin)
         self.rooms, self.disco = self.plugin["xep_0045"], self.plugin["xep_0030"]
         self.add_filter("in", self.watch)
@@ -171,7 +174,7 @@ class Person(chat.Client):
 
     async def archived(self, room, rsm):
         """A page of the room's archive: ids and bodies."""
-        queryid, results = uuid.uuid4().hex, []
+        queryid, results, self.results = uuid.uuid4().hex, [], []
         query = element(f"{{{MAM}}}query", queryid=queryid)
         query.append(form("submit", MAM))
         query.append(ET.fromstring(f"<set xmlns='http://jabber.org/protocol/rsm'>{rsm}</set>"))
@@ -180,6 +183,7 @@ class Person(chat.Client):
             result = stanza.xml.find(f"{{{MAM}}}result")
             if result is not None and result.get("queryid") == queryid:
                 results.append((result.get("id"), result.findtext(".//{jabber:client}body")))
+                self.results.append(stanza.xml)
             return stanza
 
         self.add_filter("in", watch)
@@ -679,6 +683,70 @@ async def _(alice, bob, carol):
     expect("bad" not in [message["body"] for message in history], "it is still in the history")
 
 
+@step("what was moderated leaves a tombstone in the archive")
+async def _(alice, bob, carol):
+    room = await alice.opened(enablearchiving=True, mam=True)
+    await needs(alice, room, TOMBSTONE)
+    await bob.enter(room, "Bob")
+    ids = [given_id(room, await bob.told(room, text)) for text in ("good", "bad", "better")]
+    await alice.plugin["xep_0425"].moderate(room, ids[1], reason="no", timeout=TIMEOUT)
+    # The moderation itself is a message of the archive, behind those.
+    page = (await bob.archived(room, "<max>50</max>"))[:3]
+    expect(page == list(zip(ids, ("good", None, "better"))), f"{page}")
+    expect(bob.results[1].find(".//{urn:xmpp:message-retract:1}retracted") is not None, "no tombstone")
+
+
+@step("a page of the archive comes in order, and before its end")
+async def _(alice, bob, carol):
+    room = await alice.opened(enablearchiving=True, mam=True)
+    await needs(alice, room, MAM)
+    texts = [f"line {number}" for number in range(30)]
+    ids = [given_id(room, await alice.told(room, text)) for text in texts]
+    for _ in range(10):
+        page = [one for one in await alice.archived(room, "<max>30</max>") if one[1]]
+        expect(page == list(zip(ids, texts))[:len(page)] and len(page) >= 29, f"{len(page)} of them: {page[-2:]}")
+
+
+@step("occupants ask each other")
+async def _(alice, bob, carol):
+    room = await alice.opened()
+    await bob.enter(room, "Bob")
+    for person in (alice, bob):
+        other = of(room, "Bob" if person is alice else "Alice")
+        await person.plugin["xep_0199"].send_ping(other, timeout=TIMEOUT)
+        answer = await person.plugin["xep_0092"].get_version(other, timeout=TIMEOUT)
+        expect(answer["from"] == other and answer["software_version"]["name"] == "Slixmpp", f"{answer}")
+        features = (await person.disco.get_info(other, timeout=TIMEOUT))["disco_info"]["features"]
+        expect("urn:xmpp:ping" in features, f"{features}")
+    # Many at once, each with its answer.
+    pings = [alice.plugin["xep_0199"].send_ping(of(room, "Bob"), timeout=TIMEOUT) for _ in range(100)]
+    await asyncio.gather(*pings)
+
+
+@step("occupants see each other's vCards")
+async def _(alice, bob, carol):
+    room = await alice.opened()
+    await bob.enter(room, "Bob")
+    card = bob.plugin["xep_0054"].make_vcard()
+    card["FN"] = f"Bob {TAG}"
+    await bob.plugin["xep_0054"].publish_vcard(card, timeout=TIMEOUT)
+    answer = await alice.plugin["xep_0054"].get_vcard(of(room, "Bob"), cached=False, timeout=TIMEOUT)
+    expect(answer["from"] == of(room, "Bob") and answer["vcard_temp"]["FN"] == f"Bob {TAG}", f"{answer}")
+
+
+@step("who asks in vain is told")
+async def _(alice, bob, carol):
+    room = await alice.opened()
+    await bob.enter(room, "Bob")
+    query = "<query xmlns='urn:example:unknown'/>"
+    refused = await alice.condition(alice.ask("get", of(room, "Bob"), ET.fromstring(query)))
+    expect(refused in ("feature-not-implemented", "service-unavailable"), refused)
+    refused = await alice.condition(alice.plugin["xep_0199"].send_ping(of(room, "Nobody"), timeout=TIMEOUT))
+    expect(refused == "item-not-found", refused)
+    refused = await carol.condition(carol.plugin["xep_0199"].send_ping(of(room, "Bob"), timeout=TIMEOUT))
+    expect(refused == "not-acceptable", refused)
+
+
 @step("occupant ids are the same after a return")
 async def _(alice, bob, carol):
     room = await alice.opened()
@@ -839,6 +907,18 @@ async def _(alice, bob, carol):
     await second.logout()
 
 
+async def farewell(people, pid):
+    """Whoever has the rooms is asked to stop, and says so to those who are in them."""
+    alice, bob, carol = people
+    async with check("everybody is told when the rooms close"):
+        room = await alice.opened()
+        await bob.enter(room, "Bob")
+        os.kill(pid, signal.SIGTERM)
+        for person, nick in ((alice, "Alice"), (bob, "Bob")):
+            gone = await person.shown(room, nick, kind="unavailable")
+            expect({110, 332} <= codes(gone), f"{gone}")
+
+
 async def persistence(people):
     """The server is killed; what was stored is there afterwards."""
     alice, bob, carol = people
@@ -878,8 +958,16 @@ async def persistence(people):
         await bob.told(room, "after")
     async with check("the room can end"):
         await alice.rooms.destroy(room, timeout=TIMEOUT)
-        for person in people:
-            await person.logout()
+    with open(os.path.join(ENV["PEER_DIR"], "pid"), encoding="ascii") as file:
+        pid = int(file.read())
+    await farewell(people, pid)
+    async with check("the server stops and comes back"):
+        await asyncio.gather(*(person.ended.wait() for person in people))
+        # Its process may not be ours to wait for.
+        while os.path.exists(f"/proc/{pid}"):
+            await asyncio.sleep(0.1)
+        process = await asyncio.create_subprocess_exec(ENV["PEER_SCRIPT"], "resume", ENV["PEER_DIR"])
+        expect(await process.wait() == 0, "resume")
 
 
 async def done(name, work, people):
@@ -903,6 +991,8 @@ async def main():
         skip("a room outlives the server", "that is for ours to show")
     elif "ROOMS_OF" in ENV:
         skip("a room outlives the server", "the component keeps its rooms in memory")
+        if pid := ENV.get("ROOMS_PID"):
+            await farewell(people, int(pid))
     else:
         await persistence(people)
         return

@@ -11,11 +11,11 @@ use xmpp_core::{
     stanza::StanzaError,
     xml::{Stanza, XmlLimits, ns},
 };
-use xmpp_im::registration::RegistrationQuery;
+use xmpp_im::{command::CommandElement, registration::RegistrationQuery, vcard::VCard};
 use xmpp_muc::{
     Affiliation, Role, RoomConfig,
     payload::{AdminQuery, Moderate, OwnerQuery},
-    room::{Effects, Incoming, Plan, Room, RoomLimits},
+    room::{Effects, HatCommand, Incoming, Plan, Room, RoomLimits, Wardrobe},
 };
 
 const CLIENTS: [&str; 8] = [
@@ -130,8 +130,13 @@ impl Stage {
             assert!(one.affiliation < Affiliation::Admin || one.role == Role::Moderator, "an admin is a moderator");
             assert!(!room.config().members_only || one.affiliation >= Affiliation::Member);
             let reserved = room.affiliations().reserved(&one.nick.key);
+            assert_eq!(one.hats, room.wardrobe().of(&one.user), "{:?} wears what it has", one.nick);
+            let alike = room.occupants().of_looks(&one.nick.looks);
+            assert!(alike.into_iter().all(|other| other.user == one.user), "{:?} looks like another", one.nick);
             assert!(reserved.is_none_or(|user| *user == one.user), "{:?} is reserved", one.nick);
         }
+        let again = Wardrobe::from_text(&room.wardrobe().to_text());
+        assert_eq!(again.as_ref(), Some(room.wardrobe()), "hats are the same after they were stored");
         assert_eq!(clients.len(), room.occupants().clients());
     }
 }
@@ -168,6 +173,14 @@ fn judge(room: &Room, input: Incoming<'_>) -> Option<Result<Plan, StanzaError>> 
     }
     if Moderate::matches(payload) {
         return Some(room.moderate(input, &Moderate::read(payload).ok()?));
+    }
+    if VCard::matches(payload) {
+        return Some(room.set_card(input, &VCard::read(payload).ok()?));
+    }
+    if let Ok(request) = CommandElement::read(payload) {
+        let command = HatCommand::ALL.into_iter().find(|command| command.node() == request.node)?;
+        let _ = room.hat_form(input.from, command);
+        return Some(room.change_hats(input.from, command, &request.form?));
     }
     let query = RegistrationQuery::read(payload).ok()?;
     Some(match query.form {

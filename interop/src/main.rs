@@ -1,11 +1,13 @@
 //! This toolkit's client against a server.
 //!
-//! `xmpp-interop rooms` enters rooms of the server.
+//! `xmpp-interop rooms` enters rooms of the server. `xmpp-interop uploads [SIZE]` uploads files, one of that size among them.
+//! `xmpp-interop bytestreams` does what `slixmpp_bytestreams.py` asks.
 //!
 //! The server is described by the environment, as `interop/peers/*` write it. Each check is one line, `ok NAME`,
 //! `FAIL NAME why` or `skip NAME reason`; the exit status says whether any failed. `xmpp-interop im` makes those of
 //! instant messaging.
 
+mod bytestreams;
 mod check;
 mod client_state;
 mod im;
@@ -20,6 +22,7 @@ mod rooms;
 mod session;
 mod talk;
 mod tokens;
+mod uploads;
 mod wire;
 
 use check::{Checked, Report};
@@ -40,10 +43,18 @@ async fn main() -> ExitCode {
 
 async fn checks() -> Checked<bool> {
     let peer = Peer::from_env()?;
+    if std::env::args().nth(1).as_deref() == Some("bytestreams") {
+        bytestreams::serve(&peer).await?;
+        return Ok(true);
+    }
     let mut report = Report::default();
     if std::env::args().nth(1).as_deref() == Some("rooms") {
         rooms::checks(&mut report, &peer, Way::StartTls).await;
         rooms::restart(&mut report, &peer, Way::StartTls).await;
+        return Ok(report.passed());
+    }
+    if std::env::args().nth(1).as_deref() == Some("uploads") {
+        uploads::checks(&mut report, &peer).await;
         return Ok(report.passed());
     }
     if std::env::args().nth(1).as_deref() == Some("im") {

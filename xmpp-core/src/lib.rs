@@ -15,6 +15,7 @@
 //! | `client` (default) | `client`, and with it `net` and `extension` |
 //! | `server` | `server`, and with it `net` and `extension` |
 //! | `dns` (default) | look-ups of SRV records and addresses by the machine's name servers |
+//! | `https` | `net::https`, a small client of HTTPS |
 //! | `minidom` (default), `jid` | conversions from and to the types of those crates |
 //! | `sasl` | mechanisms of the `sasl` crate as client mechanisms |
 //! | `codec` | the scanner as a `tokio_util` codec |

@@ -14,7 +14,6 @@ pub mod account_xml;
 #[cfg(feature = "server")]
 pub mod administration;
 pub mod archive;
-#[cfg(feature = "client")]
 pub mod avatar;
 pub mod blocking;
 pub mod caps;
@@ -32,6 +31,8 @@ pub mod invitation;
 pub mod last_activity;
 #[cfg(feature = "server")]
 pub mod login;
+#[cfg(feature = "server")]
+pub mod looks;
 pub mod message;
 pub mod offline;
 pub mod presence;

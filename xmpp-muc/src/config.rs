@@ -57,6 +57,8 @@ pub struct RoomConfig {
     pub member_list: Broadcast,
     /// Whether people may register with the room by themselves, which makes them members.
     pub registration: bool,
+    /// Whether who is in the room is told to those who are not, and might enter (§6.5).
+    pub list_occupants: bool,
 }
 
 impl Default for RoomConfig {
@@ -82,6 +84,7 @@ impl Default for RoomConfig {
             broadcast: Broadcast::ALL,
             member_list: Broadcast::ALL,
             registration: true,
+            list_occupants: false,
         }
     }
 }
@@ -205,6 +208,11 @@ fn addresses(var: &str, label: &str, all: &[BareJid]) -> Field {
 const SIZES: [u32; 7] = [10, 20, 30, 50, 100, 500, 1000];
 
 impl RoomConfig {
+    /// Whether everybody may come in without a password.
+    pub fn is_open(&self) -> bool {
+        !self.members_only && self.password.is_none()
+    }
+
     /// The form as it stands, for an owner to change.
     pub fn form(&self, owners: &[BareJid], admins: &[BareJid]) -> DataForm {
         let mut sizes = Field::new("muc#roomconfig_maxusers").typed(FieldType::ListSingle).label("Most occupants");
@@ -253,6 +261,7 @@ impl RoomConfig {
             .with(roles("muc#roomconfig_presencebroadcast", "Whose presence is shown", self.broadcast))
             .with(roles("muc#roomconfig_getmemberlist", "Who may see the members", self.member_list))
             .with(flag("{urn:xmpp:muc-registration}allow", "People may register as members", self.registration))
+            .with(flag("public_list", "Who is here is told to those outside", self.list_occupants))
             .with(addresses("muc#roomconfig_roomadmins", "Admins", admins))
             .with(addresses("muc#roomconfig_roomowners", "Owners", owners))
     }
@@ -282,6 +291,7 @@ impl RoomConfig {
         set(form, "muc#roomconfig_enablearchiving", &mut config.archived)?;
         set(form, "muc#maxhistoryfetch", &mut config.history)?;
         set(form, "{urn:xmpp:muc-registration}allow", &mut config.registration)?;
+        set(form, "public_list", &mut config.list_occupants)?;
         match form.value("muc#roomconfig_maxusers") {
             None => {}
             Some("" | "none" | "0") => config.max_users = None,
@@ -405,6 +415,7 @@ mod tests {
             broadcast: Broadcast { moderator: true, participant: false, visitor: false },
             member_list: Broadcast { moderator: false, participant: false, visitor: false },
             registration: false,
+            list_occupants: true,
         };
         assert_eq!(RoomConfig::from_text(&config.to_text()), Some(config));
         let default = RoomConfig::default();

@@ -6,6 +6,8 @@
 #[cfg(feature = "client")]
 pub mod client;
 pub mod config;
+#[cfg(feature = "server")]
+mod listing;
 pub mod payload;
 mod privilege;
 #[cfg(feature = "server")]
@@ -18,9 +20,11 @@ mod store;
 #[cfg(feature = "client")]
 pub use client::client;
 pub use config::{Broadcast, RoomConfig};
+#[cfg(feature = "server")]
+pub use listing::{Fields, Listed, Stretch, Terms};
 pub use privilege::{Affiliation, Role, initial_role, may_change_affiliation, may_change_role};
 #[cfg(feature = "server")]
-pub use store::{Listed, MemoryRooms, RoomStore, conformance};
+pub use store::{MemoryRooms, RoomStore, conformance};
 
 /// `http://jabber.org/protocol/muc`.
 pub const NS: &str = "http://jabber.org/protocol/muc";

@@ -176,6 +176,7 @@ static OWNED: &[&str] = &[
     crate::last_activity::FORGET,
     crate::login::FORGET,
     "DELETE FROM invitation WHERE address = $1",
+    crate::uploads::FORGET,
 ];
 
 /// The same of those who never had an account.
@@ -200,6 +201,8 @@ static STRANGERS: &[&str] = &[
      AND address NOT IN (SELECT address FROM account)",
     "DELETE FROM login WHERE substr(address, -length($1) - 1) = '@' || $1 \
      AND address NOT IN (SELECT address FROM account)",
+    "UPDATE upload SET expires_at = 0 WHERE substr(owner, -length($1) - 1) = '@' || $1 \
+     AND owner NOT IN (SELECT address FROM account)",
 ];
 
 impl From<SqlError> for AccountError {

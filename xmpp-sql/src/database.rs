@@ -2,7 +2,7 @@
 
 use crate::{
     EngineError, SqlAccountXml, SqlAccounts, SqlArchive, SqlBlocking, SqlError, SqlInvitations, SqlLastActivity,
-    SqlLogins, SqlOffline, SqlRooms, SqlRosters, SqlTokens,
+    SqlLogins, SqlOffline, SqlRooms, SqlRosters, SqlTokens, SqlUploads,
 };
 use sqlx::{
     ConnectOptions as _, Connection as _, Sqlite, SqlitePool, Transaction,
@@ -27,6 +27,9 @@ static MIGRATIONS: &[&str] = &[
     include_str!("../migrations/sqlite/0010_invitations.sql"),
     include_str!("../migrations/sqlite/0011_administration.sql"),
     include_str!("../migrations/sqlite/0012_rooms.sql"),
+    include_str!("../migrations/sqlite/0013_room_makers.sql"),
+    include_str!("../migrations/sqlite/0014_room_faces.sql"),
+    include_str!("../migrations/sqlite/0015_uploads.sql"),
 ];
 
 /// How long a writer waits for another one, in this process or elsewhere.
@@ -126,6 +129,11 @@ impl Database {
     /// Rooms that outlive their occupants.
     pub fn rooms(&self) -> SqlRooms {
         SqlRooms::new(self.clone())
+    }
+
+    /// What is known of uploads.
+    pub fn uploads(&self) -> SqlUploads {
+        SqlUploads::new(self.clone())
     }
 
     /// Invitations.

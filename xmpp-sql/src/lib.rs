@@ -38,6 +38,7 @@ mod plans;
 mod rooms;
 mod roster;
 mod tokens;
+mod uploads;
 
 pub use account_xml::SqlAccountXml;
 pub use accounts::SqlAccounts;
@@ -51,6 +52,7 @@ pub use offline::SqlOffline;
 pub use rooms::SqlRooms;
 pub use roster::SqlRosters;
 pub use tokens::SqlTokens;
+pub use uploads::SqlUploads;
 
 use xmpp_core::jid::BareJid;
 use xmpp_im::StorageError;

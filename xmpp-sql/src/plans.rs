@@ -12,8 +12,10 @@ const SOURCES: &[&str] = &[
     include_str!("database.rs"),
     include_str!("last_activity.rs"),
     include_str!("offline.rs"),
+    include_str!("rooms.rs"),
     include_str!("roster.rs"),
     include_str!("tokens.rs"),
+    include_str!("uploads.rs"),
 ];
 
 /// What has to look through a table: it asks whether there is anything in it, or drops what is nobody's, when the server

@@ -11,6 +11,7 @@ use crate::{
     registration::{self, Invitations, Registration},
     rooms::Rooms,
     roster::Roster,
+    uploads::Uploads,
 };
 use serde::Deserialize;
 use std::{
@@ -56,6 +57,7 @@ pub(crate) struct Config {
     pub(crate) invitations: Invitations,
     pub(crate) rooms: Rooms,
     pub(crate) proxy: Proxy,
+    pub(crate) uploads: Uploads,
 }
 
 /// An external component that may connect.
@@ -188,6 +190,7 @@ impl Default for Config {
             invitations: Invitations::default(),
             rooms: Rooms::default(),
             proxy: Proxy::default(),
+            uploads: Uploads::default(),
         }
     }
 }
@@ -462,6 +465,7 @@ impl Config {
         registration::check(&config)?;
         config.rooms.check(&config.all_domains())?;
         config.proxy.check(&config.all_domains())?;
+        config.uploads.check(&config.all_domains())?;
         Ok(config)
     }
 
@@ -473,6 +477,7 @@ impl Config {
             *path = folder.join(&*path);
         }
         self.federation.resolve(folder);
+        self.uploads.resolve(folder);
         self
     }
 
@@ -534,6 +539,24 @@ impl Config {
             return [open, secured].into_iter().flatten().flatten().collect();
         }
         named(http, false).chain(named(https, true)).collect()
+    }
+
+    /// Where the world reaches the listener for browsers: as it is configured, or at the first domain. `None` where nobody
+    /// listens.
+    pub(crate) fn public_url(&self) -> Option<String> {
+        let listeners = self.web_listeners();
+        let listener = listeners.iter().find(|one| one.tls).or_else(|| listeners.first())?;
+        if let Some(url) = &self.http.public_url {
+            return Some(url.trim_end_matches('/').to_owned());
+        }
+        if listener.address.port() == 0 {
+            // Any port, which only the system knows.
+            return None;
+        }
+        let (scheme, usual) = if listener.tls { ("https", 443) } else { ("http", 80) };
+        let domain = self.all_domains().first().copied().unwrap_or("localhost");
+        let port = Some(listener.address.port()).filter(|port| *port != usual).map(|port| format!(":{port}"));
+        Some(format!("{scheme}://{domain}{}", port.unwrap_or_default()))
     }
 
     fn listens_as_usual(&self) -> bool {

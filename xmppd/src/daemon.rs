@@ -65,7 +65,8 @@ fn compose(config: &Config, accounts: impl Accounts, database: Option<&Database>
     let builder = config.archive.compose(builder, database, Arc::clone(&rosters))?;
     let builder = account::compose(builder, config, database, Arc::clone(&rosters), invitations.as_ref());
     let builder = config.blocking.compose(config.carbons.compose(builder), database, rosters);
-    Ok(config.rooms.compose(builder, &config.all_domains(), &config.admins, database, config.archive.keep()))
+    let builder = config.rooms.compose(builder, &config.all_domains(), &config.admins, database, config.archive.keep());
+    config.uploads.compose(builder, config, database)
 }
 
 /// The stations of the route, one a line.

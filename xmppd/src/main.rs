@@ -18,6 +18,7 @@ mod registration;
 mod rooms;
 mod roster;
 mod signals;
+mod uploads;
 mod users;
 
 use clap::Parser as _;

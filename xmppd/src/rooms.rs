@@ -20,10 +20,14 @@ pub(crate) struct Rooms {
     create: Create,
     rooms: usize,
     rooms_of_user: usize,
+    persistent_rooms_of_user: u64,
+    configure_seconds: u64,
+    searches: usize,
     occupants: usize,
     persistent: bool,
     archived: bool,
     keep_messages: u64,
+    look_alikes: bool,
 }
 
 /// Who may make rooms.
@@ -45,10 +49,14 @@ impl Default for Rooms {
             create: Create::Local,
             rooms: settings.rooms,
             rooms_of_user: settings.rooms_of_user,
+            persistent_rooms_of_user: settings.persistent_rooms_of_user,
+            configure_seconds: settings.unconfigured.as_secs(),
+            searches: settings.searches,
             occupants: settings.limits.occupants,
             persistent: settings.config.persistent,
             archived: settings.config.archived,
             keep_messages: 100_000,
+            look_alikes: settings.limits.look_alikes,
         }
     }
 }
@@ -65,6 +73,9 @@ impl Rooms {
             && !BareJid::new(&domain).is_ok_and(|jid| jid.local().is_none())
         {
             return Err(format!("rooms.domain: {domain:?} is no domain").into());
+        }
+        if self.configure_seconds == 0 {
+            return Err("rooms.configure_seconds: nobody configures a room in no time".into());
         }
         Ok(())
     }
@@ -91,11 +102,19 @@ impl Rooms {
             Some(database) => Arc::new(database.rooms()),
             None => Arc::new(MemoryRooms::new()),
         };
+        builder.with(Muc::new(domain, rooms).archive(archive).settings(self.settings(domains, admins, keep)))
+    }
+
+    fn settings(&self, domains: &[&str], admins: &[String], keep: Option<Duration>) -> MucSettings {
         let mut settings = MucSettings::default();
         settings.name.clone_from(&self.name);
         settings.rooms = self.rooms;
         settings.rooms_of_user = self.rooms_of_user;
+        settings.persistent_rooms_of_user = self.persistent_rooms_of_user;
+        settings.unconfigured = Duration::from_secs(self.configure_seconds);
+        settings.searches = self.searches;
         settings.limits.occupants = self.occupants;
+        settings.limits.look_alikes = self.look_alikes;
         settings.config.persistent = self.persistent;
         settings.config.archived = self.archived;
         settings.archive = self.archive(keep);
@@ -110,7 +129,7 @@ impl Rooms {
                 Some(Arc::new(move |jid| admins.iter().any(|admin| admin == jid.bare_str())))
             }
         };
-        builder.with(Muc::new(domain, rooms).archive(archive).settings(settings))
+        settings
     }
 }
 
@@ -128,5 +147,19 @@ mod tests {
         assert_eq!((keep(""), keep("keep_messages = 7"), keep("keep_messages = 0")), (Some(100_000), Some(7), None));
         let age = Some(Duration::from_secs(60));
         assert_eq!(Rooms::default().archive(age).keep, age);
+    }
+    #[test]
+    fn what_is_said_of_rooms_is_what_they_are_set_to() {
+        let read = |text: &str| toml::from_str::<Rooms>(text).unwrap().settings(&["localhost"], &[], None);
+        let settings = read("persistent_rooms_of_user = 3\nconfigure_seconds = 20\nsearches = 0\nrooms_of_user = 5");
+        assert_eq!((settings.persistent_rooms_of_user, settings.rooms_of_user, settings.searches), (3, 5, 0));
+        assert_eq!(settings.unconfigured, Duration::from_secs(20));
+        let (usual, own) = (read(""), MucSettings::default());
+        assert_eq!(
+            (usual.persistent_rooms_of_user, usual.unconfigured, usual.searches),
+            (own.persistent_rooms_of_user, own.unconfigured, own.searches)
+        );
+        assert!(toml::from_str::<Rooms>("configure_seconds = 0").unwrap().check(&["localhost"]).is_err());
+        assert!(Rooms::default().check(&["localhost"]).is_ok());
     }
 }

@@ -162,6 +162,20 @@ pub(super) enum Road {
     Pipe(Box<dyn FnMut() -> Transport + Send>),
 }
 
+#[cfg(feature = "https")]
+impl Road {
+    fn connector(&self) -> Option<&Connector> {
+        match self {
+            Road::Network { connector, .. } => Some(connector),
+            #[cfg(feature = "websocket")]
+            Road::Web { connector, .. } => Some(connector),
+            #[cfg(feature = "bosh")]
+            Road::Bosh { connector, .. } => Some(connector),
+            _ => None,
+        }
+    }
+}
+
 /// Sets a client up.
 pub struct ClientBuilder {
     account: Jid,
@@ -537,7 +551,11 @@ impl ClientBuilder {
         if !saved.all(|stanza| unacknowledged::parse(stanza.xml.as_bytes()).is_some()) {
             return Err(BuildError::DamagedSession);
         }
+        #[cfg(feature = "https")]
+        let beside = self.beside_pipe()?;
         let road = self.road()?;
+        #[cfg(feature = "https")]
+        let connector = beside.or_else(|| road.connector().cloned());
         let (commands, received) = mpsc::channel::<Command>(self.queue);
         let (online, watching) = watch::channel(None);
         let (sender, events) = events::channel(self.queue, self.manual_acks);
@@ -548,6 +566,8 @@ impl ClientBuilder {
             online: watching,
             request_timeout: self.request_timeout,
             max_bytes: self.max_stanza_bytes.into(),
+            #[cfg(feature = "https")]
+            connector,
         };
         let client = Client { commands, shared: Arc::new(shared) };
 
@@ -589,6 +609,17 @@ impl ClientBuilder {
             sasl2: Sasl2Options::default(),
         };
         Visit::open(&settings, &mut road, timeout).await
+    }
+
+    /// What reaches hosts where the server is at the other end of a pipe.
+    #[cfg(feature = "https")]
+    fn beside_pipe(&mut self) -> Result<Option<Connector>, BuildError> {
+        let Some(tls) = self.tls.take_if(|_| self.pipe.is_some()) else { return Ok(None) };
+        let resolver = match self.resolver.take() {
+            Some(resolver) => resolver,
+            None => default_resolver(true)?,
+        };
+        Ok(Some(Connector::with_options(resolver, tls, self.options.clone())))
     }
 
     /// How the server is reached; what says so is taken.

@@ -3,9 +3,10 @@
 use super::{
     Backoff, BuildError, Client, ConnectionError, Event, Events, Flow, ForBoth, Keepalive, RequestError, SendError,
     Shared, Unacknowledged,
+    asked::{ComponentRequest, IqEvents},
     builder::{ClientRegistrar, Road},
     desk::{Command, Desk},
-    events,
+    events::{self, News},
     negotiate::Settings,
     task::Task,
 };
@@ -26,6 +27,9 @@ use std::{
 };
 use tokio::sync::{mpsc, watch};
 use zeroize::Zeroizing;
+
+/// Requests that may wait for the application, besides as many as the queue of events holds.
+const REQUESTS: usize = 1024;
 
 /// A handle to a component's connection, which keeps itself up. Cheap to clone.
 ///
@@ -70,6 +74,11 @@ pub enum ComponentEvent {
     Malformed(StanzaParseError),
     /// What was to be sent and may not have arrived, because the connection was lost.
     Unacknowledged(Vec<Unacknowledged>),
+    /// A request that no handler takes, if the application wants them ([`ComponentRegistrar::iq_events`]).
+    Request(ComponentRequest),
+    /// An answer, result or error, that no [`request`](Component::request) waits for, from whoever sent it, if the application
+    /// wants them ([`ComponentRegistrar::iq_events`]).
+    Answer(Iq),
 }
 
 /// The events of a component, in order.
@@ -80,9 +89,14 @@ impl ComponentEvents {
     /// The next event; `None` when the component has ended. Cancel-safe.
     pub async fn next(&mut self) -> Option<ComponentEvent> {
         loop {
+            let event = match self.0.news().await? {
+                News::Event(event) => event,
+                News::Request(request) => return Some(ComponentEvent::Request(request)),
+                News::Answer(answer) => return Some(ComponentEvent::Answer(answer)),
+            };
             // Whatever a client is told besides is about what a component's stream does not have.
             #[allow(unreachable_patterns)]
-            return Some(match self.0.next().await? {
+            return Some(match event {
                 Event::Online { .. } => ComponentEvent::Online,
                 Event::Offline { error, retry } => ComponentEvent::Offline { error, retry },
                 Event::Message(message) => ComponentEvent::Message(message),
@@ -176,18 +190,21 @@ impl Component {
 /// For a component, [`Target::Server`] is its domain, [`Target::Account`] any `local@domain`, and [`Target::Client`]
 /// any of its addresses with a resource.
 #[derive(Debug, Default)]
-pub struct ComponentRegistrar(ClientRegistrar);
+pub struct ComponentRegistrar {
+    shared: ClientRegistrar,
+    iq_events: Option<Target>,
+}
 
 impl Deref for ComponentRegistrar {
     type Target = Registrar;
     fn deref(&self) -> &Registrar {
-        &self.0
+        &self.shared
     }
 }
 
 impl DerefMut for ComponentRegistrar {
     fn deref_mut(&mut self) -> &mut Registrar {
-        &mut self.0
+        &mut self.shared
     }
 }
 
@@ -195,7 +212,37 @@ impl ComponentRegistrar {
     /// Shows every incoming message and presence to `hook`, in order, before the application sees it. It must not
     /// block.
     pub fn incoming(&mut self, hook: impl Fn(&AnyStanza, &Component) -> Flow + Send + Sync + 'static) {
-        self.0.incoming(move |stanza, client| hook(stanza, &Component(client.clone())));
+        self.shared.incoming(move |stanza, client| hook(stanza, &Component(client.clone())));
+    }
+
+    /// Makes events of iqs that nobody takes, in order with everything else: of requests to addresses of these kinds
+    /// ([`ComponentEvent::Request`]), and of all answers that no [`Component::request`] waits for
+    /// ([`ComponentEvent::Answer`]). A component that passes stanzas on between others needs them.
+    ///
+    /// A request that an extension has a handler for goes to that. What core answers by itself for every address (ping,
+    /// version, time, service discovery) it does not answer for addresses of these kinds. Requests that wait for the
+    /// application are as many as the queue holds, and some; beyond that they are answered `resource-constraint`.
+    ///
+    /// ```no_run
+    /// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+    /// use xmpp_core::{
+    ///     client::{Component, ComponentEvent, ComponentRegistrar},
+    ///     extension::{Reply, Target},
+    /// };
+    ///
+    /// let all = |r: &mut ComponentRegistrar| r.iq_events(Target::Account | Target::Client);
+    /// let (_component, mut events) =
+    ///     Component::builder("echo.example.org".parse()?, "secret").with(all).connect()?;
+    /// while let Some(event) = events.next().await {
+    ///     if let ComponentEvent::Request(request) = event {
+    ///         println!("{:?}", request.iq().from());
+    ///         request.answer(Ok(Reply::empty()));
+    ///     }
+    /// }
+    /// # Ok(()) }
+    /// ```
+    pub fn iq_events(&mut self, targets: Target) {
+        self.iq_events = Some(self.iq_events.map_or(targets, |others| others | targets));
     }
 }
 
@@ -348,10 +395,15 @@ impl ComponentBuilder {
             online: watching,
             request_timeout: self.request_timeout,
             max_bytes: self.max_stanza_bytes.into(),
+            #[cfg(feature = "https")]
+            connector: None,
         };
         let client = Client { commands, shared: Arc::new(shared) };
 
-        let mut registrar = self.registrar.0;
+        let ComponentRegistrar { shared: mut registrar, iq_events } = self.registrar;
+        if let Some(targets) = iq_events {
+            registrar.iqs.close(targets);
+        }
         if registrar.server.identities.is_empty() {
             let name = self.software.as_ref().map(|software| software.name.clone());
             registrar.identity(Target::Server, Identity::new("component", "generic", name));
@@ -370,7 +422,8 @@ impl ComponentBuilder {
         };
         let desk = Desk::new(received, self.queue);
         let task = Task::new(settings, self.road, desk, sender, online, &client, registrar);
-        tokio::spawn(task.timing(self.backoff, self.keepalive, None).run());
+        let iq_events = iq_events.map(|targets| IqEvents::new(targets, self.queue.saturating_add(REQUESTS)));
+        tokio::spawn(task.iq_events(iq_events).timing(self.backoff, self.keepalive, None).run());
         Ok((Component(client), ComponentEvents(events)))
     }
 }

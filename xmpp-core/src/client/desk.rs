@@ -8,7 +8,10 @@ use super::{
     receipt::ReceiptSender,
     requests::{Reply, Requests},
 };
-use crate::{jid::Jid, stream::management::UnackedLimits};
+use crate::{
+    jid::Jid,
+    stream::management::{Full, UnackedLimits},
+};
 use std::collections::{HashSet, VecDeque};
 use tokio::sync::{mpsc, oneshot};
 
@@ -40,8 +43,8 @@ pub(super) enum Leave {
 
 /// Requests waiting for answers, at most.
 const REQUESTS: usize = 1024;
-/// Beside the application's stanzas, so many answers of the client's own may wait to be acknowledged, and so many bytes
-/// of either; then the session ends.
+/// Beside the application's stanzas, so many answers of the client's own may wait for their turn, and as many to be
+/// acknowledged, and so many bytes of either; then the session ends.
 const ANSWERS: usize = 65_536;
 const BYTES: usize = 64 << 20;
 /// With so many bytes unacknowledged nothing more is taken from the application.
@@ -83,6 +86,12 @@ pub(super) struct Desk {
     pub(super) commands: mpsc::Receiver<Command>,
     /// Taken over and not yet in the books.
     pub(super) unsent: VecDeque<Outgoing>,
+    /// How many commands have been taken over.
+    taken: u64,
+    /// Answers that come behind commands which have not: with each, how many there must have been.
+    answers: VecDeque<(u64, Outgoing)>,
+    /// How many answers there are in these two, and their bytes.
+    answered: (usize, usize),
     pub(super) requests: Requests,
     pub(super) ledger: Ledger,
     /// What one session teaches the next.
@@ -98,6 +107,9 @@ impl Desk {
         Desk {
             commands,
             unsent: VecDeque::new(),
+            taken: 0,
+            answers: VecDeque::new(),
+            answered: (0, 0),
             requests: Requests::new(REQUESTS),
             ledger: Ledger::new(limits),
             memory: Memory::default(),
@@ -118,8 +130,49 @@ impl Desk {
         self.unsent.len() + stanzas < self.queue && bytes < ENOUGH
     }
 
+    /// How many stanzas wait for the connection to take them, and how many bytes: all but what the application wants sent
+    /// and has not been promised.
+    pub(super) fn waiting(&self) -> (usize, usize) {
+        let ((stanzas, bytes), (answers, answer_bytes)) = (self.ledger.waiting(), self.answered);
+        (stanzas + answers, bytes + answer_bytes)
+    }
+
+    /// Takes over an answer that a handler took its time for: it leaves behind all that has been sent by now, so behind
+    /// what the handler has sent.
+    pub(super) fn answer(&mut self, bytes: Vec<u8>) -> Result<(), Full<Outgoing>> {
+        let answer = Outgoing::new(bytes, Origin::Own);
+        let size = answer.bytes.len();
+        if self.answered.0 >= ANSWERS || self.answered.1 + size > BYTES {
+            return Err(Full(answer));
+        }
+        self.answered = (self.answered.0 + 1, self.answered.1 + size);
+        let before = self.taken + self.commands.len() as u64;
+        self.answers.push_back((before, answer));
+        self.admit_answers();
+        Ok(())
+    }
+
+    /// Lets answers in behind the commands that they had to wait for.
+    fn admit_answers(&mut self) {
+        while self.answers.front().is_some_and(|(before, _)| *before <= self.taken) {
+            self.unsent.extend(self.answers.pop_front().map(|(_, answer)| answer));
+        }
+    }
+
+    /// No more commands are taken over: no answer has to wait for them.
+    pub(super) fn admit_all_answers(&mut self) {
+        self.unsent.extend(self.answers.drain(..).map(|(_, answer)| answer));
+    }
+
     /// Takes over what the application wants.
     pub(super) fn take(&mut self, command: Option<Command>) -> Option<Leave> {
+        self.taken += u64::from(command.is_some());
+        let leave = self.carry_out(command);
+        self.admit_answers();
+        leave
+    }
+
+    fn carry_out(&mut self, command: Option<Command>) -> Option<Leave> {
         match command {
             Some(Command::Send(bytes, receipt)) => {
                 self.unsent.push_back(Outgoing::new(bytes, Origin::Application).followed(receipt));
@@ -143,7 +196,8 @@ impl Desk {
 
     /// What it takes to resume the session. `goes_on` says that more will be written until then.
     pub(super) fn save(&self, goes_on: bool) -> Option<SavedSession> {
-        let mut saved = self.ledger.save(self.unsent.iter())?;
+        let unsent = self.unsent.iter().chain(self.answers.iter().map(|(_, answer)| answer));
+        let mut saved = self.ledger.save(unsent)?;
         if goes_on {
             saved.doubtful = saved.stanzas.len();
         }
@@ -183,17 +237,29 @@ impl Desk {
             if matches!(&next.origin, Origin::Request(id) if !self.requests.awaits(id)) {
                 continue;
             }
+            let answer = (next.origin == Origin::Own).then_some(next.bytes.len());
             if let Err(full) = self.ledger.push(next) {
                 self.unsent.push_front(full.0);
                 break;
             }
+            if let Some(bytes) = answer {
+                self.answered = (self.answered.0 - 1, self.answered.1 - bytes);
+            }
         }
+    }
+
+    /// The answers are of no use any more: who has asked was told that the session is gone.
+    fn forget_answers(&mut self) {
+        self.answers.clear();
+        self.unsent.retain(|outgoing| outgoing.origin != Origin::Own);
+        self.answered = (0, 0);
     }
 
     /// The session is lost for good; `h` is what the server said of it. What has not arrived waits for the next
     /// session; of what may have, the application is told. Requests whose answers went with it end.
     pub(super) fn settle(&mut self, h: Option<u32>) -> Vec<Unacknowledged> {
         let settled = self.ledger.settle(h);
+        self.forget_answers();
         for outgoing in settled.again.into_iter().rev() {
             self.unsent.push_front(outgoing);
         }
@@ -220,5 +286,81 @@ impl Desk {
         left.extend(self.unsent.drain(..).filter_map(|outgoing| outgoing.report(false)));
         self.requests.fail_except(|_| false);
         left
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::stream::management::Enabled;
+
+    fn desk(queue: usize) -> (mpsc::Sender<Command>, Desk) {
+        let (commands, received) = mpsc::channel(queue);
+        (commands, Desk::new(received, queue))
+    }
+
+    fn say(commands: &mpsc::Sender<Command>, body: &str) {
+        commands.try_send(Command::Send(body.into(), None)).unwrap();
+    }
+
+    fn take(desk: &mut Desk) {
+        let command = desk.commands.try_recv().unwrap();
+        assert!(desk.take(Some(command)).is_none());
+    }
+
+    fn unsent(desk: &Desk) -> Vec<&str> {
+        desk.unsent.iter().map(|outgoing| std::str::from_utf8(&outgoing.bytes).unwrap()).collect()
+    }
+
+    #[test]
+    fn an_answer_waits_for_what_was_sent_before_and_for_nothing_else() {
+        let (commands, mut desk) = desk(8);
+        desk.answer(b"at once".to_vec()).unwrap();
+        assert_eq!(unsent(&desk), ["at once"]);
+        say(&commands, "one");
+        say(&commands, "two");
+        desk.answer(b"behind two".to_vec()).unwrap();
+        say(&commands, "three");
+        desk.answer(b"behind three".to_vec()).unwrap();
+        assert_eq!((unsent(&desk).len(), desk.waiting().0), (1, 3));
+        for _ in 0..3 {
+            take(&mut desk);
+        }
+        assert_eq!(unsent(&desk), ["at once", "one", "two", "behind two", "three", "behind three"]);
+        desk.fill(usize::MAX);
+        assert_eq!((desk.waiting().0, desk.answered), (6, (0, 0)));
+    }
+
+    #[test]
+    fn abuse_a064_answers_that_wait_are_bounded() {
+        let (commands, mut desk) = desk(1);
+        say(&commands, "never taken");
+        let long = vec![b'x'; BYTES / 4];
+        for _ in 0..4 {
+            desk.answer(long.clone()).unwrap();
+        }
+        assert!(desk.answer(b"x".to_vec()).is_err());
+        desk.settle(None);
+        assert_eq!((desk.answered, desk.answers.len()), ((0, 0), 0), "they end with the session");
+        for _ in 0..ANSWERS {
+            desk.answer(Vec::new()).unwrap();
+        }
+        assert!(desk.answer(Vec::new()).is_err());
+    }
+
+    #[test]
+    fn xep0198_5_an_answer_that_waits_is_saved_with_the_session() {
+        let (commands, mut desk) = desk(8);
+        desk.ledger.begin("juliet@localhost/x".parse().unwrap(), true);
+        desk.ledger.enabled(Enabled { id: Some("id".into()), resume: true, ..Enabled::default() });
+        say(&commands, "<message/>");
+        desk.answer(b"<iq/>".to_vec()).unwrap();
+        take(&mut desk);
+        say(&commands, "<message/>");
+        desk.answer(b"<iq id='2'/>".to_vec()).unwrap();
+        let saved = desk.save(false).unwrap();
+        let stanzas: Vec<_> = saved.stanzas.iter().map(|saved| (saved.xml.as_str(), saved.sent)).collect();
+        assert_eq!(stanzas, [("<message/>", true), ("<iq/>", false), ("<iq id='2'/>", false)]);
     }
 }

@@ -1,11 +1,11 @@
 //! What a client tells its application.
 
-use super::Unacknowledged;
+use super::{ComponentRequest, Unacknowledged};
 use crate::{
     jid::FullJid,
     net::{ConnectError, TlsError},
     sasl::{Mechanism, ScramKeys},
-    stanza::{Message, Presence, StanzaParseError},
+    stanza::{Iq, Message, Presence, StanzaParseError},
     stream::{FastToken, NegotiationError, StreamError},
 };
 use std::{
@@ -136,10 +136,18 @@ impl ConnectionError {
     }
 }
 
+/// What goes through the queue of events: a client's, and what a component's application is told besides.
+#[derive(Debug)]
+pub(super) enum News {
+    Event(Event),
+    Request(ComponentRequest),
+    Answer(Iq),
+}
+
 /// The events of a client, in order.
 #[derive(Debug)]
 pub struct Events {
-    receiver: mpsc::UnboundedReceiver<Event>,
+    receiver: mpsc::UnboundedReceiver<News>,
     room: Arc<Room>,
 }
 
@@ -159,7 +167,7 @@ struct Room {
 /// The other end.
 #[derive(Debug)]
 pub(super) struct EventSender {
-    sender: mpsc::UnboundedSender<Event>,
+    sender: mpsc::UnboundedSender<News>,
     room: Arc<Room>,
 }
 
@@ -183,12 +191,21 @@ impl Events {
     /// (XEP-0198 §4); with [`ClientBuilder::manual_acks`](super::ClientBuilder::manual_acks) when
     /// [`acknowledge`](Self::acknowledge) is called after that.
     pub async fn next(&mut self) -> Option<Event> {
-        let event = self.receiver.recv().await?;
+        loop {
+            if let News::Event(event) = self.news().await? {
+                return Some(event);
+            }
+        }
+    }
+
+    /// As [`next`](Self::next), with what only a component's application is told.
+    pub(super) async fn news(&mut self) -> Option<News> {
+        let news = self.receiver.recv().await?;
         self.room.taken.fetch_add(1, Ordering::AcqRel);
         if !self.room.manual {
             self.room.changed.notify_one();
         }
-        Some(event)
+        Some(news)
     }
 
     /// All events that [`next`](Self::next) has returned so far are done with: what they told of is stored, or of no
@@ -210,9 +227,14 @@ impl EventSender {
     /// Hands an event over, and says its number, from 1. Whoever calls it looks for [`fullness`](Self::fullness)
     /// before reading more.
     pub(super) fn send(&self, event: Event) -> u64 {
+        self.tell(News::Event(event))
+    }
+
+    /// As [`send`](Self::send), whatever it is.
+    pub(super) fn tell(&self, news: News) -> u64 {
         let number = self.room.sent.fetch_add(1, Ordering::AcqRel) + 1;
         // Nobody may listen: a client can be used for requests alone.
-        let _ = self.sender.send(event);
+        let _ = self.sender.send(news);
         number
     }
 

@@ -2,16 +2,18 @@
 
 use super::{
     Client, ConnectionError, Event,
+    asked::IqEvents,
     builder::Flow,
     desk::Leave,
     entity::Entity,
+    events::News,
     keepalive::Silence,
     ledger::{Origin, Outgoing},
     output::{GATHER, Reader, Session},
     task::Task,
 };
 use crate::{
-    extension::{Answer, IqContext, IqOutcome, Names, answer_error, answer_result},
+    extension::{Answer, IqContext, IqOutcome, Names, Target, Then, answer_error, answer_result},
     payload::{
         Payload,
         client_state::{Active, Inactive},
@@ -65,8 +67,10 @@ impl Task {
             let fullness = self.events.fullness();
             // A full queue stops the reading; for the sake of a waiting request it may be four times as full.
             let room = fullness == 0 || (fullness < 4 && self.desk.requests.any());
-            let (stanzas, bytes) = self.desk.ledger.waiting();
-            let reading = room && stanzas < BACKLOG.0 && session.backlog() + bytes < BACKLOG.1;
+            let (stanzas, bytes) = self.desk.waiting();
+            // Answers that wait for acknowledgements get nearer to their turn only by reading.
+            let is_backed_up = stanzas >= BACKLOG.0 || session.backlog() + bytes >= BACKLOG.1;
+            let reading = room && !(is_backed_up && session.has_output());
             let handled = &self.desk.ledger.handled;
             // An answer that is due goes out behind a write that has begun.
             let (owes, due) = (handled.owes(), handled.deadline().filter(|_| session.is_gathering()));
@@ -94,11 +98,16 @@ impl Task {
                     }
                 }
                 Some(answer) = self.handlers.join_next() => match answer {
-                    Ok((request, answer)) => if let Err(error) = self.answer(&request, answer) {
+                    Ok((request, answer)) => if let Err(error) = self.answer_in_turn(&request, answer) {
                         return End::Lost(error);
                     },
                     Err(error) => tracing::error!(%error, "an iq handler panicked"),
                 },
+                answered = IqEvents::answered(&mut self.iq_events) => {
+                    if let Err(error) = self.answer_in_turn(&answered.request, answered.answer) {
+                        return End::Lost(error);
+                    }
+                }
                 () = tokio::time::sleep_until(due.map_or(deadline, |due| due.min(deadline))) => {
                     let now = Instant::now();
                     if now < deadline {
@@ -155,6 +164,10 @@ impl Task {
     /// Closes the stream: what was taken over is written, its acknowledgement awaited, then come the end tag and the
     /// server's (RFC 6120 §4.4). What the server still sends is handled meanwhile. Whether the server has everything.
     async fn close(&mut self, session: &mut Session, reader: &mut Reader) -> bool {
+        while let Some(answered) = self.iq_events.as_mut().and_then(IqEvents::ready) {
+            let _ = self.answer_in_turn(&answered.request, answered.answer);
+        }
+        self.desk.admit_all_answers();
         let delivered = tokio::time::timeout(ACKNOWLEDGING, self.deliver(session, reader)).await;
         let ledger = &self.desk.ledger;
         let whole = self.desk.unsent.is_empty() && ledger.waiting().0 == 0 && !session.has_output();
@@ -244,9 +257,14 @@ impl Task {
                 Event::Malformed(malformed)
             }
         };
-        let number = self.events.send(event);
-        self.desk.ledger.handled.becomes(number);
+        self.tell(News::Event(event));
         Ok(())
+    }
+
+    /// The last stanza that has come is for the application.
+    fn tell(&mut self, news: News) {
+        let number = self.events.tell(news);
+        self.desk.ledger.handled.becomes(number);
     }
 
     /// An element that is no stanza: one of stream management, or one that has no place here.
@@ -287,15 +305,19 @@ impl Task {
 
     fn receive_iq(&mut self, session: &Session, iq: Iq) -> Result<(), ConnectionError> {
         if !iq.type_().is_request() {
-            if self.desk.requests.answer(iq, &session.own).is_err() {
-                tracing::debug!("an answer that nobody waits for");
+            match self.desk.requests.answer(iq, &session.own) {
+                Err(answer) if self.iq_events.is_some() => self.tell(News::Answer(answer)),
+                Err(_) => tracing::debug!("an answer that nobody waits for"),
+                Ok(()) => {}
             }
             return Ok(());
         }
+        let target = session.entity.target(iq.to());
+        let Some(iq) = self.receive_request(target, iq)? else { return Ok(()) };
         let cx = IqContext {
             from: iq.from().cloned(),
             to: iq.to().cloned(),
-            target: session.entity.target(iq.to()),
+            target,
             stanza: iq.stanza().clone(),
             #[cfg(feature = "server")]
             origin: None,
@@ -323,7 +345,38 @@ impl Task {
         Ok(())
     }
 
+    /// A request that the application wants as an event, and that no handler takes, goes there. Any other is given back.
+    fn receive_request(&mut self, target: Target, iq: Iq) -> Result<Option<Iq>, ConnectionError> {
+        let Some(events) = self.iq_events.as_ref().filter(|events| events.targets.contains(target)) else {
+            return Ok(Some(iq));
+        };
+        if self.iqs.knows(iq.stanza().root(), target) {
+            return Ok(Some(iq));
+        }
+        match events.request(iq) {
+            Ok(request) => self.tell(News::Request(request)),
+            Err(iq) => self.answer(&iq.into_stanza(), Err(StanzaError::resource_constraint()))?,
+        }
+        Ok(None)
+    }
+
+    /// Answers at once: a handler that took no time has sent nothing that the answer could overtake.
     fn answer(&mut self, request: &Stanza, answer: Answer) -> Result<(), ConnectionError> {
+        let (bytes, then) = self.write_answer(request, answer);
+        self.queue_bytes(bytes)?;
+        then.into_iter().for_each(|then| then());
+        Ok(())
+    }
+
+    /// Answers behind all that was sent before.
+    fn answer_in_turn(&mut self, request: &Stanza, answer: Answer) -> Result<(), ConnectionError> {
+        let (bytes, then) = self.write_answer(request, answer);
+        self.desk.answer(bytes).map_err(|_| overburdened())?;
+        then.into_iter().for_each(|then| then());
+        Ok(())
+    }
+
+    fn write_answer(&self, request: &Stanza, answer: Answer) -> (Vec<u8>, Option<Then>) {
         let to = request.root().attr("from").map(|from| from.into_owned());
         let asked = request.root().attr("to").filter(|_| self.settings.entity() == Entity::Component);
         let names = Names { from: asked.as_deref(), to: to.as_deref() };
@@ -341,11 +394,7 @@ impl Task {
             out = Writer::new(ns::CLIENT);
             answer_error(request, names, &error, &mut out);
         }
-        self.queue_bytes(out.finish())?;
-        if let Some(then) = then {
-            then();
-        }
-        Ok(())
+        (out.finish(), then)
     }
 
     /// Queues a stanza of our own: an error, a ping.
@@ -356,11 +405,13 @@ impl Task {
     }
 
     fn queue_bytes(&mut self, bytes: Vec<u8>) -> Result<(), ConnectionError> {
-        self.desk.ledger.push(Outgoing::new(bytes, Origin::Own)).map_err(|_| {
-            let error = StreamError::new(StreamCondition::PolicyViolation);
-            ConnectionError::Protocol(error.with_text("too much is asked for and not acknowledged"))
-        })
+        self.desk.ledger.push(Outgoing::new(bytes, Origin::Own)).map_err(|_| overburdened())
     }
+}
+
+fn overburdened() -> ConnectionError {
+    let error = StreamError::new(StreamCondition::PolicyViolation);
+    ConnectionError::Protocol(error.with_text("too much is asked for and not acknowledged"))
 }
 
 fn broken(condition: StreamCondition) -> ConnectionError {

@@ -172,7 +172,8 @@ impl Ledger {
     /// For another process, or a later time; `None` if the session cannot be resumed. `unsent` waits behind.
     pub(super) fn save<'a>(&'a self, unsent: impl Iterator<Item = &'a Outgoing>) -> Option<SavedSession> {
         let (Some(ticket), Some(jid)) = (&self.ticket, &self.jid) else { return None };
-        let unsent = unsent.filter(|outgoing| outgoing.origin == Origin::Application);
+        // A request has nobody any more who waits for it.
+        let unsent = unsent.filter(|outgoing| !matches!(outgoing.origin, Origin::Request(_)));
         let saved = |outgoing: &Outgoing| SavedStanza {
             xml: String::from_utf8_lossy(&outgoing.bytes).into_owned(),
             since: outgoing.since,

@@ -19,6 +19,7 @@
 //! [`Client::close`] is called, the stream is closed in good order and the event stream ends.
 
 mod access;
+mod asked;
 mod attach;
 mod backoff;
 mod builder;
@@ -40,6 +41,7 @@ mod unacknowledged;
 mod visit;
 mod weak;
 
+pub use asked::ComponentRequest;
 pub use backoff::Backoff;
 pub use builder::{BuildError, ClientBuilder, ClientRegistrar, Extension, Flow, ForBoth, ForClient};
 pub use component::{
@@ -79,6 +81,9 @@ struct Shared {
     request_timeout: Duration,
     /// Of a stanza, as both ends see it.
     max_bytes: AtomicUsize,
+    /// How hosts are reached.
+    #[cfg(feature = "https")]
+    connector: Option<crate::net::Connector>,
 }
 
 /// Why something was not sent.
@@ -137,6 +142,13 @@ impl Client {
     /// The full address of the session, while there is one.
     pub fn jid(&self) -> Option<FullJid> {
         self.shared.online.borrow().clone()
+    }
+
+    /// What the client reaches hosts with, for more of the same: its resolver, its TLS and its patience. `None` where it
+    /// reaches none itself: over a pipe, unless [`ClientBuilder::tls`] was called too.
+    #[cfg(feature = "https")]
+    pub fn connector(&self) -> Option<&crate::net::Connector> {
+        self.shared.connector.as_ref()
     }
 
     /// Resolves with the full address once a session is up; `None` if the client was closed first. Cancel-safe.

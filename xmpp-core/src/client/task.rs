@@ -2,6 +2,7 @@
 
 use super::{
     Backoff, Client, ConnectionError, Event, Keepalive, SavedSession, SessionStart, Unacknowledged,
+    asked::IqEvents,
     builder::{ClientRegistrar, Hook, Road},
     desk::{Command, Desk, Leave},
     events::EventSender,
@@ -48,6 +49,8 @@ pub(super) struct Task {
     pub(super) commands_weak: mpsc::WeakSender<Command>,
     pub(super) shared: std::sync::Arc<super::Shared>,
     pub(super) iqs: IqTable,
+    /// How iqs that nobody here takes become events, if they do.
+    pub(super) iq_events: Option<IqEvents>,
     pub(super) hooks: Vec<Hook>,
     session_hooks: Vec<SessionHook>,
     backoff: Option<Backoff>,
@@ -92,6 +95,7 @@ impl Task {
             commands_weak: client.commands.downgrade(),
             shared: std::sync::Arc::clone(&client.shared),
             iqs: registrar.registrar.iqs,
+            iq_events: None,
             hooks: registrar.hooks,
             session_hooks: registrar.session_hooks,
             backoff: None,
@@ -100,6 +104,12 @@ impl Task {
             retries: Retries::default(),
             unreported: Vec::new(),
         }
+    }
+
+    /// Iqs that nobody here takes are events for the application.
+    pub(super) fn iq_events(mut self, events: Option<IqEvents>) -> Task {
+        self.iq_events = events;
+        self
     }
 
     /// A token of an earlier run.

@@ -74,7 +74,8 @@ pub struct Reply {
 }
 
 type WritePayload = Box<dyn FnOnce(&mut Writer) + Send>;
-type Then = Box<dyn FnOnce() + Send>;
+/// What is to be done when an answer is queued.
+pub(crate) type Then = Box<dyn FnOnce() + Send>;
 
 impl Reply {
     /// An empty result.
@@ -143,15 +144,24 @@ struct Entry {
 #[derive(Default)]
 pub(crate) struct IqTable {
     by_namespace: HashMap<&'static str, Vec<Entry>>,
+    /// Addresses that get no more handlers.
+    closed: Option<Target>,
 }
 
 impl IqTable {
     pub(crate) fn add(&mut self, ns: &'static str, name: &'static str, set: bool, target: Target, handler: Handler) {
+        let closed = self.closed.map_or(0, |closed| closed.0);
+        let target = Target(target.0 & !closed);
         self.by_namespace.entry(ns).or_default().push(Entry { name, set, target, handler });
     }
 
+    /// No more handlers are added for these addresses.
+    #[cfg(feature = "client")]
+    pub(crate) fn close(&mut self, targets: Target) {
+        self.closed = Some(targets);
+    }
+
     /// Whether there is a handler for the payload of this request, whatever the request's type.
-    #[cfg(feature = "server")]
     pub(crate) fn knows(&self, request: ElementRef<'_>, target: Target) -> bool {
         let payload = request.children().next();
         payload.is_some_and(|payload| {

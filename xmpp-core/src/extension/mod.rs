@@ -46,5 +46,5 @@ pub use registrar::{DiscoNode, Registrar};
 
 pub(crate) use disco::register as register_disco;
 #[cfg(feature = "client")]
-pub(crate) use iq::IqTable;
+pub(crate) use iq::{IqTable, Then};
 pub(crate) use iq::{Names, answer_error, answer_result};

@@ -1,6 +1,6 @@
 //! XMPP over BOSH (XEP-0124, XEP-0206) as a byte stream: requests of HTTP on one side, a pipe on the other.
 
-use super::websocket::{Line, WebUrl};
+use super::https::{Line, WebUrl};
 use super::{Connector, Transport, WebSocketError};
 use crate::stream::bosh::{BoshClient, BoshClientConfig, CONTENT_TYPE, Errand};
 use crate::xml::XmlLimits;

@@ -193,9 +193,17 @@ impl Connector {
         self.tls.service()
     }
 
-    #[cfg(all(feature = "client", feature = "websocket"))]
+    #[cfg(feature = "https")]
     pub(crate) fn options(&self) -> &ConnectOptions {
         &self.options
+    }
+
+    /// The same, but connecting only to addresses that a public host can have ([`ConnectOptions::public_only`]): for
+    /// addresses that strangers name.
+    #[must_use]
+    pub fn public_only(mut self) -> Connector {
+        self.options.public_only = true;
+        self
     }
 
     /// The TLS settings, for STARTTLS on what [`connect`](Connector::connect) returned.

@@ -4,6 +4,8 @@
 //! connection attempts is a state machine, while [`Connector`] only performs what they say.
 
 pub mod connect;
+#[cfg(feature = "https")]
+pub mod https;
 pub mod resolve;
 pub mod tls;
 pub mod transport;

@@ -339,7 +339,7 @@ impl Transport {
     }
 
     /// HTTPS as the initiator: the host has to prove to be `host`.
-    #[cfg(all(feature = "client", feature = "websocket"))]
+    #[cfg(feature = "https")]
     pub(crate) async fn https_client(self, tls: &ClientTls, host: &str) -> Result<Transport, TlsError> {
         tls.connect_http(self.into_raw()?, host).await
     }

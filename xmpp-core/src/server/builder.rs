@@ -663,6 +663,6 @@ impl Envelope {
     pub(super) fn local(stanza: crate::xml::Stanza, from: Jid) -> Option<Envelope> {
         let kind = super::router::stanza_kind(stanza.root(), crate::xml::ns::CLIENT).ok()?;
         let to = stanza.root().attr("to").and_then(|to| Jid::lenient(&to).ok());
-        Some(Envelope { stanza, kind, from, to, sender: None, unaddressed: false })
+        Some(Envelope { stanza, kind, from, to, sender: None, unaddressed: false, crowd: None })
     }
 }

@@ -121,8 +121,15 @@ impl Server {
             Ok(_) if kind == StanzaKind::Iq => check_iq(root),
             Ok(_) => Ok(()),
         };
-        let envelope =
-            Envelope { kind, from, to: to.ok(), sender: Some(Arc::clone(session)), unaddressed: false, stanza };
+        let envelope = Envelope {
+            kind,
+            from,
+            to: to.ok(),
+            sender: Some(Arc::clone(session)),
+            unaddressed: false,
+            crowd: None,
+            stanza,
+        };
         if let Err(error) = checked {
             self.reject(&envelope, &error);
             return Ok(Routed::Done);

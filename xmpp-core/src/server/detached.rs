@@ -37,10 +37,14 @@ impl Detached {
         self.waiting.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
+    /// Whether anything waits. Whoever sends one stanza after another sees here what it has itself caused to wait.
+    pub(super) fn has_waiting(&self) -> bool {
+        self.pairs.load(Ordering::SeqCst) > 0
+    }
+
     /// Puts a stanza behind those of its pair that wait, or gives it back.
     fn queue(&self, envelope: Envelope, position: usize) -> Option<Envelope> {
-        // Whoever sends one stanza after another sees here what it has itself caused to wait.
-        if self.pairs.load(Ordering::SeqCst) == 0 {
+        if !self.has_waiting() {
             return Some(envelope);
         }
         match self.waiting().get_mut(&pair(&envelope)) {
@@ -60,7 +64,13 @@ impl Server {
     /// Runs the route from a position, or puts the stanza behind those of its pair that wait.
     pub(super) fn run_detached(&self, envelope: Envelope, position: usize) {
         let Some(envelope) = self.inner().detached.queue(envelope, position) else { return };
-        let Some(pending) = self.run(envelope, position) else { return };
+        if let Some(pending) = self.run(envelope, position) {
+            self.follow_later(pending);
+        }
+    }
+
+    /// Lets a route that waits end by itself, and those of its pair that come meanwhile behind it.
+    pub(super) fn follow_later(&self, pending: Box<Pending>) {
         let (detached, pair) = (&self.inner().detached, pair(&pending.envelope));
         match detached.waiting().entry(pair.clone()) {
             // Another thread's has begun to wait meanwhile; neither was first.

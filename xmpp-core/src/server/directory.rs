@@ -6,9 +6,8 @@
 use super::session::{Role, Session};
 use crate::{jid::Jid, xml::Stanza};
 use std::{
-    borrow::Borrow,
-    collections::{HashMap, hash_map::Entry},
-    hash::{BuildHasher, Hash, Hasher, RandomState},
+    collections::HashMap,
+    hash::{BuildHasher, Hasher, RandomState},
     sync::{Arc, Mutex, MutexGuard, Weak},
 };
 
@@ -41,27 +40,7 @@ impl Resource {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SessionFlag(pub(super) u32);
 
-/// A full address that hashes and compares as its bare part: the table's key shares the session's own text.
-struct Account(Jid);
-
-impl Borrow<str> for Account {
-    fn borrow(&self) -> &str {
-        self.0.bare_str()
-    }
-}
-impl Hash for Account {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.0.bare_str().hash(state);
-    }
-}
-impl PartialEq for Account {
-    fn eq(&self, other: &Self) -> bool {
-        self.0.bare_str() == other.0.bare_str()
-    }
-}
-impl Eq for Account {}
-
-/// Most accounts have one session: it costs no vector.
+/// Most keys have one session: it costs no vector.
 struct Sessions {
     first: Arc<Session>,
     others: Vec<Arc<Session>>,
@@ -71,9 +50,47 @@ impl Sessions {
     fn iter(&self) -> impl Iterator<Item = &Arc<Session>> {
         std::iter::once(&self.first).chain(&self.others)
     }
+
+    /// Those of an account.
+    fn of<'a>(&'a self, bare: &'a str) -> impl Iterator<Item = &'a Arc<Session>> {
+        self.iter().filter(move |session| session.jid().bare_str() == bare)
+    }
+
+    /// Puts a session in the place of another, which is returned.
+    fn replace(&mut self, session: &Arc<Session>, is: impl Fn(&Session) -> bool) -> Option<Arc<Session>> {
+        let mut all = std::iter::once(&mut self.first).chain(&mut self.others);
+        let place = all.find(|old| is(old))?;
+        Some(std::mem::replace(place, Arc::clone(session)))
+    }
 }
 
-type Shard = HashMap<Account, Sessions>;
+/// Sessions by the hash of their bare address. The hash is keyed: nobody can bring it about that two accounts share one,
+/// and if two do, they are told apart by their addresses.
+type Shard = HashMap<u64, Sessions, Hashed>;
+
+/// Hashes what is a hash.
+#[derive(Clone, Copy, Debug, Default)]
+struct Hashed(u64);
+
+impl BuildHasher for Hashed {
+    type Hasher = Hashed;
+
+    fn build_hasher(&self) -> Hashed {
+        *self
+    }
+}
+
+impl Hasher for Hashed {
+    fn write(&mut self, bytes: &[u8]) {
+        self.0 = bytes.iter().fold(self.0, |hash, byte| hash.rotate_left(8) ^ u64::from(*byte));
+    }
+    fn write_u64(&mut self, hash: u64) {
+        self.0 = hash;
+    }
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
 
 /// The table of sessions, sharded by bare address.
 pub(crate) struct Directory {
@@ -97,55 +114,51 @@ impl Directory {
     /// Enters a session. A session with the same resource is taken out and returned: the newer replaces the older
     /// (RFC 6120 §7.7.2.2).
     pub(crate) fn insert(&self, session: &Arc<Session>, limit: usize) -> Result<Option<Arc<Session>>, TooManySessions> {
-        let mut shard = self.shard(session.jid().bare_str());
-        match shard.entry(Account(session.jid().clone())) {
-            Entry::Vacant(vacant) => {
-                vacant.insert(Sessions { first: Arc::clone(session), others: Vec::new() });
-                Ok(None)
-            }
-            Entry::Occupied(mut occupied) => {
-                let sessions = occupied.get_mut();
-                let all = std::iter::once(&mut sessions.first).chain(&mut sessions.others);
-                for old in all {
-                    if old.jid() == session.jid() {
-                        return Ok(Some(std::mem::replace(old, Arc::clone(session))));
-                    }
-                }
-                if sessions.others.len() + 1 >= limit {
-                    return Err(TooManySessions);
-                }
-                sessions.others.push(Arc::clone(session));
-                Ok(None)
-            }
+        let bare = session.jid().bare_str();
+        let (hash, mut shard) = self.shard(bare);
+        let Some(sessions) = shard.get_mut(&hash) else {
+            shard.insert(hash, Sessions { first: Arc::clone(session), others: Vec::new() });
+            return Ok(None);
+        };
+        if let Some(old) = sessions.replace(session, |old| old.jid() == session.jid()) {
+            return Ok(Some(old));
         }
+        if sessions.of(bare).count() >= limit {
+            return Err(TooManySessions);
+        }
+        sessions.others.push(Arc::clone(session));
+        Ok(None)
     }
 
     /// Enters the only session of an address, a component's. One that is there stays, unless it is to be replaced: then
     /// it is taken out and returned.
     pub(crate) fn insert_alone(&self, session: &Arc<Session>, replace: bool) -> Result<Option<Arc<Session>>, Taken> {
-        let mut shard = self.shard(session.jid().bare_str());
-        match shard.entry(Account(session.jid().clone())) {
-            Entry::Vacant(vacant) => {
-                vacant.insert(Sessions { first: Arc::clone(session), others: Vec::new() });
-                Ok(None)
-            }
-            Entry::Occupied(_) if !replace => Err(Taken),
-            Entry::Occupied(mut occupied) => {
-                Ok(Some(std::mem::replace(&mut occupied.get_mut().first, Arc::clone(session))))
-            }
+        let bare = session.jid().bare_str();
+        let (hash, mut shard) = self.shard(bare);
+        let Some(sessions) = shard.get_mut(&hash) else {
+            shard.insert(hash, Sessions { first: Arc::clone(session), others: Vec::new() });
+            return Ok(None);
+        };
+        if !replace && sessions.of(bare).next().is_some() {
+            return Err(Taken);
         }
+        let old = sessions.replace(session, |old| old.jid().bare_str() == bare);
+        if old.is_none() {
+            sessions.others.push(Arc::clone(session));
+        }
+        Ok(old)
     }
 
     /// The session of the component that serves this domain.
     pub(crate) fn component(&self, domain: &str) -> Option<Arc<Session>> {
-        let shard = self.shard(domain);
-        shard.get(domain).map(|sessions| Arc::clone(&sessions.first)).filter(|one| one.role() == Role::Component)
+        let (hash, shard) = self.shard(domain);
+        shard.get(&hash)?.of(domain).next().filter(|one| one.role() == Role::Component).cloned()
     }
 
     /// Takes a session out, if it is still the one entered under its address; whether it was.
     pub(crate) fn remove(&self, session: &Arc<Session>) -> bool {
-        let mut shard = self.shard(session.jid().bare_str());
-        let Some(sessions) = shard.get_mut(session.jid().bare_str()) else { return false };
+        let (hash, mut shard) = self.shard(session.jid().bare_str());
+        let Some(sessions) = shard.get_mut(&hash) else { return false };
         if let Some(index) = sessions.others.iter().position(|other| Arc::ptr_eq(other, session)) {
             sessions.others.remove(index);
             return true;
@@ -156,7 +169,7 @@ impl Directory {
         match sessions.others.pop() {
             Some(other) => sessions.first = other,
             None => {
-                shard.remove(session.jid().bare_str());
+                shard.remove(&hash);
             }
         }
         true
@@ -164,14 +177,14 @@ impl Directory {
 
     /// The session with this full address.
     pub(crate) fn find(&self, bare: &str, resource: &str) -> Option<Arc<Session>> {
-        let shard = self.shard(bare);
-        shard.get(bare)?.iter().find(|session| session.jid().resource() == Some(resource)).cloned()
+        let (hash, shard) = self.shard(bare);
+        shard.get(&hash)?.of(bare).find(|session| session.jid().resource() == Some(resource)).cloned()
     }
 
     /// All sessions of an account.
     pub(crate) fn sessions(&self, bare: &str) -> Vec<Arc<Session>> {
-        let shard = self.shard(bare);
-        shard.get(bare).map(|sessions| sessions.iter().cloned().collect()).unwrap_or_default()
+        let (hash, shard) = self.shard(bare);
+        shard.get(&hash).map(|sessions| sessions.of(bare).cloned().collect()).unwrap_or_default()
     }
 
     /// Calls `f` with every session, a shard at a time, without holding a lock meanwhile.
@@ -190,9 +203,12 @@ impl Directory {
             .sum()
     }
 
-    fn shard(&self, bare: &str) -> MutexGuard<'_, Shard> {
-        let index = self.hasher.hash_one(bare) as usize % SHARDS;
-        lock(&self.shards[index])
+    /// The hash of an address, and where its sessions are.
+    fn shard(&self, bare: &str) -> (u64, MutexGuard<'_, Shard>) {
+        let hash = self.hasher.hash_one(bare);
+        // Not the bits by which the table in it finds its places.
+        let index = (hash >> 32) as usize % SHARDS;
+        (hash, lock(&self.shards[index]))
     }
 }
 

@@ -17,7 +17,7 @@ pub(crate) type Owners = HashMap<String, Owner>;
 
 /// Hands what is addressed to such a domain to its owner.
 pub(crate) fn station() -> Station {
-    Station::new("core:domains", Stage::Locate, Kinds::ALL, hand_over).before("core:locate")
+    Station::new("core:domains", Stage::Locate, Kinds::ALL, hand_over).before("core:locate").for_elsewhere()
 }
 
 fn hand_over(envelope: &mut Envelope, server: &Server) -> Decision {

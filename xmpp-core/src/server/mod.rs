@@ -21,6 +21,7 @@ mod client_state;
 mod clients;
 mod component;
 mod connection;
+mod crowd;
 mod detached;
 mod directory;
 mod domains;

@@ -2,6 +2,7 @@
 
 use super::{
     Server,
+    crowd::Crowd,
     session::{Role, Session},
 };
 use crate::{
@@ -43,6 +44,8 @@ pub struct Envelope {
     pub(crate) sender: Option<Arc<Session>>,
     /// Whether the recipient's address has to be written into the stanza, which lacks it.
     pub(crate) unaddressed: bool,
+    /// Of a stanza for many: what all of them get.
+    pub(crate) crowd: Option<Arc<Crowd>>,
 }
 
 impl Envelope {
@@ -137,6 +140,9 @@ impl From<Result<Verdict, StanzaError>> for Decision {
 /// One step of the route.
 pub type Interceptor = Arc<dyn Fn(&mut Envelope, &Server) -> Decision + Send + Sync>;
 
+/// Says of a stanza that a station has nothing to do with it.
+type Passing = Arc<dyn Fn(&Envelope, &Server) -> bool + Send + Sync>;
+
 /// Which kinds of stanzas an interceptor sees.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Kinds(u8);
@@ -193,6 +199,8 @@ pub struct Station {
     kinds: Kinds,
     before: Vec<&'static str>,
     after: Vec<&'static str>,
+    passing: Option<Passing>,
+    for_elsewhere: bool,
     pub(crate) interceptor: Interceptor,
 }
 
@@ -211,7 +219,8 @@ impl Station {
         interceptor: impl Fn(&mut Envelope, &Server) -> D + Send + Sync + 'static,
     ) -> Station {
         let interceptor: Interceptor = Arc::new(move |envelope, server| interceptor(envelope, server).into());
-        Station { name, stage, kinds, before: Vec::new(), after: Vec::new(), interceptor }
+        let (before, after) = (Vec::new(), Vec::new());
+        Station { name, stage, kinds, before, after, passing: None, for_elsewhere: false, interceptor }
     }
     /// Stands before another of its stage, if that one is registered.
     #[must_use]
@@ -224,6 +233,26 @@ impl Station {
     pub fn after(mut self, name: &'static str) -> Station {
         self.after.push(name);
         self
+    }
+    /// Lets stanzas pass for which `f` says true, whoever is to get them: its interceptor would answer
+    /// [`Verdict::Continue`] for all recipients. Where one stanza goes to many
+    /// ([`Server::send_to_each`]) that is asked once, and the interceptor is not asked for each; elsewhere it is asked
+    /// nothing. [`Envelope::to`] is one of the recipients, and not to be looked at.
+    #[must_use]
+    pub fn passing(mut self, f: impl Fn(&Envelope, &Server) -> bool + Send + Sync + 'static) -> Station {
+        self.passing = Some(Arc::new(f));
+        self
+    }
+    /// Has nothing to do with what is for accounts here.
+    pub(crate) fn for_elsewhere(mut self) -> Station {
+        self.for_elsewhere = true;
+        self
+    }
+    pub(crate) fn is_for_elsewhere(&self) -> bool {
+        self.for_elsewhere
+    }
+    pub(crate) fn lets_pass(&self, envelope: &Envelope, server: &Server) -> bool {
+        self.passing.as_ref().is_some_and(|passing| passing(envelope, server))
     }
     pub(crate) fn stage(&self) -> Stage {
         self.stage

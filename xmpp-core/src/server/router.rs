@@ -96,6 +96,7 @@ impl Server {
             to,
             sender: Some(Arc::clone(session)),
             unaddressed: false,
+            crowd: None,
             stanza,
         };
         if envelope.to.is_none() && kind == StanzaKind::Message {
@@ -171,7 +172,7 @@ impl Server {
         let stanza = stanza.rewrite(ns::CLIENT).from(Some(from.as_str())).to(Some(to.as_str())).to_stanza();
         let kind = stanza_kind(stanza.root(), ns::CLIENT).ok()?;
         let checked = if kind == StanzaKind::Iq { check_iq(stanza.root()) } else { Ok(()) };
-        let envelope = Envelope { stanza, kind, from, to: Some(to), sender: None, unaddressed: false };
+        let envelope = Envelope { stanza, kind, from, to: Some(to), sender: None, unaddressed: false, crowd: None };
         if let Err(error) = checked {
             self.reject(&envelope, &error);
             return None;
@@ -183,19 +184,8 @@ impl Server {
     /// [`Stage::Outgoing`]; `from` and `to` must be set.
     pub fn send(&self, from: Jid, to: Jid, stanza: Stanza) {
         let Ok(kind) = stanza_kind(stanza.root(), ns::CLIENT) else { return };
-        let envelope = Envelope { stanza, kind, from, to: Some(to), sender: None, unaddressed: false };
+        let envelope = Envelope { stanza, kind, from, to: Some(to), sender: None, unaddressed: false, crowd: None };
         self.run_detached(envelope, self.inner().outgoing);
-    }
-
-    /// Sends a stanza, which has no `to`, to each of these addresses: what a room tells its occupants. It is written once
-    /// a recipient, into its queue, and takes the same way as by [`send`](Self::send).
-    pub fn send_to_each<'a>(&self, from: &Jid, to: impl IntoIterator<Item = &'a Jid>, stanza: &Stanza) {
-        let Ok(kind) = stanza_kind(stanza.root(), ns::CLIENT) else { return };
-        for to in to {
-            let (stanza, from, to) = (stanza.clone(), from.clone(), Some(to.clone()));
-            let envelope = Envelope { stanza, kind, from, to, sender: None, unaddressed: true };
-            self.run_detached(envelope, self.inner().outgoing);
-        }
     }
 
     /// Puts a stanza into the session with the full address `to`, past the route: what a station or a handler sends
@@ -203,7 +193,10 @@ impl Server {
     /// there to take it.
     pub fn hand(&self, from: Jid, to: &Jid, stanza: Stanza) -> bool {
         let Ok(kind) = stanza_kind(stanza.root(), ns::CLIENT) else { return false };
-        self.deliver(&Envelope { stanza, kind, from, to: Some(to.clone()), sender: None, unaddressed: false }, to)
+        self.deliver(
+            &Envelope { stanza, kind, from, to: Some(to.clone()), sender: None, unaddressed: false, crowd: None },
+            to,
+        )
     }
 
     /// Sets or clears a flag of the session that asks; whether it is one of a client here, and still there. One that took
@@ -274,6 +267,11 @@ impl Server {
     pub(super) fn push(&self, session: &Session, envelope: &Envelope) -> Pushed {
         let (from, idle) = (envelope.from.as_str(), || self.idle(envelope));
         let pushed = session.push_idle(&self.inner().limits, from, idle, |out| {
+            if let (Some(crowd), Some(to), Role::Client) = (&envelope.crowd, &envelope.to, session.role())
+                && crowd.is_of(&envelope.stanza)
+            {
+                return crowd.write(to.as_str(), out);
+            }
             let mut rewrite = envelope.stanza.rewrite(session.content_ns()).from(Some(envelope.from.as_str()));
             // Prepared, as the recipient knows itself: it may answer under the name it was called by. Who has many names
             // has to be told which.
@@ -373,7 +371,7 @@ impl Server {
         station >= self.inner().deliver || (station >= self.inner().locate && !here())
     }
 
-    fn in_time(&self, verdict: BoxFuture<'static, Verdict>) -> BoxFuture<'static, Verdict> {
+    pub(super) fn in_time(&self, verdict: BoxFuture<'static, Verdict>) -> BoxFuture<'static, Verdict> {
         let limit = self.inner().limits.handler;
         Box::pin(async move {
             tokio::time::timeout(limit, verdict).await.unwrap_or_else(|_| {
@@ -399,7 +397,7 @@ impl Server {
     }
 
     /// What is owed to the sender of a stanza that nobody took (RFC 6121 §8.5).
-    fn undeliverable(&self, envelope: &Envelope) {
+    pub(super) fn undeliverable(&self, envelope: &Envelope) {
         match (envelope.kind, envelope.type_str().as_ref()) {
             (StanzaKind::Presence, _) | (StanzaKind::Message, "headline") => {
                 self.inner().stats.dropped("nobody to deliver to");
@@ -463,7 +461,7 @@ impl Server {
         let sender = Some(Arc::clone(session));
         let from = session.jid().clone();
         self.reject(
-            &Envelope { stanza: stanza.clone(), kind, from, to: to.cloned(), sender, unaddressed: false },
+            &Envelope { stanza: stanza.clone(), kind, from, to: to.cloned(), sender, unaddressed: false, crowd: None },
             error,
         );
     }
@@ -472,7 +470,7 @@ impl Server {
     pub(crate) fn own_stations() -> Vec<Station> {
         vec![
             Station::new("core:services", Stage::Services, Kinds::IQ, services),
-            Station::new("core:locate", Stage::Locate, Kinds::ALL, locate),
+            Station::new("core:locate", Stage::Locate, Kinds::ALL, locate).for_elsewhere(),
             Station::new("core:answers", Stage::Deliver, Kinds::IQ, answers).before("core:deliver"),
             Station::new("core:deliver", Stage::Deliver, Kinds::ALL, deliver),
         ]

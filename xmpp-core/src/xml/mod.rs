@@ -25,6 +25,8 @@ pub use element::{Attribute, Attributes, Children, ElementRef, Node, Nodes};
 pub use error::XmlError;
 pub use limits::XmlLimits;
 pub use rewrite::Rewrite;
+#[cfg(feature = "server")]
+pub(crate) use rewrite::quoted;
 pub use scanner::{Event, Scanner, StreamHeader};
 pub use stanza::Stanza;
 pub use writer::Writer;

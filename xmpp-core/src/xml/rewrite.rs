@@ -244,7 +244,8 @@ impl<'a> Rewrite<'a> {
     }
 }
 
-fn quoted(out: &mut Vec<u8>, name: &str, value: &str) {
+/// Appends an attribute.
+pub(crate) fn quoted(out: &mut Vec<u8>, name: &str, value: &str) {
     out.push(b' ');
     out.extend_from_slice(name.as_bytes());
     out.extend_from_slice(b"='");

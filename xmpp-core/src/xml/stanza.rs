@@ -116,6 +116,12 @@ impl Stanza {
         self.0.outer.as_ref()?.lang.as_deref()
     }
 
+    /// Whether both are the same stanza in memory.
+    #[cfg(feature = "server")]
+    pub(crate) fn is_same(&self, other: &Stanza) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
     /// Forwards this stanza with another start tag, into a stream with content namespace `content_ns`.
     pub fn rewrite<'a>(&'a self, content_ns: &'a str) -> Rewrite<'a> {
         Rewrite::new(self, content_ns)

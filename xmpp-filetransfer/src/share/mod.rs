@@ -5,7 +5,6 @@
 pub mod aesgcm;
 pub mod bob;
 pub mod metadata;
-pub mod oob;
 pub mod sharing;
 pub mod sims;
 #[cfg(test)]
@@ -15,3 +14,5 @@ mod tests;
 pub use bob::{Bits, ContentId};
 pub use metadata::{Dimensions, FileMetadata, Thumbnail};
 pub use sharing::{Disposition, FileSharing, Source, Sources};
+/// The address of a file beside a message's text (XEP-0066), for clients that know nothing of the others.
+pub use xmpp_core::payload::oob::OutOfBand;

@@ -126,7 +126,7 @@ pub struct Transport {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
+#[allow(clippy::unwrap_used, clippy::panic)]
 mod tests {
     use super::*;
     use xmpp_core::xml::{Stanza, Writer, XmlLimits};

@@ -125,15 +125,23 @@ fn stations(r: &mut ServerRegistrar, archives: &Arc<Archives>) {
     let (outgoing, incoming) = (Arc::clone(archives), Arc::clone(archives));
     let out = move |envelope: &mut Envelope, server: &Server| archive_out(&outgoing, envelope, server);
     let station = Station::new("im:archive-out", Stage::Outgoing, Kinds::MESSAGE, out);
-    r.station(station.after("im:blocking-out").before("im:carbons-out"));
+    r.station(station.after("im:blocking-out").before("im:carbons-out").passing(is_not_of_client));
     let station = Station::new("im:stanza-ids-out", Stage::Outgoing, Kinds::MESSAGE, hide_id);
-    r.station(station.after("im:archive-out").after("im:carbons-out"));
+    r.station(station.after("im:archive-out").after("im:carbons-out").passing(is_not_of_client));
     let station = Station::new("im:stanza-ids", Stage::Incoming, Kinds::MESSAGE, strip_forged);
-    r.station(station.after("im:blocking-in").before("im:archive-in"));
+    let says_nothing = |envelope: &Envelope, _: &Server| {
+        !envelope.stanza().root().children().any(|child| StanzaId::matches(child) || Delay::matches(child))
+    };
+    r.station(station.after("im:blocking-in").before("im:archive-in").passing(says_nothing));
     let into = move |envelope: &mut Envelope, server: &Server| archive_in(&incoming, envelope, server);
-    r.station(Station::new("im:archive-in", Stage::Incoming, Kinds::MESSAGE, into).after("im:blocking-in"));
+    let station = Station::new("im:archive-in", Stage::Incoming, Kinds::MESSAGE, into).after("im:blocking-in");
+    r.station(station.passing(|envelope, _| !is_worth_archiving(envelope.stanza().root())));
     let station = Station::new("im:archived", Stage::Undelivered, Kinds::MESSAGE, archived);
     r.station(station.after("im:offline"));
+}
+
+fn is_not_of_client(envelope: &Envelope, _: &Server) -> bool {
+    !envelope.is_from_client()
 }
 
 /// Whether an account here wrote to itself. Its message passes [`archive_out`] alone.

@@ -1,12 +1,17 @@
 //! Avatars that are photos in vCards (XEP-0153): whose photo is new is told in presence by its hash, and the photo comes
 //! out of the vCard once, by that hash.
 //!
-//! A server has no part in it: it keeps the vCard and passes the presence on as it is.
+//! A server has no part in it for its users: it keeps the vCard and passes the presence on as it is. Rooms (XEP-0486) tell of
+//! their photos themselves.
 
+#[cfg(feature = "client")]
 mod cache;
+#[cfg(feature = "client")]
 mod client;
+#[cfg(feature = "client")]
 mod own;
 
+#[cfg(feature = "client")]
 pub use client::{AvatarError, AvatarEvent, AvatarEvents, Avatars, client};
 
 use sha1::{Digest as _, Sha1};
@@ -56,7 +61,12 @@ impl Avatar {
 
     /// The photo of a vCard, if it has one that can be read.
     pub fn of(card: &VCard) -> Option<Avatar> {
-        let value = card.element().child("PHOTO", vcard::NS)?.child("BINVAL", vcard::NS)?;
+        Avatar::of_photo(card.element().child("PHOTO", vcard::NS)?)
+    }
+
+    /// One photo of a vCard that may have several, or its logo, if that can be read.
+    pub fn of_photo(photo: ElementRef<'_>) -> Option<Avatar> {
+        let value = photo.child("BINVAL", vcard::NS)?;
         let data = Base64::from_text(&value.text()).ok()?.0;
         (!data.is_empty()).then(|| Avatar::new(data))
     }
@@ -64,7 +74,7 @@ impl Avatar {
 
 /// What presence says of a photo (§3.2).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) enum Update {
+pub enum Update {
     /// Whether there is one is not known yet.
     #[default]
     Unready,
@@ -76,7 +86,7 @@ pub(crate) enum Update {
 
 impl Update {
     /// What a presence says, if it says anything. A hash that is none says nothing that is known.
-    pub(crate) fn read(presence: ElementRef<'_>) -> Option<Update> {
+    pub fn read(presence: ElementRef<'_>) -> Option<Update> {
         let Some(photo) = presence.child("x", NS)?.child("photo", NS) else { return Some(Update::Unready) };
         let hash = photo.text().trim().to_ascii_lowercase();
         match hash.len() {
@@ -86,7 +96,8 @@ impl Update {
         }
     }
 
-    pub(crate) fn write(&self, out: &mut Writer) {
+    /// Writes it into a presence.
+    pub fn write(&self, out: &mut Writer) {
         out.open("x", NS);
         match self {
             Update::Unready => {}
@@ -98,7 +109,7 @@ impl Update {
 }
 
 /// A vCard with this photo instead of the one it has, or with none; its other fields stay.
-fn with_photo(card: &VCard, photo: Option<&Avatar>) -> VCard {
+pub fn with_photo(card: &VCard, photo: Option<&Avatar>) -> VCard {
     VCard::write_with(|out| {
         for field in card.element().children().filter(|field| field.name() != "PHOTO" || field.ns() != vcard::NS) {
             out.element(field);

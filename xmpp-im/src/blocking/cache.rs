@@ -4,7 +4,7 @@ use super::{BlockList, BlockingStore};
 use crate::StorageError;
 use std::{
     collections::HashMap,
-    hash::{BuildHasher, RandomState},
+    hash::{BuildHasher, Hasher, RandomState},
     sync::{
         Arc, Mutex, MutexGuard,
         atomic::{AtomicU64, Ordering},
@@ -29,16 +29,49 @@ pub(super) struct Lists {
 /// Two generations: what was not asked for while the younger one filled is forgotten.
 #[derive(Default)]
 struct Shard {
-    young: HashMap<Box<str>, Arc<BlockList>>,
-    old: HashMap<Box<str>, Arc<BlockList>>,
+    young: Generation,
+    old: Generation,
+}
+
+/// Lists by the hash of their user's address. The hash is keyed; should two users share one nevertheless, one list takes
+/// the place of the other, and is never taken for it.
+type Generation = HashMap<u64, Held, Hashed>;
+
+struct Held {
+    user: Box<str>,
+    list: Arc<BlockList>,
 }
 
 impl Shard {
-    fn insert(&mut self, user: &str, list: Arc<BlockList>, room: usize) {
+    fn insert(&mut self, hash: u64, held: Held, room: usize) {
         if self.young.len() >= room {
             self.old = std::mem::take(&mut self.young);
         }
-        self.young.insert(user.into(), list);
+        self.young.insert(hash, held);
+    }
+}
+
+/// Hashes what is a hash.
+#[derive(Clone, Copy, Default)]
+struct Hashed(u64);
+
+impl BuildHasher for Hashed {
+    type Hasher = Hashed;
+
+    fn build_hasher(&self) -> Hashed {
+        *self
+    }
+}
+
+impl Hasher for Hashed {
+    fn write(&mut self, bytes: &[u8]) {
+        self.0 = bytes.iter().fold(self.0, |hash, byte| hash.rotate_left(8) ^ u64::from(*byte));
+    }
+    fn write_u64(&mut self, hash: u64) {
+        self.0 = hash;
+    }
+    fn finish(&self) -> u64 {
+        self.0
     }
 }
 
@@ -55,21 +88,25 @@ impl Lists {
         }
     }
 
-    fn shard(&self, user: &str) -> MutexGuard<'_, Shard> {
-        let at = self.hasher.hash_one(user) as usize % SHARDS;
+    /// The hash of an address, and where its list is.
+    fn shard(&self, user: &str) -> (u64, MutexGuard<'_, Shard>) {
+        let hash = self.hasher.hash_one(user);
+        // Not the bits by which the table in it finds its places.
+        let at = (hash >> 32) as usize % SHARDS;
         // The index is below the length.
         let shard = self.shards.get(at).unwrap_or(&self.shards[0]);
-        shard.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+        (hash, shard.lock().unwrap_or_else(|poisoned| poisoned.into_inner()))
     }
 
     /// The list, if it is at hand.
     pub(super) fn cached(&self, user: &str) -> Option<Arc<BlockList>> {
-        let mut shard = self.shard(user);
-        if let Some(list) = shard.young.get(user) {
-            return Some(Arc::clone(list));
+        let (hash, mut shard) = self.shard(user);
+        if let Some(held) = shard.young.get(&hash).filter(|held| *held.user == *user) {
+            return Some(Arc::clone(&held.list));
         }
-        let (name, list) = shard.old.remove_entry(user)?;
-        shard.insert(&name, Arc::clone(&list), self.room);
+        let held = shard.old.remove(&hash).filter(|held| *held.user == *user)?;
+        let list = Arc::clone(&held.list);
+        shard.insert(hash, held, self.room);
         Some(list)
     }
 
@@ -81,19 +118,20 @@ impl Lists {
         let before = self.changes.load(Ordering::SeqCst);
         let jids = self.store.list(user).await?;
         let list = if jids.is_empty() { Arc::clone(&self.empty) } else { Arc::new(jids.into_iter().collect()) };
-        let mut shard = self.shard(user.as_str());
+        let (hash, mut shard) = self.shard(user.as_str());
         if self.changes.load(Ordering::SeqCst) == before {
-            shard.insert(user.as_str(), Arc::clone(&list), self.room);
+            let held = Held { user: user.as_str().into(), list: Arc::clone(&list) };
+            shard.insert(hash, held, self.room);
         }
         Ok(list)
     }
 
     /// A list has been changed in the store.
     pub(super) fn changed(&self, user: &str) {
-        let mut shard = self.shard(user);
+        let (hash, mut shard) = self.shard(user);
         self.changes.fetch_add(1, Ordering::SeqCst);
-        shard.young.remove(user);
-        shard.old.remove(user);
+        shard.young.remove(&hash);
+        shard.old.remove(&hash);
     }
 }
 

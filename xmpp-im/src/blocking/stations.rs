@@ -16,6 +16,7 @@ pub(super) fn register(r: &mut ServerRegistrar, blocker: &Arc<Blocker>) {
     };
     r.station(
         Station::new("im:blocking-out", Stage::Outgoing, Kinds::ALL, out(blocker))
+            .passing(|envelope, server| !is_local_account(envelope.from(), server))
             .before("im:directed")
             .before("im:archive-out")
             .before("im:carbons-out"),
@@ -111,6 +112,10 @@ fn incoming(blocker: &Arc<Blocker>, envelope: &mut Envelope) -> Decision {
     let (from, Some(to)) = (envelope.from(), envelope.to().filter(|to| to.local().is_some())) else {
         return Verdict::Continue.into();
     };
+    // Mostly nobody is in the list, and what would be said does not matter.
+    if is_exempt(to, from) || blocker.lists.cached(to.bare_str()).is_some_and(|list| !list.blocks(from)) {
+        return Verdict::Continue.into();
+    }
     let verdict: fn() -> Verdict = match (envelope.kind(), envelope.type_str().as_ref()) {
         (StanzaKind::Presence, _) | (_, "error" | "result") => || Verdict::Drop("from who is blocked"),
         _ => || Verdict::Reject(StanzaError::service_unavailable()),

@@ -42,6 +42,7 @@ pub fn server(r: &mut ServerRegistrar) {
             Kinds::MESSAGE,
             move |envelope: &mut Envelope, server: &Server| sent.sent(envelope, server),
         )
+        .passing(|envelope, _| !envelope.is_from_client())
         .after("im:blocking-out")
         .after("im:archive-out"),
     );
@@ -52,6 +53,7 @@ pub fn server(r: &mut ServerRegistrar) {
             Kinds::MESSAGE,
             move |envelope: &mut Envelope, server: &Server| received.received(envelope, server),
         )
+        .passing(|envelope, _| is_groupchat(envelope))
         .before("core:deliver")
         .before("im:delivery"),
     );

@@ -125,6 +125,7 @@ pub struct Command {
     name: String,
     run: Run,
     allowed: Allowed,
+    at_once: bool,
 }
 
 impl std::fmt::Debug for Command {
@@ -145,13 +146,20 @@ impl Command {
         F: Future<Output = Result<Step, StanzaError>> + Send + 'static,
     {
         let run = Box::new(move |call| -> BoxFuture<'static, _> { Box::pin(run(call)) });
-        Command { node: node.into(), name: name.into(), run, allowed: Box::new(|_| true) }
+        Command { node: node.into(), name: name.into(), run, allowed: Box::new(|_| true), at_once: false }
     }
 
     /// Only for whom `allowed` names. To others it is not shown, and they get `forbidden`.
     #[must_use]
     pub fn only_for(mut self, allowed: impl Fn(&Jid) -> bool + Send + Sync + 'static) -> Command {
         self.allowed = Box::new(allowed);
+        self
+    }
+
+    /// Takes the form of its first stage with the request that begins it, from who knows what will be asked for.
+    #[must_use]
+    pub fn at_once(mut self) -> Command {
+        self.at_once = true;
         self
     }
 }
@@ -244,11 +252,13 @@ impl Offered {
         if matches!(action, Action::Other(_)) {
             return Err(StanzaError::bad_request().with_application_element("malformed-action", NS));
         }
-        let bytes = cx.stanza.as_str().len();
+        let (bytes, is_known) = (cx.stanza.as_str().len(), request.session.is_some());
         let (name, execution) = match request.session {
             None if action == Action::Execute => {
-                let (node, submitted) = (command.node.clone(), Vec::new());
-                let execution = Execution { node, asker, asked: cx.to, submitted, bytes: 0, last: false };
+                let node = command.node.clone();
+                let submitted: Vec<_> = request.form.into_iter().filter(|_| command.at_once).collect();
+                let bytes = if submitted.is_empty() { 0 } else { bytes };
+                let execution = Execution { node, asker, asked: cx.to, submitted, bytes, last: false };
                 (self.executions.name(), execution)
             }
             None => return Err(bad_action()),
@@ -271,8 +281,8 @@ impl Offered {
             Ok(step) => step,
             Err(error) => {
                 let mut again = execution;
-                // What was refused can be filled in once more.
-                if again.submitted.pop().is_some() {
+                // What was refused can be filled in once more, by who knows the execution's name.
+                if is_known && again.submitted.pop().is_some() {
                     self.executions.put(&name, again)?;
                 }
                 return Err(error);

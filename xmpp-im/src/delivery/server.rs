@@ -11,10 +11,11 @@ use xmpp_core::{
 ///
 /// What a session that has ended did not get (`im:redelivery`) goes the same way once more, by the address that its
 /// sender wrote: to other resources, into storage, or back. A resource that had a copy already may so get it twice;
-/// nothing is lost.
+/// nothing is lost. But what a room said to a session is not for the one that took its address: that one comes in anew,
+/// and hears it from the room.
 pub fn server(r: &mut ServerRegistrar) {
     r.station(Station::new("im:delivery", Stage::Deliver, Kinds::MESSAGE, deliver).after("core:deliver"));
-    r.station(Station::new("im:redelivery", Stage::Undelivered, Kinds::MESSAGE, deliver).before("im:offline"));
+    r.station(Station::new("im:redelivery", Stage::Undelivered, Kinds::MESSAGE, redeliver).before("im:offline"));
 }
 
 /// To whom a message goes that is addressed to an account, and the account's resources.
@@ -31,6 +32,15 @@ fn addressed(envelope: &Envelope) -> Option<Jid> {
     let routed = envelope.to().filter(|to| to.local().is_some())?;
     let written = envelope.stanza().root().attr("to").and_then(|to| Jid::new(&to).ok());
     Some(written.filter(|written| written.bare_str() == routed.bare_str()).unwrap_or_else(|| routed.clone()))
+}
+
+fn redeliver(envelope: &mut Envelope, server: &Server) -> Decision {
+    let is_there = |to: &Jid| server.resources(to.bare_str()).iter().any(|resource| resource.jid == *to);
+    if envelope.type_str() == "groupchat" && addressed(envelope).is_some_and(|to| is_there(&to)) {
+        // An error would tell the room that its new occupant is gone.
+        return Verdict::Drop("what a room said to a session whose place is taken").into();
+    }
+    deliver(envelope, server)
 }
 
 fn deliver(envelope: &mut Envelope, server: &Server) -> Decision {

@@ -32,7 +32,11 @@ pub fn server(store: impl OfflineStore, limits: OfflineLimits) -> impl FnOnce(&m
 
 fn register(r: &mut ServerRegistrar, offline: Arc<Offline>) {
     r.feature(Target::Server | Target::OwnAccount, FEATURE);
-    r.station(Station::new("im:delays", Stage::Incoming, Kinds::MESSAGE, strip_delays).after("im:blocking-in"));
+    r.station(
+        Station::new("im:delays", Stage::Incoming, Kinds::MESSAGE, strip_delays)
+            .after("im:blocking-in")
+            .passing(|envelope, _| !envelope.stanza().root().children().any(Delay::matches)),
+    );
     let keeper = Arc::clone(&offline);
     r.station(Station::new(
         "im:offline",
@@ -110,8 +114,8 @@ impl Drop for Delivering {
 
 /// Only our own stamps count: nobody else speaks for the domain (XEP-0203 §5).
 fn strip_delays(envelope: &mut Envelope, _: &Server) -> Verdict {
-    let Some(domain) = envelope.to().map(|to| to.domain().to_owned()) else { return Verdict::Continue };
-    let forged = |child: xmpp_core::xml::ElementRef<'_>| is_stamp_of(child, &domain);
+    let Some(domain) = envelope.to().map(|to| to.domain()) else { return Verdict::Continue };
+    let forged = |child: xmpp_core::xml::ElementRef<'_>| is_stamp_of(child, domain);
     if !envelope.stanza().root().children().any(forged) {
         return Verdict::Continue;
     }

@@ -31,7 +31,8 @@ pub(crate) fn register(r: &mut ServerRegistrar, rosters: &Arc<Rosters>) {
     let tell = move |envelope: &mut Envelope, server: &Server| broadcast(envelope, server, &telling);
     r.station(Station::new("im:presence", Stage::Services, Kinds::PRESENCE, tell));
     let remember = move |envelope: &mut Envelope, server: &Server| remembering.directed.remember(envelope, server);
-    r.station(Station::new("im:directed", Stage::Outgoing, Kinds::PRESENCE, remember).after("im:blocking-out"));
+    let station = Station::new("im:directed", Stage::Outgoing, Kinds::PRESENCE, remember).after("im:blocking-out");
+    r.station(station.passing(|envelope, _| !envelope.is_from_client()));
     let deliver = move |envelope: &mut Envelope, server: &Server| deliver(envelope, server, &delivering);
     r.station(Station::new("im:presence-delivery", Stage::Deliver, Kinds::PRESENCE, deliver).before("core:deliver"));
     r.on_session_end(move |server, resource| gone(server, resource, &ending));

@@ -1,7 +1,8 @@
 //! Which names may be chosen: none that looks like another one's (ABUSE A047).
 
+use crate::looks::looks;
 use std::collections::HashSet;
-use unicode_security::{MixedScript as _, skeleton};
+use unicode_security::MixedScript as _;
 use xmpp_core::{
     jid::{BareJid, Jid},
     stanza::StanzaError,
@@ -37,12 +38,6 @@ impl Names {
         }
         Ok(())
     }
-}
-
-/// What a name looks like (UTS #39 §4), in small letters.
-fn looks(name: &str) -> String {
-    let small: String = name.chars().flat_map(char::to_lowercase).collect();
-    skeleton(&small).collect()
 }
 
 fn refused(why: &str) -> StanzaError {

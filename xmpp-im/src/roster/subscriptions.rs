@@ -22,7 +22,8 @@ pub(super) fn register(r: &mut ServerRegistrar, rosters: &Arc<Rosters>) {
     let out = move |envelope: &mut Envelope, server: &Server| outbound(envelope, server, &going);
     r.station(Station::new("im:subscriptions-out", Stage::Services, Kinds::PRESENCE, out).before("im:presence"));
     let inward = move |envelope: &mut Envelope, server: &Server| inbound(envelope, server, &coming);
-    r.station(Station::new("im:subscriptions-in", Stage::Incoming, Kinds::PRESENCE, inward).after("im:blocking-in"));
+    let station = Station::new("im:subscriptions-in", Stage::Incoming, Kinds::PRESENCE, inward);
+    r.station(station.after("im:blocking-in").passing(|envelope, _| shows(envelope)));
 }
 
 fn act_of(envelope: &Envelope) -> Option<Act> {
@@ -33,6 +34,11 @@ fn act_of(envelope: &Envelope) -> Option<Act> {
         "unsubscribed" => Act::Unsubscribed,
         _ => return None,
     })
+}
+
+/// Whether this is presence that says how somebody is, and nothing about a subscription.
+fn shows(envelope: &Envelope) -> bool {
+    matches!(envelope.type_str().as_ref(), "" | "unavailable" | "error")
 }
 
 /// One stanza about a subscription, as the user on whose behalf it is treated sees it.
@@ -73,7 +79,9 @@ fn outbound(envelope: &mut Envelope, server: &Server, rosters: &Arc<Rosters>) ->
 
 /// To an account here.
 fn inbound(envelope: &mut Envelope, server: &Server, rosters: &Arc<Rosters>) -> Decision {
-    let Some(to) = envelope.to().filter(|to| to.local().is_some()).cloned() else { return Verdict::Continue.into() };
+    let Some(to) = envelope.to().filter(|to| to.local().is_some() && !shows(envelope)).cloned() else {
+        return Verdict::Continue.into();
+    };
     let (server, rosters) = (server.clone(), Arc::clone(rosters));
     if envelope.type_str() == "probe" {
         let (prober, id) = (envelope.from().clone(), envelope.stanza().root().attr("id").map(|id| id.into_owned()));

@@ -1,6 +1,6 @@
 //! What there is: services, rooms, and what can be known of a room before it is entered (§6).
 
-use super::Muc;
+use super::{Muc, occupant::within};
 use crate::NS;
 use xmpp_core::{
     client::{Client, RequestError},
@@ -19,6 +19,9 @@ const ROOM_INFO: &str = "http://jabber.org/protocol/muc#roominfo";
 const SERVICES: usize = 32;
 /// Rooms of a service that are listed, at most, and on a page.
 const ROOMS: (usize, u32) = (100_000, 100);
+
+/// Occupants of a room that are listed, at most.
+const OCCUPANTS: usize = 10_000;
 
 /// What a room says of itself (§6.4).
 #[derive(Clone, Debug)]
@@ -52,9 +55,25 @@ impl RoomInfo {
     pub fn occupants(&self) -> Option<u32> {
         self.detail("muc#roominfo_occupants")?.parse().ok()
     }
+    /// The hashes of its photo, one for each format (XEP-0486); none if it has no photo.
+    pub fn avatar_hashes(&self) -> &[String] {
+        self.details.as_ref().map(|form| form.values("muc#roominfo_avatarhash")).unwrap_or_default()
+    }
+    /// By which the list of its hats is known to be the same (XEP-0317 §3).
+    pub fn hats_hash(&self) -> Option<&str> {
+        self.detail("hats#hash")
+    }
     fn detail(&self, var: &str) -> Option<&str> {
         self.details.as_ref()?.value(var).filter(|value| !value.is_empty())
     }
+}
+
+/// The most bytes of addresses and names that are listed, and of a name.
+const LIST: usize = 16 << 20;
+const NAME: usize = 1_024;
+
+fn name(name: String) -> String {
+    if name.len() <= NAME { name } else { within(&name, NAME).to_owned() }
 }
 
 /// A room in a list.
@@ -63,7 +82,7 @@ impl RoomInfo {
 pub struct ListedRoom {
     /// Its address.
     pub jid: BareJid,
-    /// Its name for people.
+    /// Its name for people, at most 1,024 bytes of it.
     pub name: Option<String>,
 }
 
@@ -78,6 +97,29 @@ impl Muc {
         let features = info.features.into_iter().map(|feature| feature.var).collect();
         let details = info.forms.into_iter().find(|form| form.value("FORM_TYPE") == Some(ROOM_INFO));
         Ok(RoomInfo { jid: room.clone(), name, features, details })
+    }
+
+    /// The nicknames of those who are in a room, as far as that is told to who is not (§6.5): seldom. 10,000 at most.
+    ///
+    /// # Errors
+    /// Those of [`Client::query`].
+    pub async fn occupants_of(&self, room: &BareJid) -> Result<Vec<String>, RequestError> {
+        let mut nicks = Vec::new();
+        let mut after: Option<String> = None;
+        loop {
+            let rsm = after.is_some().then(|| ResultSet { after: after.clone(), ..ResultSet::default() });
+            let query = DiscoItemsQuery { rsm, ..DiscoItemsQuery::default() };
+            let page: DiscoItems = self.client.query(Iq::get(room.clone()).payload(&query)).await?;
+            let here = page.items.iter().filter(|item| item.jid.bare_str() == room.as_str());
+            let before = nicks.len();
+            nicks.extend(here.filter_map(|item| item.jid.resource().map(str::to_owned)));
+            let last = page.rsm.and_then(|rsm| rsm.last).filter(|last| Some(last) != after.as_ref());
+            if last.is_none() || nicks.len() == before || nicks.len() >= OCCUPANTS {
+                nicks.truncate(OCCUPANTS);
+                return Ok(nicks);
+            }
+            after = last;
+        }
     }
 
     /// The nickname that is reserved for us in a room (§7.12).
@@ -122,7 +164,7 @@ impl Muc {
     /// The rooms of a service (§6.3), page by page where there are many (XEP-0059).
     pub fn rooms(&self, service: impl Into<Jid>) -> RoomList {
         let page = Some(ResultSet::first_page(ROOMS.1));
-        RoomList { client: self.client.clone(), service: service.into(), page, listed: 0 }
+        RoomList { client: self.client.clone(), service: service.into(), page, listed: 0, bytes: 0 }
     }
 }
 
@@ -133,6 +175,7 @@ pub struct RoomList {
     service: Jid,
     page: Option<ResultSet>,
     listed: usize,
+    bytes: usize,
 }
 
 impl RoomList {
@@ -155,15 +198,18 @@ impl RoomList {
             Err(error) => return Some(Err(error)),
         };
         let rooms = items.items.into_iter().filter(|item| item.jid.domain() == self.service.domain());
-        let rooms: Vec<_> = rooms.map(|item| ListedRoom { jid: item.jid.to_bare(), name: item.name }).collect();
+        let rooms: Vec<_> =
+            rooms.map(|item| ListedRoom { jid: item.jid.to_bare(), name: item.name.map(name) }).collect();
+        let bytes = |room: &ListedRoom| room.jid.as_str().len() + room.name.as_ref().map_or(0, String::len);
+        self.bytes = self.bytes.saturating_add(rooms.iter().map(bytes).sum());
         self.listed = self.listed.saturating_add(rooms.len());
         let last = items.rsm.and_then(|rsm| rsm.last);
-        let goes_on = !rooms.is_empty() && self.listed < ROOMS.0 && last != page.after;
+        let goes_on = !rooms.is_empty() && self.listed < ROOMS.0 && self.bytes < LIST && last != page.after;
         self.page = last.filter(|_| goes_on).map(|last| ResultSet { after: Some(last), ..page });
         (!rooms.is_empty()).then_some(Ok(rooms))
     }
 
-    /// All that there are, 100,000 at most.
+    /// All that there are, 100,000 at most, or 16 MiB of addresses and names.
     ///
     /// # Errors
     /// Those of [`Client::query`].

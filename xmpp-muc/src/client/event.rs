@@ -1,16 +1,20 @@
 //! What happens in a room.
 
-use super::{JoinError, Occupant, Room, invite::VoiceRequest};
+use super::{
+    JoinError, Occupant, Room,
+    feed::{Read, Reader, Weigh},
+    invite::VoiceRequest,
+};
 use crate::{
     Affiliation, Role,
     payload::{Destroyed, Item, StatusCode, UserInfo},
 };
 use std::{borrow::Cow, sync::Arc};
-use tokio::sync::broadcast;
 use xmpp_core::{
     jid::{BareJid, Jid},
-    payload::{DateTime, form::DataForm},
+    payload::{DateTime, Payload, form::DataForm},
     stanza::{Message, StanzaError},
+    xml::Writer,
 };
 
 /// Something happened in a room, or to our being there.
@@ -95,6 +99,8 @@ pub enum RoomEvent {
     Destroyed(Destroyed),
     /// The room is configured otherwise (§10.2.1): what these codes say, of 104 and 170 to 173.
     Configured(Vec<StatusCode>),
+    /// The room has another photo (XEP-0486), with this hash, or none any more. [`Room::avatar`] gets it.
+    Avatar(Option<String>),
     /// A moderator took a message back (XEP-0425).
     Retracted {
         /// The message, by the room's id for it.
@@ -126,7 +132,7 @@ pub enum RoomEvent {
     Lost(Loss),
     /// The room is not entered again after all.
     GaveUp(JoinError),
-    /// So many events were lost because they were not taken in time. The view of occupants is right all the same, and the
+    /// So many events were lost because they were not taken in time, and too many, or too large, came after them. The view of occupants is right all the same, and the
     /// room's archive has what was said.
     Missed(u64),
 }
@@ -267,27 +273,71 @@ impl RoomMessage {
     pub fn body(&self) -> Option<Cow<'_, str>> {
         self.message.body()
     }
+    fn weight(&self) -> usize {
+        let texts = [&self.nick, &self.occupant_id, &self.id, &self.stanza_id];
+        let texts: usize = texts.into_iter().flatten().map(String::len).sum();
+        texts.saturating_add(self.message.stanza().as_str().len())
+    }
     /// Whether it was said before we came.
     pub fn is_history(&self) -> bool {
         self.time.is_some()
     }
 }
 
+/// What an event takes beside its texts.
+const EACH: usize = 256;
+
+impl Weigh for RoomEvent {
+    fn weight(&self) -> usize {
+        let text = |text: &Option<String>| text.as_ref().map_or(0, String::len);
+        let jid = |jid: &Option<Jid>| jid.as_ref().map_or(0, |jid| jid.as_str().len());
+        let more = match self {
+            RoomEvent::Message(said) | RoomEvent::Private(said) => said.weight(),
+            RoomEvent::Joined(entry) | RoomEvent::Rejoined(entry) => entry.nick.len(),
+            RoomEvent::Subject { nick, text: subject, .. } => text(nick) + subject.len(),
+            RoomEvent::Arrived(who) | RoomEvent::Presence(who) => who.weight(),
+            RoomEvent::Nick { was, occupant, .. } => was.len() + occupant.weight(),
+            RoomEvent::Avatar(hash) => text(hash),
+            RoomEvent::Departed { occupant, by, reason, .. }
+            | RoomEvent::Role { occupant, by, reason, .. }
+            | RoomEvent::Affiliation { occupant, by, reason, .. } => occupant.weight() + text(by) + text(reason),
+            RoomEvent::Affiliated { jid, .. } => jid.as_str().len(),
+            RoomEvent::Removed(removal) => text(&removal.by) + text(&removal.reason),
+            RoomEvent::Destroyed(destroyed) => written(destroyed),
+            RoomEvent::Configured(codes) => size_of_val(codes.as_slice()),
+            RoomEvent::Retracted { id, by, reason } => id.len() + text(by) + text(reason),
+            RoomEvent::VoiceRequest(request) => request.nick.len() + jid(&request.jid),
+            // Each of its many small parts takes more than its text.
+            RoomEvent::Form(form) => written(form).saturating_mul(4),
+            RoomEvent::Declined { from, reason } => jid(from) + text(reason),
+            RoomEvent::NotDelivered { id, error } => id.len() + error.to_string().len(),
+            RoomEvent::GaveUp(error) => error.to_string().len(),
+            RoomEvent::Lost(_) | RoomEvent::Missed(_) => 0,
+        };
+        EACH.saturating_add(more)
+    }
+}
+
+fn written(payload: &impl Payload) -> usize {
+    let mut out = Writer::new("");
+    payload.write(&mut out);
+    out.finish().len()
+}
+
 /// What happens in a room, in order. It keeps us in the room, as [`Room`] does.
 #[derive(Debug)]
 pub struct RoomEvents {
-    pub(super) receiver: Option<broadcast::Receiver<RoomEvent>>,
+    pub(super) reader: Option<Reader<RoomEvent>>,
     pub(super) room: Room,
 }
 
 impl RoomEvents {
     /// The next event; `None` when the room was left by [`Room::leave`], or the client has ended. Cancel-safe.
     pub async fn next(&mut self) -> Option<RoomEvent> {
-        match self.receiver.as_mut()?.recv().await {
-            Ok(event) => Some(event),
-            Err(broadcast::error::RecvError::Lagged(missed)) => Some(RoomEvent::Missed(missed)),
-            Err(broadcast::error::RecvError::Closed) => None,
-        }
+        Some(match self.reader.as_mut()?.next().await? {
+            Read::One(event) => event,
+            Read::Lost(missed) => RoomEvent::Missed(missed),
+        })
     }
 
     /// The room.

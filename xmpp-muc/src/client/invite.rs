@@ -1,8 +1,10 @@
 //! Invitations, and requests for voice (§7.8, §8.6, XEP-0249).
 
-use super::{Muc, Room};
+use super::{
+    Muc, Room,
+    feed::{Read, Reader, Weigh},
+};
 use crate::payload::{Continue, Decline, DirectInvitation, Invite, UserInfo};
-use tokio::sync::broadcast;
 use xmpp_core::{
     client::SendError,
     jid::{BareJid, Jid},
@@ -57,20 +59,27 @@ impl Invitation {
     }
 }
 
+impl Weigh for Invitation {
+    fn weight(&self) -> usize {
+        let texts = [&self.reason, &self.password, &self.thread].into_iter().flatten().map(String::len);
+        let jids = self.from.as_ref().map_or(0, |from| from.as_str().len()) + self.room.as_str().len();
+        size_of::<Invitation>().saturating_add(jids).saturating_add(texts.sum())
+    }
+}
+
 /// Invitations, in order.
 #[derive(Debug)]
 pub struct Invitations {
-    pub(super) receiver: broadcast::Receiver<Invitation>,
+    pub(super) reader: Reader<Invitation>,
 }
 
 impl Invitations {
-    /// The next; `None` when the client has ended. Those beyond what waits, 64, are lost, oldest first. Cancel-safe.
+    /// The next; `None` when the client has ended. Those beyond what waits, 64 of 512 KiB in all, are lost, oldest first.
+    /// Cancel-safe.
     pub async fn next(&mut self) -> Option<Invitation> {
         loop {
-            match self.receiver.recv().await {
-                Ok(invitation) => return Some(invitation),
-                Err(broadcast::error::RecvError::Lagged(_)) => {}
-                Err(broadcast::error::RecvError::Closed) => return None,
+            if let Read::One(invitation) = self.reader.next().await? {
+                return Some(invitation);
             }
         }
     }

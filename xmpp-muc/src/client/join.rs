@@ -149,7 +149,7 @@ impl Joining {
         let seat = part.sit(&room).ok_or(JoinError::AlreadyThere)?;
         let own = Mutex::default();
         let inner = Arc::new(Inner { client, part, seat, room, plan, own });
-        let receiver = inner.seat.state().subscribe();
+        let reader = inner.seat.state().subscribe();
         inner.client.online().await.ok_or(JoinError::Closed)?;
         inner.learn().await;
         let mut interruptions = 0;
@@ -165,7 +165,7 @@ impl Joining {
         }
         tokio::spawn(keep::keep(Arc::clone(&inner.seat), Arc::downgrade(&inner)));
         let room = Room { inner };
-        Ok((room.clone(), RoomEvents { receiver, room }))
+        Ok((room.clone(), RoomEvents { reader, room }))
     }
 }
 
@@ -233,10 +233,15 @@ impl Inner {
 
     /// What the room can do. What cannot be learned is not there.
     pub(super) async fn learn(&self) {
-        let muc = Muc { client: self.client.clone(), part: Arc::clone(&self.part) };
-        if let Ok(Ok(info)) = timeout(self.patience(), muc.info(&self.room)).await {
-            self.seat.state().features = info.features.into_iter().collect();
+        if let Ok(Ok(info)) = timeout(self.patience(), self.muc().info(&self.room)).await {
+            let mut state = self.seat.state();
+            state.avatar = info.avatar_hashes().first().cloned();
+            state.features = info.features.into_iter().collect();
         }
+    }
+
+    pub(super) fn muc(&self) -> Muc {
+        Muc { client: self.client.clone(), part: Arc::clone(&self.part) }
     }
 
     /// Our presence, as the room is to show it.

@@ -41,7 +41,11 @@ pub(super) async fn keep(seat: Arc<Seat>, room: Weak<Inner>) {
             }
             duty => {
                 let Some(room) = room.upgrade() else { return };
-                if duty == Duty::Ping { room.ask().await } else { room.enter_again().await }
+                match duty {
+                    Duty::Ping => room.ask().await,
+                    Duty::Learn => room.learn_again().await,
+                    _ => room.enter_again().await,
+                }
             }
         }
     }
@@ -85,6 +89,16 @@ impl Inner {
             }
             Some(_) => state.lose(Loss::Silent, now, Duration::ZERO),
         }
+    }
+
+    /// What the room is like since it was configured otherwise.
+    async fn learn_again(&self) {
+        self.seat.state().learn_at = None;
+        let info = timeout(self.patience(), self.muc().info(&self.room)).await;
+        let Ok(Ok(info)) = info else { return };
+        let mut state = self.seat.state();
+        state.avatar_is(info.avatar_hashes().first().cloned());
+        state.features = info.features.into_iter().collect();
     }
 
     async fn enter_again(&self) {

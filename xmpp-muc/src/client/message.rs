@@ -79,6 +79,7 @@ impl State {
         let codes: Vec<_> = info.statuses.iter().map(|status| status.code).collect();
         let configured = codes.iter().any(|code| matches!(code.0, 104 | 170..=173));
         if configured {
+            self.is_stale();
             self.tell(RoomEvent::Configured(codes));
         }
         configured || !info.items.is_empty()
@@ -161,11 +162,13 @@ impl State {
     fn not_delivered(&mut self, message: &Message, now: Instant) {
         let error = message.error().unwrap_or_else(StanzaError::undefined_condition);
         let Some(id) = message.id() else { return };
+        // What is said to all comes back from the room itself; all know its id, and one of them is not to say that it failed.
+        let of_the_room = message.from().is_some_and(|from| from.resource().is_none());
         if error.condition == Condition::NotAcceptable && self.is_inside() {
             // It may mean that we are not there.
             self.ping_at = now;
         }
-        match self.said.remove(&*id) {
+        match of_the_room.then(|| self.said.remove(&*id)).flatten() {
             Some(said) => _ = said.answer.send(Err(SayError::refused(error))),
             None => self.tell(RoomEvent::NotDelivered { id: id.into_owned(), error }),
         }

@@ -30,7 +30,7 @@
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! use std::sync::Arc;
 //! use xmpp_core::{client::Client, server::{MemoryAccounts, Server}};
-//! use xmpp_muc::{MemoryRooms, client::MucClient, service::Muc};
+//! use xmpp_muc::{MemoryRooms, client::MucClient, payload::Hat, service::Muc};
 //!
 //! let accounts = MemoryAccounts::new();
 //! accounts.set_password("hag66@localhost".parse()?, "secret");
@@ -43,6 +43,13 @@
 //! let said = room.send("Harpier cries.").await?;
 //! assert!(said.is_mine && said.body().as_deref() == Some("Harpier cries."));
 //! assert_eq!(room.occupants().len(), 1);
+//!
+//! room.set_avatar(Some(b"GIF89a, and so on".to_vec())).await?;
+//! assert_eq!(room.avatar().await?.and_then(|photo| photo.media_type()), Some("image/gif"));
+//! let hat = Hat { uri: "https://localhost/hats#scribe".into(), title: "Scribe".into(), hue: None };
+//! room.create_hat(&hat).await?;
+//! room.assign_hat(&"hag66@localhost".parse()?, &hat.uri).await?;
+//! assert_eq!(room.hats().await?, [hat]);
 //! # Ok(()) }
 //! ```
 //!
@@ -61,13 +68,20 @@ mod configure;
 mod discover;
 mod error;
 mod event;
+mod face;
+mod feed;
+mod hats;
 mod invite;
 mod join;
 mod keep;
 mod message;
 mod occupant;
 mod presence;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod probe;
 mod room;
+mod search;
 mod state;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::panic)]
@@ -83,8 +97,10 @@ pub use invite::{Invitation, Invitations, VoiceRequest};
 pub use join::{History, Joining};
 pub use occupant::Occupant;
 pub use room::{Room, Saying};
+pub use search::{FoundRoom, RoomSearch, SearchError, SearchOrder};
 
 use crate::payload::DirectInvitation;
+use feed::Feed;
 use state::State;
 use std::{
     collections::{HashMap, hash_map::Entry as Place},
@@ -92,19 +108,16 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
-use tokio::{
-    sync::{Notify, broadcast},
-    time::Instant,
-};
+use tokio::{sync::Notify, time::Instant};
 use xmpp_core::{
     client::{Client, ClientRegistrar, Flow},
     extension::Target,
-    jid::BareJid,
+    jid::{BareJid, Jid},
     stanza::{AnyStanza, MessageType},
 };
 
-/// Invitations that wait for the application.
-const INVITATIONS: usize = 64;
+/// Invitations that wait for the application, and their bytes.
+const INVITATIONS: (usize, usize) = (64, 512 * 1024);
 
 /// How rooms are kept.
 #[derive(Clone, Debug)]
@@ -112,8 +125,12 @@ const INVITATIONS: usize = 64;
 pub struct MucClientSettings {
     /// Events of a room that wait for the application; what is older is lost to it ([`RoomEvent::Missed`]).
     pub events: usize,
+    /// Bytes of these events.
+    pub event_bytes: usize,
     /// Occupants of a room that are known; others are passed over.
     pub occupants: usize,
+    /// Bytes of these occupants.
+    pub occupant_bytes: usize,
     /// Messages of a room that are remembered, to tell what comes twice.
     pub remembered: usize,
     /// Messages on their way to a room.
@@ -131,12 +148,14 @@ pub struct MucClientSettings {
 }
 
 impl Default for MucClientSettings {
-    /// 1,024 events, 10,000 occupants, 4,096 messages remembered and 256 on their way; 30 seconds, 15 minutes, 1 second, 5
-    /// seconds; 64 times.
+    /// 1,024 events of 4 MiB, 10,000 occupants of 8 MiB, 4,096 messages remembered and 256 on their way; 30 seconds, 15
+    /// minutes, 1 second, 5 seconds; 64 times.
     fn default() -> MucClientSettings {
         MucClientSettings {
             events: 1_024,
+            event_bytes: 4 << 20,
             occupants: 10_000,
+            occupant_bytes: 8 << 20,
             remembered: 4_096,
             sending: 256,
             patience: Duration::from_secs(30),
@@ -159,8 +178,14 @@ pub fn client_with(settings: MucClientSettings) -> impl FnOnce(&mut ClientRegist
         r.feature(Target::Client, crate::NS);
         r.feature(Target::Client, DirectInvitation::NAMESPACE);
         xmpp_im::archive::client(r);
-        let invitations = Mutex::new(Some(broadcast::Sender::new(INVITATIONS)));
-        let part = Arc::new(Part { settings, rooms: Mutex::default(), invitations, random: RandomState::new() });
+        let invitations = Mutex::new(Some(Feed::new(INVITATIONS.0, INVITATIONS.1)));
+        let part = Arc::new(Part {
+            settings,
+            rooms: Mutex::default(),
+            invitations,
+            searched: Mutex::default(),
+            random: RandomState::new(),
+        });
         r.provide(Arc::clone(&part));
         let starts = Arc::clone(&part);
         r.on_session(move |start, _| {
@@ -196,7 +221,9 @@ impl Drop for Incoming {
 struct Part {
     settings: MucClientSettings,
     rooms: Mutex<HashMap<BareJid, Arc<Seat>>>,
-    invitations: Mutex<Option<broadcast::Sender<Invitation>>>,
+    invitations: Mutex<Option<Feed<Invitation>>>,
+    /// Until when services do not want to be asked for rooms.
+    searched: Mutex<HashMap<Jid, Instant>>,
     random: RandomState,
 }
 
@@ -262,8 +289,7 @@ impl Part {
             && let Some(invitation) = Invitation::read(message)
         {
             if let Some(waiting) = &*self.invitations.lock().unwrap_or_else(PoisonError::into_inner) {
-                // Nobody may listen.
-                let _ = waiting.send(invitation);
+                waiting.send(invitation);
             }
             return Flow::Continue;
         }
@@ -317,7 +343,8 @@ impl Muc {
     /// The invitations from now on.
     pub fn invitations(&self) -> Invitations {
         let waiting = self.part.invitations.lock().unwrap_or_else(PoisonError::into_inner);
-        let receiver = waiting.as_ref().map_or_else(|| broadcast::Sender::new(1).subscribe(), |it| it.subscribe());
-        Invitations { receiver }
+        // Without the client they have an end.
+        let reader = waiting.as_ref().map_or_else(|| Feed::new(0, 0).subscribe(), Feed::subscribe);
+        Invitations { reader }
     }
 }

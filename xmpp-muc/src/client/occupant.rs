@@ -2,7 +2,7 @@
 
 use crate::{
     Affiliation, Role,
-    payload::{Item, OccupantId},
+    payload::{Hat, Item, OccupantId},
 };
 use std::{collections::BTreeMap, sync::Arc};
 use xmpp_core::{
@@ -33,6 +33,8 @@ pub struct Occupant {
     pub show: Option<Show>,
     /// In words, at most 1,024 bytes of it.
     pub status: Option<String>,
+    /// What else they are in the room (XEP-0317), where the room vouches for it.
+    pub hats: Vec<Hat>,
 }
 
 impl Occupant {
@@ -45,7 +47,19 @@ impl Occupant {
             id: None,
             show: presence.show(),
             status: presence.status().map(|text| within(&text, STATUS).to_owned()),
+            hats: Vec::new(),
         }
+    }
+
+    /// What it takes, in bytes, about.
+    pub(super) fn weight(&self) -> usize {
+        let texts = [&self.id, &self.status].into_iter().flatten().map(String::len);
+        let jid = self.jid.as_ref().map_or(0, |jid| jid.as_str().len());
+        let hat =
+            |hat: &Hat| size_of::<Hat>() + hat.uri.len() + hat.title.len() + hat.hue.as_ref().map_or(0, String::len);
+        let hats = self.hats.iter().map(hat).sum::<usize>();
+        // The nickname is twice in the table.
+        size_of::<Occupant>() + 2 * self.nick.len() + jid + hats + texts.sum::<usize>()
     }
 }
 
@@ -64,19 +78,25 @@ pub(super) fn occupant_id(id: Option<Result<OccupantId, xmpp_core::payload::Payl
     (!id.is_empty() && id.chars().nth(ID).is_none()).then_some(id)
 }
 
-/// The occupants of a room by nickname, and no more than so many.
+/// The occupants of a room by nickname: so many at most, and so many bytes.
 #[derive(Debug)]
 pub(super) struct Table {
     by_nick: BTreeMap<String, Arc<Occupant>>,
+    bytes: usize,
     most: usize,
+    most_bytes: usize,
 }
 
 impl Table {
-    pub(super) fn new(most: usize) -> Table {
-        Table { by_nick: BTreeMap::new(), most }
+    pub(super) fn new(most: usize, most_bytes: usize) -> Table {
+        Table { by_nick: BTreeMap::new(), bytes: 0, most, most_bytes }
     }
     pub(super) fn clear(&mut self) {
         self.by_nick.clear();
+        self.bytes = 0;
+    }
+    pub(super) fn len(&self) -> usize {
+        self.by_nick.len()
     }
     pub(super) fn get(&self, nick: &str) -> Option<&Arc<Occupant>> {
         self.by_nick.get(nick)
@@ -87,21 +107,37 @@ impl Table {
     /// The room does not vouch for ids.
     pub(super) fn forget_ids(&mut self) {
         for occupant in self.by_nick.values_mut().filter(|occupant| occupant.id.is_some()) {
+            self.bytes = self.bytes.saturating_sub(occupant.weight());
             *occupant = Arc::new(Occupant { id: None, ..Occupant::clone(occupant) });
+            self.bytes = self.bytes.saturating_add(occupant.weight());
         }
     }
     pub(super) fn remove(&mut self, nick: &str) -> Option<Arc<Occupant>> {
-        self.by_nick.remove(nick)
+        let was = self.by_nick.remove(nick)?;
+        self.bytes = self.bytes.saturating_sub(was.weight());
+        Some(was)
     }
-    /// Notes an occupant; `must` finds a place in a full table. What was known, and whether it is known now.
-    pub(super) fn set(&mut self, occupant: &Arc<Occupant>, must: bool) -> (Option<Arc<Occupant>>, bool) {
-        if let Some(known) = self.by_nick.get_mut(&occupant.nick) {
-            return (Some(std::mem::replace(known, Arc::clone(occupant))), true);
+    /// Notes an occupant; `must` finds a place in a full table. What was known, and what is known now: of whom there is
+    /// no more room to know everything, the least.
+    pub(super) fn set(&mut self, occupant: Occupant, must: bool) -> (Option<Arc<Occupant>>, Option<Arc<Occupant>>) {
+        let was = self.remove(&occupant.nick);
+        let fits = |occupant: &Occupant| self.bytes.saturating_add(occupant.weight()) <= self.most_bytes;
+        if was.is_none() && !must && (self.by_nick.len() >= self.most || !fits(&occupant)) {
+            return (None, None);
         }
-        if self.by_nick.len() >= self.most && !must {
-            return (None, false);
-        }
-        self.by_nick.insert(occupant.nick.clone(), Arc::clone(occupant));
-        (None, true)
+        let occupant = match fits(&occupant) {
+            true => occupant,
+            false => Occupant { jid: None, id: None, status: None, hats: Vec::new(), ..occupant },
+        };
+        let (nick, occupant) = (occupant.nick.clone(), Arc::new(occupant));
+        self.bytes = self.bytes.saturating_add(occupant.weight());
+        self.by_nick.insert(nick, Arc::clone(&occupant));
+        (was, Some(occupant))
+    }
+    /// What the occupants take, in bytes.
+    #[cfg(any(test, fuzzing))]
+    pub(super) fn bytes(&self) -> usize {
+        debug_assert_eq!(self.bytes, self.by_nick.values().map(|occupant| occupant.weight()).sum::<usize>());
+        self.bytes
     }
 }

@@ -3,10 +3,11 @@
 use super::{
     Entry, JoinError, Loss, Occupant, Removal, RoomEvent,
     event::{Departure, cause},
+    hats::worn,
     occupant::{occupant_id, within},
     state::{Standing, State},
 };
-use crate::payload::{Item, OccupantId, StatusCode, UserInfo};
+use crate::payload::{Hats, Item, OccupantId, StatusCode, UserInfo};
 use std::{sync::Arc, time::Duration};
 use tokio::time::Instant;
 use xmpp_core::{
@@ -20,7 +21,12 @@ const TECHNICAL: Duration = Duration::from_secs(2);
 impl State {
     /// A presence from the room or an occupant. `wait` is a random part of a time of waiting, from 0 to 1.
     pub(super) fn presence(&mut self, presence: &Presence, now: Instant, wait: f64) -> Flow {
-        let Some(nick) = presence.from().and_then(|from| from.resource()) else { return Flow::Continue };
+        let Some(nick) = presence.from().and_then(|from| from.resource()) else {
+            let is_heard = matches!(self.standing, Standing::Entering | Standing::Inside)
+                && presence.type_() == PresenceType::Available
+                && self.of_the_photo(presence);
+            return if is_heard { Flow::Handled } else { Flow::Continue };
+        };
         let nick = nick.to_owned();
         match presence.type_() {
             PresenceType::Error => self.refused(presence, &nick),
@@ -39,7 +45,7 @@ impl State {
                 }
                 self.hear(now);
                 if presence.type_() == PresenceType::Available {
-                    self.available(presence, &nick, &info);
+                    self.available(presence, &nick, &info, now);
                 } else {
                     self.unavailable(presence, &nick, &info, now, wait);
                 }
@@ -64,21 +70,25 @@ impl State {
         }
     }
 
-    fn available(&mut self, presence: &Presence, nick: &str, info: &UserInfo) {
+    fn available(&mut self, presence: &Presence, nick: &str, info: &UserInfo, now: Instant) {
         let Some(item) = info.item() else { return };
         let is_self = info.has(StatusCode::SELF);
         if is_self {
             // We have not sent it, so that the room adds it; and then takes away what others forge (XEP-0421 §4).
             self.trusts_occupant_ids = presence.payload::<OccupantId>().is_some();
-            nick.clone_into(&mut self.nick);
         }
+        let had = if is_self { std::mem::replace(&mut self.nick, nick.to_owned()) } else { String::new() };
+        // Under another nickname we are the same: a room that says so over and over does not multiply us.
+        let former = if is_self && had != nick && self.is_inside() { self.occupants.remove(&had) } else { None };
         let mut occupant = Occupant::read(nick, presence, item);
         occupant.id = occupant_id(presence.payload()).filter(|_| self.trusts_occupant_ids || !self.is_inside());
-        let occupant = Arc::new(occupant);
-        let (was, known) = self.occupants.set(&occupant, is_self);
+        if self.features.contains(Hats::NAMESPACE) {
+            occupant.hats = worn(presence.payload());
+        }
+        let (was, occupant) = self.occupants.set(occupant, is_self);
         if self.standing == Standing::Entering {
             if is_self {
-                self.entered(nick, info);
+                self.entered(nick, info, now);
             }
             return;
         }
@@ -89,20 +99,28 @@ impl State {
                 self.renaming = Some(asked);
             }
         }
+        let Some(occupant) = occupant else { return };
+        if former.is_some() {
+            return self.tell(RoomEvent::Nick { was: had, occupant, is_mine: true });
+        }
         match was {
-            None if !is_self && known => self.tell(RoomEvent::Arrived(occupant)),
+            None if !is_self => self.tell(RoomEvent::Arrived(occupant)),
             Some(was) => self.tell_change(&was, occupant, item),
             None => {}
         }
     }
 
-    fn entered(&mut self, nick: &str, info: &UserInfo) {
+    fn entered(&mut self, nick: &str, info: &UserInfo, now: Instant) {
         self.standing = Standing::Inside;
+        self.inside_since = Some(now);
         self.entered_at.get_or_insert_with(std::time::SystemTime::now);
         if !self.trusts_occupant_ids {
             self.occupants.forget_ids();
         }
         let entry = Entry::read(nick, info);
+        if self.returns {
+            self.is_stale();
+        }
         let event = if self.returns { RoomEvent::Rejoined } else { RoomEvent::Joined };
         self.tell(event(entry.clone()));
         if let Some(asked) = self.entering.take() {
@@ -159,12 +177,11 @@ impl State {
             affiliation: item.affiliation.unwrap_or(former.affiliation),
             ..Occupant::clone(&former)
         };
-        let occupant = Arc::new(occupant);
-        self.occupants.set(&occupant, is_mine);
+        let (_, known) = self.occupants.set(occupant, is_mine);
         if is_mine {
             new.clone_into(&mut self.nick);
         }
-        if self.standing == Standing::Inside {
+        if let (Standing::Inside, Some(occupant)) = (self.standing, known) {
             self.tell(RoomEvent::Nick { was: was.to_owned(), occupant, is_mine });
         }
     }

@@ -81,7 +81,7 @@ impl Room {
 
     /// The events from now on, besides those that came with the room.
     pub fn events(&self) -> super::RoomEvents {
-        super::RoomEvents { receiver: self.inner.seat.state().subscribe(), room: self.clone() }
+        super::RoomEvents { reader: self.inner.seat.state().subscribe(), room: self.clone() }
     }
 
     /// Says something to all, and waits until the room has sent it to all. Dropped early, it may be said all the same;

@@ -1,14 +1,15 @@
 //! What a client knows of a room: what comes in changes it, and yields events. No sockets, no clock.
 
-use super::{Entry, JoinError, Loss, MucClientSettings, RoomEvent, RoomMessage, SayError, occupant::Table};
+use super::{
+    Entry, JoinError, Loss, MucClientSettings, RoomEvent, RoomMessage, SayError,
+    feed::{Feed, Reader},
+    occupant::Table,
+};
 use std::{
     collections::{HashMap, HashSet, VecDeque},
     time::{Duration, SystemTime},
 };
-use tokio::{
-    sync::{broadcast, oneshot},
-    time::Instant,
-};
+use tokio::{sync::oneshot, time::Instant};
 use xmpp_core::jid::BareJid;
 
 /// How we are in a room.
@@ -37,6 +38,8 @@ pub(super) enum Duty {
     Wait(Option<Instant>),
     /// Ask whether we are still there.
     Ping,
+    /// Ask what the room is like now.
+    Learn,
     /// Enter again.
     Enter,
 }
@@ -68,6 +71,10 @@ pub(super) struct State {
     pub(super) subject: Option<String>,
     /// What the room can do, as it has said (disco#info); nothing is believed that it has not.
     pub(super) features: HashSet<String>,
+    /// The hash of its photo.
+    pub(super) avatar: Option<String>,
+    /// When to ask what it is like now, since it has said that that has changed.
+    pub(super) learn_at: Option<Instant>,
     pub(super) entering: Option<Asked<Entry>>,
     /// Whether we are entering again by ourselves.
     pub(super) returns: bool,
@@ -79,6 +86,9 @@ pub(super) struct State {
     pub(super) position: Option<String>,
     /// Where that was when the room was lost, if the archive has not been read since.
     pub(super) missed_from: Option<String>,
+    /// When we came in last, and how often we were soon out again by no will of ours.
+    pub(super) inside_since: Option<Instant>,
+    pub(super) short_stays: u32,
     /// When we first came in.
     pub(super) entered_at: Option<SystemTime>,
     /// When the room was heard last, and when something was said last.
@@ -90,20 +100,21 @@ pub(super) struct State {
     pub(super) doubts: u32,
     pub(super) trusts_occupant_ids: bool,
     pub(super) settings: MucClientSettings,
-    events: Option<broadcast::Sender<RoomEvent>>,
+    pub(super) events: Option<Feed<RoomEvent>>,
 }
 
 impl State {
     pub(super) fn new(room: BareJid, settings: MucClientSettings, now: Instant) -> State {
-        // No channel takes more than this.
-        let events = broadcast::Sender::new(settings.events.clamp(1, 1 << 16));
+        let events = Feed::new(settings.events, settings.event_bytes);
         State {
             room,
             nick: String::new(),
             standing: Standing::Outside,
-            occupants: Table::new(settings.occupants),
+            occupants: Table::new(settings.occupants, settings.occupant_bytes),
             subject: None,
             features: HashSet::new(),
+            avatar: None,
+            learn_at: None,
             entering: None,
             returns: false,
             renaming: None,
@@ -112,6 +123,8 @@ impl State {
             seen: Seen::new(settings.remembered),
             position: None,
             missed_from: None,
+            inside_since: None,
+            short_stays: 0,
             entered_at: None,
             heard: now,
             spoken: None,
@@ -123,14 +136,13 @@ impl State {
         }
     }
 
-    pub(super) fn subscribe(&self) -> Option<broadcast::Receiver<RoomEvent>> {
-        self.events.as_ref().map(broadcast::Sender::subscribe)
+    pub(super) fn subscribe(&self) -> Option<Reader<RoomEvent>> {
+        self.events.as_ref().map(Feed::subscribe)
     }
 
     pub(super) fn tell(&self, event: RoomEvent) {
         if let Some(events) = &self.events {
-            // Nobody may listen.
-            let _ = events.send(event);
+            events.send(event);
         }
     }
 
@@ -158,6 +170,7 @@ impl State {
     pub(super) fn forget(&mut self) {
         self.occupants.clear();
         self.renaming = None;
+        self.learn_at = None;
         // The senders are dropped, which says it.
         self.said.clear();
         self.doubts = 0;
@@ -170,6 +183,10 @@ impl State {
         }
         self.forget();
         self.misses();
+        // A room that puts us out as often as we come in is left alone ever longer.
+        let is_short = self.inside_since.is_some_and(|since| now.saturating_duration_since(since) < SHORT_STAY);
+        self.short_stays = if is_short { self.short_stays.saturating_add(1) } else { 0 };
+        let wait = wait.saturating_mul(1 << self.short_stays.saturating_sub(1).min(6));
         self.standing = Standing::Lost { attempts: 0, at: now + wait };
         self.tell(RoomEvent::Lost(loss));
     }
@@ -214,7 +231,10 @@ impl State {
         let due = |at: Instant, duty: Duty| if at <= now { duty } else { Duty::Wait(Some(at)) };
         match self.standing {
             Standing::Inside if self.renaming.is_some() => Duty::Wait(Some(self.ping_at.max(now + RENAMING))),
-            Standing::Inside => due(self.ping_at, Duty::Ping),
+            Standing::Inside => match self.learn_at.filter(|at| *at < self.ping_at) {
+                Some(at) => due(at, Duty::Learn),
+                None => due(self.ping_at, Duty::Ping),
+            },
             Standing::Lost { at, .. } => due(at, Duty::Enter),
             _ => Duty::Wait(None),
         }
@@ -226,12 +246,23 @@ impl State {
         self.ping_at = now + self.settings.ping_after;
     }
 
+    /// The room is configured otherwise: it is to be asked how (§10.2.1). Many have heard that: not all ask at the same time,
+    /// but within a millisecond for each who is there.
+    pub(super) fn is_stale(&mut self) {
+        // The time of silence has chance in it.
+        let part = f64::from(self.settings.ping_after.subsec_millis()) / 1_000.0;
+        let wide = u32::try_from(self.occupants.len()).unwrap_or(u32::MAX);
+        self.learn_at.get_or_insert(self.heard + Duration::from_millis(wide.into()).mul_f64(part));
+    }
+
     /// Whether something has come by its id before; notes it.
     pub(super) fn is_repeated(&mut self, id: &str) -> bool {
         !self.seen.add(id)
     }
 }
 
+/// Who is out before this has not come back for good.
+const SHORT_STAY: Duration = Duration::from_secs(60);
 /// XEP-0410 §5: while a nickname is being changed nobody asks by it.
 const RENAMING: Duration = Duration::from_secs(10);
 

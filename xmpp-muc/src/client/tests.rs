@@ -1,15 +1,13 @@
 use super::{
     Departure, Loss, MucClientSettings, RoomEvent, SayError,
     configure::RoomForm,
+    feed::{Read, Reader},
     invite::Invitation,
     state::{Asked, Duty, Said, Standing, State},
 };
 use crate::{Role, RoomConfig};
 use std::time::Duration;
-use tokio::{
-    sync::{broadcast, oneshot},
-    time::Instant,
-};
+use tokio::{sync::oneshot, time::Instant};
 use xmpp_core::{
     client::Flow,
     jid::BareJid,
@@ -26,7 +24,7 @@ fn stanza(xml: &str) -> Stanza {
 
 struct Scene {
     state: State,
-    events: broadcast::Receiver<RoomEvent>,
+    events: Reader<RoomEvent>,
     now: Instant,
 }
 
@@ -72,11 +70,20 @@ impl Scene {
     fn told(&mut self) -> Vec<String> {
         let mut told = Vec::new();
         loop {
-            match self.events.try_recv() {
-                Ok(event) => told.push(format!("{event:?}").chars().take_while(|c| c.is_alphanumeric()).collect()),
-                Err(broadcast::error::TryRecvError::Lagged(_)) => told.push("Lagged".to_owned()),
-                Err(_) => return told,
+            match self.events.take() {
+                Some(Read::One(event)) => {
+                    told.push(format!("{event:?}").chars().take_while(|c| c.is_alphanumeric()).collect());
+                }
+                Some(Read::Lost(_)) => told.push("Missed".to_owned()),
+                None => return told,
             }
+        }
+    }
+
+    fn event(&self) -> RoomEvent {
+        match self.events.take() {
+            Some(Read::One(event)) => event,
+            other => panic!("{other:?}"),
         }
     }
 }
@@ -143,7 +150,7 @@ fn xep0359_6_and_xep0421_4_ids_count_where_the_room_vouches_for_them() {
     let id = "<stanza-id xmlns='urn:xmpp:sid:0' by='coven@chat.lit' id='1'/><occupant-id xmlns='urn:xmpp:occupant-id:0' id='o'/>";
     let said = format!("<message from='coven@chat.lit/hag' type='groupchat'><body>a</body>{id}</message>");
     let mut scene = Scene::inside();
-    let ids = |scene: &mut Scene| match scene.events.try_recv().unwrap() {
+    let ids = |scene: &mut Scene| match scene.event() {
         RoomEvent::Message(message) => (message.stanza_id, message.occupant_id),
         other => panic!("{other:?}"),
     };
@@ -171,7 +178,7 @@ fn xep0359_6_and_xep0421_4_ids_count_where_the_room_vouches_for_them() {
     };
     for (from, history) in [("coven@chat.lit", true), ("hag@else.lit", false)] {
         scene.message(&delay(from));
-        match scene.events.try_recv().unwrap() {
+        match scene.event() {
             RoomEvent::Message(message) => assert_eq!(message.is_history(), history, "{from}"),
             other => panic!("{other:?}"),
         }
@@ -206,6 +213,69 @@ fn abuse_a_lying_room_fills_no_memory() {
 }
 
 #[test]
+fn abuse_what_a_room_makes_wait_is_bounded_in_bytes_and_what_is_lost_is_told() {
+    let settings = MucClientSettings { event_bytes: 100_000, ..MucClientSettings::default() };
+    let mut scene = Scene::new(settings);
+    scene.enter();
+    let long = "x".repeat(9_000);
+    let form = "<field var='a'/>".repeat(500);
+    for content in [
+        format!("<body>{long}</body>"),
+        format!("<subject>{long}</subject>"),
+        format!("{X}<decline from='a@b.c'><reason>{long}</reason></decline></x>"),
+        format!("<x xmlns='jabber:x:data' type='form'>{form}</x>"),
+        format!("{X}{}</x>", "<status code='104'/>".repeat(4_000)),
+    ] {
+        for _ in 0..100 {
+            scene.message(&format!("<message from='coven@chat.lit' type='groupchat'>{content}</message>"));
+            assert!(scene.state.events.as_ref().unwrap().bytes() <= 100_000);
+        }
+        let told = scene.told();
+        assert!(told[0] == "Missed" && (2..50).contains(&told.len()), "{}: {told:?}", &content[..9]);
+    }
+}
+
+#[test]
+fn abuse_occupants_are_bounded_in_bytes_and_we_are_one_of_them() {
+    let settings = MucClientSettings { occupant_bytes: 50_000, ..MucClientSettings::default() };
+    let mut scene = Scene::new(settings);
+    scene.enter();
+    let long = "x".repeat(1_000);
+    let item = |n: usize| format!("<item affiliation='member' role='participant' jid='{long}{n}@{n}.lit/{long}'/>");
+    // Short at first, and then long; and long from the start.
+    for start in [0, 60] {
+        for n in start..100_000 / 500 {
+            scene.shown(&format!("n{n}"), "", MEMBER);
+            scene.shown(&format!("n{n}"), "", &item(n));
+        }
+        assert!(scene.state.occupants.bytes() <= 50_000 && scene.state.occupants.all().len() > 10);
+    }
+    let known = scene.state.occupants.all().len();
+    for n in 0..1_000 {
+        scene.shown(&format!("self{n}"), "", &format!("{}<status code='110'/>", item(n)));
+    }
+    assert_eq!((scene.state.occupants.all().len(), scene.state.nick.as_str()), (known, "self999"));
+    scene.gone("self999", "<item role='none'/><status code='307'/><status code='110'/>");
+    assert_eq!(scene.state.occupants.bytes(), 0);
+}
+
+#[test]
+fn presence_of_our_own_under_another_nickname_is_a_change_of_ours() {
+    let mut scene = Scene::inside();
+    scene.shown("hag", "", MEMBER);
+    scene.told();
+    scene.shown("Witch", "", "<item affiliation='member' role='participant'/><status code='110'/>");
+    match scene.event() {
+        RoomEvent::Nick { was, occupant, is_mine } => {
+            assert_eq!((was.as_str(), occupant.nick.as_str(), is_mine), ("witch", "Witch", true));
+        }
+        other => panic!("{other:?}"),
+    }
+    let there: Vec<_> = scene.state.occupants.all().iter().map(|one| one.nick.clone()).collect();
+    assert_eq!(there, ["Witch", "hag"]);
+}
+
+#[test]
 fn what_waits_is_told_when_the_room_is_gone() {
     let mut scene = Scene::inside();
     let (answer, mut waiting) = oneshot::channel();
@@ -218,7 +288,7 @@ fn what_waits_is_told_when_the_room_is_gone() {
     );
     assert!(matches!(waiting.try_recv(), Err(oneshot::error::TryRecvError::Closed)));
     assert!(matches!(renaming.try_recv(), Err(oneshot::error::TryRecvError::Closed)));
-    let event = scene.events.try_recv().unwrap();
+    let event = scene.event();
     let RoomEvent::Removed(removal) = event else { panic!("{event:?}") };
     assert_eq!((removal.why, removal.by.as_deref()), (Departure::Kicked, Some("hag")));
     assert_eq!(scene.state.duty(scene.now), Duty::Wait(None), "who was kicked does not come back by itself");
@@ -254,13 +324,41 @@ fn xep0045_7_4_a_message_comes_back_by_its_id_from_our_nickname() {
 }
 
 #[test]
+fn abuse_what_is_said_to_all_is_not_said_to_have_failed_by_one_of_them() {
+    let mut scene = Scene::inside();
+    scene.shown("hag", "", MEMBER);
+    let (answer, mut waiting) = oneshot::channel();
+    scene.state.said.insert("1".to_owned(), Said { subject: None, answer });
+    let error = "<error type='auth'><forbidden xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error>";
+    scene.message(&format!("<message from='coven@chat.lit/hag' id='1' type='error'>{error}</message>"));
+    assert!(waiting.try_recv().is_err_and(|error| error == oneshot::error::TryRecvError::Empty));
+    scene.message("<message from='coven@chat.lit/witch' id='1' type='groupchat'><body>a</body></message>");
+    assert!(waiting.try_recv().unwrap().is_ok());
+}
+
+#[test]
+fn abuse_a_room_that_puts_us_out_each_time_is_come_back_to_ever_later() {
+    let mut scene = Scene::inside();
+    let mut waits = Vec::new();
+    for stay in [1, 1, 1, 1, 1, 1, 1, 1, 1, 61, 1] {
+        scene.now += Duration::from_secs(stay);
+        scene.gone("witch", "<item role='none'/><status code='333'/><status code='110'/>");
+        let Standing::Lost { at, .. } = scene.state.standing else { panic!("{:?}", scene.state.standing) };
+        waits.push((at - scene.now).as_secs());
+        scene.now = at;
+        scene.enter();
+    }
+    assert_eq!(waits, [2, 4, 8, 16, 32, 64, 128, 128, 128, 2, 2]);
+}
+
+#[test]
 fn what_is_nobodys_will_leads_back() {
     for (codes, loss) in
         [("<status code='332'/>", Loss::Shutdown), ("<status code='307'/><status code='333'/>", Loss::Technical)]
     {
         let mut scene = Scene::inside();
         scene.gone("witch", &format!("<item role='none'/>{codes}<status code='110'/>"));
-        let event = scene.events.try_recv().unwrap();
+        let event = scene.event();
         assert!(matches!(event, RoomEvent::Lost(what) if what == loss), "{event:?}");
         assert!(matches!(scene.state.duty(scene.now), Duty::Wait(Some(_))), "not at once");
         assert_eq!(scene.state.duty(scene.now + Duration::from_secs(60)), Duty::Enter);

@@ -2,13 +2,13 @@
 
 use super::{
     Affiliated, Affiliations, Change, Delivery, Effects, Incoming, Kept, Nick, Number, Occupant, Plan, Room,
-    announce::News,
+    announce::News, occupants::looks_of,
 };
 use crate::{
     Affiliation, Role,
     config::Whois,
     initial_role, may_change_affiliation, may_change_role,
-    payload::{Actor, AdminItem, AdminQuery, Invite, StatusCode, UserInfo},
+    payload::{Actor, AdminItem, AdminQuery, Invite, Item, StatusCode, UserInfo},
 };
 use std::collections::{BTreeMap, HashSet};
 use xmpp_core::{
@@ -24,6 +24,7 @@ impl Room {
     /// # Errors
     /// `forbidden` for who may not see it, `bad-request` unless exactly one list is asked for.
     pub fn list(&self, from: &Jid, query: &AdminQuery) -> Result<AdminQuery, StanzaError> {
+        self.check_open_to(from)?;
         let [item] = query.items.as_slice() else {
             return Err(StanzaError::bad_request().with_text("one list can be asked for at a time"));
         };
@@ -53,8 +54,8 @@ impl Room {
         Ok(with.map(item).collect())
     }
 
-    fn list_of_affiliation(&self, from: &Jid, affiliation: Affiliation) -> Result<Vec<AdminItem>, StanzaError> {
-        let (role, own) = self.standing(from);
+    /// Whether somebody of this role and affiliation may see a list.
+    fn may_see(&self, (role, own): (Role, Affiliation), affiliation: Affiliation) -> bool {
         let open = self.config.whois == Whois::Anyone;
         let may = own >= Affiliation::Admin
             || match affiliation {
@@ -67,8 +68,12 @@ impl Room {
                 Affiliation::Outcast | Affiliation::None => false,
             };
         // §10.5, §10.8: where not all see addresses, owners alone see who owns and administers the room.
-        let may = may && (open || own == Affiliation::Owner || affiliation < Affiliation::Admin);
-        if !may || affiliation == Affiliation::None {
+        may && (open || own == Affiliation::Owner || affiliation < Affiliation::Admin)
+    }
+
+    fn list_of_affiliation(&self, from: &Jid, affiliation: Affiliation) -> Result<Vec<AdminItem>, StanzaError> {
+        let (role, own) = self.standing(from);
+        if affiliation == Affiliation::None || !self.may_see((role, own), affiliation) {
             return Err(StanzaError::forbidden());
         }
         let entries = self.affiliations.iter().filter(|(_, entry)| entry.affiliation == affiliation);
@@ -87,6 +92,7 @@ impl Room {
     /// # Errors
     /// Those of §8.2 to §10.8.
     pub fn administer(&self, input: Incoming<'_>, query: &AdminQuery) -> Result<Plan, StanzaError> {
+        self.check_open_to(input.from)?;
         if query.items.is_empty() {
             return Err(StanzaError::bad_request().with_text("nothing is to be changed"));
         }
@@ -189,7 +195,10 @@ impl Room {
             return Err(StanzaError::conflict().with_text("the nickname is somebody else's"));
         }
         let shown = nickname::enforce(nick).ok_or_else(bad)?;
-        Nick::of(&self.jid.with_resource(&shown).map_err(|_| bad())?.into()).ok_or_else(bad)?;
+        let (nick, _) = Nick::of(&self.jid.with_resource(&shown).map_err(|_| bad())?.into()).ok_or_else(bad)?;
+        if !self.limits.look_alikes && self.looks_like_others(&nick, user) {
+            return Err(StanzaError::conflict().with_text("the nickname looks like somebody else's"));
+        }
         Ok(shown)
     }
 
@@ -204,7 +213,8 @@ impl Room {
             return Ok(());
         }
         let mut keys = HashSet::new();
-        let nicks = changes.values().filter_map(|entry| nickname::comparison_key(entry.nick.as_deref()?));
+        let same = |key: String| if self.limits.look_alikes { key.into() } else { looks_of(&key.into()) };
+        let nicks = changes.values().filter_map(|entry| nickname::comparison_key(entry.nick.as_deref()?).map(same));
         if !nicks.into_iter().all(|key| keys.insert(key)) {
             return Err(StanzaError::conflict().with_text("a nickname is for one"));
         }
@@ -328,6 +338,9 @@ impl Room {
             })
             .map(|(number, _)| number)
             .collect();
+        if affected.is_empty() && affiliation != was && affiliation.max(was) >= Affiliation::Admin {
+            effects.then.extend(self.absent(&user, was, affiliation));
+        }
         if affected.is_empty() && invite && self.config.members_only && was == Affiliation::None {
             if affiliation >= Affiliation::Member {
                 effects.then.push(self.invitation(&user, reason));
@@ -340,11 +353,35 @@ impl Room {
                 out.push(number);
             }
         }
-        let code = match affiliation {
+        // Who is struck off the list may be banned with a domain.
+        let code = match self.affiliations.of(&user) {
             Affiliation::Outcast => StatusCode::BANNED,
             _ => StatusCode::AFFILIATION_LOST,
         };
         self.remove(&out, code, actor, reason, effects);
+    }
+
+    /// What is said of somebody who is not in the room, and now or until now owns or administers it (§10.3, §10.6, §10.7): to
+    /// those who may see the lists that it changes.
+    fn absent(&self, user: &BareJid, was: Affiliation, is: Affiliation) -> Option<Delivery> {
+        let sees = |affiliation, one: &Occupant| {
+            affiliation == Affiliation::None || self.may_see((one.role, one.affiliation), affiliation)
+        };
+        let audience = self.occupants.iter().filter(|(_, one)| sees(was, one) && sees(is, one));
+        let to: Vec<Jid> = audience.flat_map(|(_, one)| &one.visits).map(|visit| visit.jid.clone()).collect();
+        if to.is_empty() {
+            return None;
+        }
+        let item =
+            Item { affiliation: Some(is), jid: Some(user.clone().into()), role: Some(Role::None), ..Item::default() };
+        let info = UserInfo { items: vec![item], ..UserInfo::default() };
+        let mut out = Writer::new(ns::CLIENT);
+        out.open("message", ns::CLIENT);
+        out.attr("from", self.jid.as_str());
+        out.attr("id", &generate_id());
+        info.write(&mut out);
+        out.close();
+        Some(Delivery { from: self.jid.clone().into(), to, stanza: out.into_stanza() })
     }
 
     /// Makes role and presence of an occupant those of its affiliation; whether it may stay.

@@ -1,5 +1,6 @@
 //! Who is affiliated with a room.
 
+use super::occupants::looks_of;
 use crate::Affiliation;
 use std::{
     collections::{BTreeMap, HashMap},
@@ -23,6 +24,8 @@ pub struct Affiliated {
 pub struct Affiliations {
     all: BTreeMap<BareJid, Affiliated>,
     nicks: HashMap<Arc<str>, BareJid>,
+    /// By what those look like.
+    looks: HashMap<Arc<str>, Vec<BareJid>>,
 }
 
 impl Affiliations {
@@ -61,6 +64,10 @@ impl Affiliations {
     pub fn reserved(&self, key: &str) -> Option<&BareJid> {
         self.nicks.get(key)
     }
+    /// For whom nicknames are reserved that look like this.
+    pub fn reserved_alike(&self, looks: &str) -> &[BareJid] {
+        self.looks.get(looks).map(Vec::as_slice).unwrap_or_default()
+    }
     /// The nickname that is reserved for a user.
     pub fn nick(&self, user: &BareJid) -> Option<&str> {
         self.all.get(user)?.nick.as_deref()
@@ -71,12 +78,21 @@ impl Affiliations {
         let mut entry = entry;
         if let Some(key) = self.nick(&user).and_then(nickname::comparison_key) {
             self.nicks.remove(key.as_str());
+            let looks = looks_of(&key.into());
+            if let Some(alike) = self.looks.get_mut(&looks) {
+                alike.retain(|other| *other != user);
+                if alike.is_empty() {
+                    self.looks.remove(&looks);
+                }
+            }
         }
         if entry.affiliation <= Affiliation::None {
             entry.nick = None;
         }
         if let Some(key) = entry.nick.as_deref().and_then(nickname::comparison_key) {
-            self.nicks.insert(key.into(), user.clone());
+            let key: Arc<str> = key.into();
+            self.looks.entry(looks_of(&key)).or_default().push(user.clone());
+            self.nicks.insert(key, user.clone());
         }
         if entry.affiliation == Affiliation::None {
             self.all.remove(&user);

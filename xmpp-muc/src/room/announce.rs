@@ -157,6 +157,9 @@ fn show(of: &Occupant, news: &News, jid: Option<Jid>, own: &[StatusCode]) -> Sta
         .append(&|out| {
             id.write(out);
             info.write(out);
+            if let Some(hats) = of.hats.as_deref().filter(|_| !news.gone) {
+                hats.write(out);
+            }
         })
         .to_stanza()
 }

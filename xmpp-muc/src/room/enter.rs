@@ -3,6 +3,7 @@
 use super::{
     Change, Delivery, Effects, Incoming, Nick, Number, Occupant, Plan, Room, Visit,
     announce::{self, News},
+    pace,
 };
 use crate::{
     Affiliation, NS, Role,
@@ -11,7 +12,7 @@ use crate::{
     payload::{Destroyed, HistoryRequest, Item, Join, OccupantId, StatusCode, UserInfo},
 };
 use xmpp_core::{
-    jid::Jid,
+    jid::{BareJid, Jid},
     payload::{DateTime, Payload, TextValue, delay::Delay},
     stanza::StanzaError,
     xml::{ElementRef, Stanza, Writer, ns},
@@ -47,6 +48,7 @@ impl Room {
     }
 
     fn available(&self, input: Incoming<'_>) -> Result<Plan, StanzaError> {
+        self.check_open_to(input.from)?;
         let root = input.stanza.root();
         let join = root.child("x", NS).map(wish);
         if input.to.resource().is_none() {
@@ -70,8 +72,10 @@ impl Room {
         };
         if occupant.nick.key != nick.key || occupant.nick.jid != nick.jid {
             let visit = Visit::new(client, presence);
+            self.check_pace(occupant, pace::DEAR, input.now)?;
             return self.admit_nick(number, occupant, nick, renamed, visit, join.map(|join| (join, id)));
         }
+        self.check_pace(occupant, if join.is_some() { pace::DEAR } else { 1 }, input.now)?;
         Ok(Plan::of(match join {
             Some(join) => Change::Resync { client, presence, join, id },
             None => Change::Present { client, presence, id },
@@ -89,7 +93,6 @@ impl Room {
     ) -> Result<Plan, StanzaError> {
         let user = client.to_bare();
         let affiliation = self.affiliations.of(&user);
-        self.check_open(affiliation)?;
         let Some(role) = initial_role(affiliation, self.config.moderated, self.config.members_only) else {
             return Err(match affiliation {
                 Affiliation::Outcast => StanzaError::forbidden().with_text("you are banned from this room"),
@@ -108,26 +111,42 @@ impl Room {
             self.has_place(affiliation)?;
         }
         let remembered = self.voices.of(&user).filter(|_| self.config.moderated && affiliation < Affiliation::Admin);
-        let role = same.map_or(remembered.unwrap_or(role), |(_, occupant)| occupant.role);
+        // Who has lost voice by one nickname has none by another.
+        let least = self.occupants.of_user(&user).map(|(_, occupant)| occupant.role).min();
+        let role = remembered.unwrap_or(role).min(least.unwrap_or(Role::Moderator));
+        let role = same.map_or(role, |(_, occupant)| occupant.role);
         let renamed = renamed || same.is_some_and(|(_, occupant)| occupant.nick.jid != nick.jid);
         let id_of = self.occupant_id(&user);
         let visits = vec![Visit::new(client, presence)];
-        let occupant = Occupant { nick, user, role, affiliation, id: id_of.into(), visits };
+        let hats = self.wardrobe.of(&user);
+        let occupant = Occupant { nick, user, role, affiliation, id: id_of.into(), hats, paced: 0, visits };
         Ok(Plan::of(Change::Enter { occupant, join, renamed, created: false, id }))
     }
 
     /// Whether a user may have a nickname (§7.2.8): nobody else has it, and it is not reserved for somebody else. Answers
     /// the occupant that the user is already under it.
-    fn free(&self, nick: &Nick, user: &xmpp_core::jid::BareJid) -> Result<Option<(Number, &Occupant)>, StanzaError> {
+    fn free(&self, nick: &Nick, user: &BareJid) -> Result<Option<(Number, &Occupant)>, StanzaError> {
         if self.affiliations.reserved(&nick.key).is_some_and(|owner| owner != user) {
             return Err(StanzaError::conflict().with_text("the nickname is somebody else's"));
         }
-        match self.occupants.of_nick(&nick.key) {
-            Some((_, occupant)) if occupant.user != *user => {
-                Err(StanzaError::conflict().with_text("somebody else has the nickname"))
-            }
-            there => Ok(there),
+        let there = self.occupants.of_nick(&nick.key);
+        if there.is_some_and(|(_, occupant)| occupant.user != *user) {
+            return Err(StanzaError::conflict().with_text("somebody else has the nickname"));
         }
+        if there.is_none() && !self.limits.look_alikes && self.looks_like_others(nick, user) {
+            return Err(StanzaError::conflict().with_text("the nickname looks like somebody else's"));
+        }
+        Ok(there)
+    }
+
+    /// §13.6: whether a nickname would pass for one that somebody else has, or that is reserved for somebody else. Who has
+    /// reserved it passes for nobody.
+    pub(super) fn looks_like_others(&self, nick: &Nick, user: &BareJid) -> bool {
+        if self.affiliations.reserved(&nick.key).is_some_and(|owner| owner == user) {
+            return false;
+        }
+        self.affiliations.reserved_alike(&nick.looks).iter().any(|owner| owner != user)
+            || self.occupants.of_looks(&nick.looks).any(|occupant| occupant.user != *user)
     }
 
     /// §7.2.9: owners and admins find place a little longer.
@@ -165,9 +184,12 @@ impl Room {
         Ok(plan)
     }
 
-    /// §7.2.10: before it is configured there is no room, but for its owner.
-    pub(super) fn check_open(&self, affiliation: Affiliation) -> Result<(), StanzaError> {
-        match self.locked && affiliation != Affiliation::Owner {
+    /// Whether there is such a room for somebody. §7.2.10: before it is configured there is none, but for its owner.
+    ///
+    /// # Errors
+    /// `item-not-found` if there is none.
+    pub fn check_open_to(&self, from: &Jid) -> Result<(), StanzaError> {
+        match self.locked && self.affiliations.of(&from.to_bare()) != Affiliation::Owner {
             true => Err(StanzaError::item_not_found().with_text("the room is not open yet")),
             false => Ok(()),
         }
@@ -260,6 +282,9 @@ impl Room {
         news.own_codes.extend(codes.into_iter().filter_map(|(is, code)| is.then_some(code)));
         news.id = id;
         self.tell_own(occupant, &news, vec![client.clone()], &mut effects.then);
+        if !self.avatar_hashes().is_empty() {
+            effects.then.push(self.show_avatar(vec![client.clone()]));
+        }
     }
 
     /// History, then the subject (§7.2.13, §7.2.15).

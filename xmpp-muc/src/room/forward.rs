@@ -42,6 +42,7 @@ impl Room {
     }
 
     fn forward_request(&self, input: Incoming<'_>) -> Result<Plan, StanzaError> {
+        self.check_open_to(input.from)?;
         let root = input.stanza.root();
         let Some((_, occupant)) = self.sender(input.from) else {
             let is_disco = root.children().any(|child| child.ns().starts_with("http://jabber.org/protocol/disco#"));

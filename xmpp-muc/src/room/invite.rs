@@ -218,7 +218,7 @@ impl Room {
     /// `not-allowed` where people do not register by themselves, and for who is banned.
     pub fn registration(&self, from: &Jid) -> Result<Registration, StanzaError> {
         let user = from.to_bare();
-        self.check_open(self.affiliations.of(&user))?;
+        self.check_open_to(from)?;
         match self.affiliations.of(&user) {
             Affiliation::Outcast => Err(StanzaError::not_allowed()),
             Affiliation::None if !self.config.registration => Err(StanzaError::not_allowed()),
@@ -244,8 +244,10 @@ impl Room {
         let nick = nick.ok_or_else(|| StanzaError::not_acceptable().with_text("a nickname is missing"))?;
         let nick = self.reservable(nick, &user)?;
         let affiliation = self.affiliations.of(&user);
-        // In a moderated room membership is voice, which one does not take for oneself.
-        let decided = self.config.members_only || self.config.moderated;
+        // In a moderated room membership is voice, which one does not take for oneself; in one with a password it opens
+        // the archive to who may not know the password.
+        let knows = self.config.password.is_none() || self.sender(input.from).is_some();
+        let decided = self.config.members_only || self.config.moderated || !knows;
         if decided && affiliation == Affiliation::None {
             return self.ask_admins(input, &user, &nick);
         }
@@ -265,6 +267,7 @@ impl Room {
     /// # Errors
     /// `registration-required` for who has none.
     pub fn unregister(&self, input: Incoming<'_>) -> Result<Plan, StanzaError> {
+        self.check_open_to(input.from)?;
         let user = input.from.to_bare();
         let affiliation = self.affiliations.of(&user);
         if affiliation <= Affiliation::None {

@@ -7,13 +7,16 @@
 mod administer;
 mod affiliations;
 mod announce;
+mod card;
 mod enter;
 mod forward;
 mod ghost;
+mod hats;
 mod history;
 mod invite;
 mod occupants;
 mod own;
+mod pace;
 mod speak;
 #[cfg(test)]
 mod tests;
@@ -24,7 +27,9 @@ mod voices;
 pub(crate) use self::tombstone::{retracted_id, tombstone};
 pub use self::{
     affiliations::{Affiliated, Affiliations},
+    card::Card,
     forward::Whisper,
+    hats::{HatCommand, Wardrobe},
     history::{History, Past},
     invite::{REGISTER, Registration, VOICE},
     occupants::{Nick, Number, Occupant, Occupants, Visit},
@@ -38,6 +43,7 @@ use std::{
     collections::{HashSet, VecDeque},
     fmt::Write,
     sync::Arc,
+    time::Duration,
 };
 use voices::Voices;
 use xmpp_core::{
@@ -77,11 +83,29 @@ pub struct RoomLimits {
     pub subject_bytes: usize,
     /// People whose voice, or lack of it, is remembered when they leave a moderated room.
     pub voices: usize,
+    /// Bytes of a room's vCard (XEP-0486).
+    pub card_bytes: usize,
+    /// Hats that there are in a room (XEP-0317).
+    pub hats: usize,
+    /// Hats of one user.
+    pub hats_of_user: usize,
+    /// Users who have hats.
+    pub hat_wearers: usize,
+    /// Bytes of a hat's title, and of its URI.
+    pub hat_bytes: usize,
+    /// Changes of presence of one occupant at once; a nickname counts as three.
+    pub presence_burst: u32,
+    /// How long it takes until one more is free; nothing is counted if that is zero.
+    pub presence_every: Duration,
+    /// Whether two may have nicknames that look the same (UTS #39).
+    pub look_alikes: bool,
 }
 
 impl Default for RoomLimits {
     /// 5,000 occupants and 50 more; 10 clients; 10,000 affiliated; 8 KiB of presence and 64 KiB of message; 100 messages
-    /// of history in 256 KiB; reasons of 1,023 bytes; 100 items; 10 invitations; 4 KiB of subject; 1,000 voices.
+    /// of history in 256 KiB; reasons of 1,023 bytes; 100 items; 10 invitations; 4 KiB of subject; 1,000 voices; 128 KiB of
+    /// vCard; 50 hats, 10 of a user, of 1,000 users, with titles of 255 bytes; 20 changes of presence, and one more each 3
+    /// seconds; nobody looks like somebody else.
     fn default() -> RoomLimits {
         RoomLimits {
             occupants: 5_000,
@@ -97,6 +121,14 @@ impl Default for RoomLimits {
             invitations: 10,
             subject_bytes: 4 * 1024,
             voices: 1_000,
+            card_bytes: 128 * 1024,
+            hats: 50,
+            hats_of_user: 10,
+            hat_wearers: 1_000,
+            hat_bytes: 255,
+            presence_burst: 20,
+            presence_every: Duration::from_secs(3),
+            look_alikes: false,
         }
     }
 }
@@ -132,10 +164,16 @@ pub struct RoomRecord {
     pub locked: bool,
     /// The secret behind the ids of its occupants.
     pub key: [u8; 32],
+    /// Who made it, whom it counts for; nobody if that is not known.
+    pub maker: Option<BareJid>,
     /// The subject.
     pub subject: Option<Subject>,
     /// Who is affiliated.
     pub affiliated: Vec<(BareJid, Affiliated)>,
+    /// The vCard.
+    pub card: Option<Card>,
+    /// The hats.
+    pub hats: Wardrobe,
 }
 
 impl RoomRecord {
@@ -153,6 +191,8 @@ impl RoomRecord {
                 }
             }
             Kept::Subject(subject) => self.subject = Some(subject.clone()),
+            Kept::Card(card) => self.card.clone_from(card),
+            Kept::Hats(hats) => self.hats = Wardrobe::clone(hats),
             Kept::Ended => {}
         }
     }
@@ -172,6 +212,10 @@ pub enum Kept {
     Affiliation(BareJid, Affiliated),
     /// The subject.
     Subject(Subject),
+    /// The vCard, or that there is none.
+    Card(Option<Card>),
+    /// The hats.
+    Hats(Box<Wardrobe>),
     /// The room has ended.
     Ended,
 }
@@ -278,6 +322,10 @@ pub enum Change {
     },
     /// The room has another configuration, and is open (§10).
     Configure(Box<RoomConfig>),
+    /// The room has another vCard (XEP-0486), or none any more.
+    Card(Option<Card>),
+    /// There are other hats, or others wear them (XEP-0317).
+    Hats(Box<Wardrobe>),
     /// Something is said to all.
     Publish(Publication),
     /// Somebody is invited by an occupant, and may decline (§7.8.2).
@@ -379,6 +427,7 @@ pub struct Room {
     locked: bool,
     ended: bool,
     key: [u8; 32],
+    maker: Option<BareJid>,
     affiliations: Affiliations,
     occupants: Occupants,
     subject: Option<Subject>,
@@ -390,14 +439,19 @@ pub struct Room {
     petitions: VecDeque<(BareJid, DateTime)>,
     /// Private messages that may come back; the last ones.
     whispers: VecDeque<Whisper>,
+    card: Option<Card>,
+    wardrobe: Wardrobe,
     limits: Arc<RoomLimits>,
 }
 
 impl Room {
     /// A new room, which its owner has to configure before others may enter (§10.1). `key` is random.
     pub fn new(jid: BareJid, owner: BareJid, config: RoomConfig, key: [u8; 32], limits: Arc<RoomLimits>) -> Room {
+        let maker = Some(owner.clone());
         let owner = (owner, Affiliated { affiliation: Affiliation::Owner, ..Affiliated::default() });
-        let record = RoomRecord { config, locked: true, key, subject: None, affiliated: vec![owner] };
+        let hats = Wardrobe::default();
+        let (subject, card) = (None, None);
+        let record = RoomRecord { config, locked: true, key, maker, subject, affiliated: vec![owner], card, hats };
         Room::restore(jid, record, limits)
     }
 
@@ -413,6 +467,7 @@ impl Room {
             locked: record.locked,
             ended: false,
             key: record.key,
+            maker: record.maker,
             affiliations,
             occupants: Occupants::default(),
             subject: record.subject,
@@ -421,6 +476,8 @@ impl Room {
             invitations: VecDeque::new(),
             petitions: VecDeque::new(),
             whispers: VecDeque::new(),
+            card: record.card,
+            wardrobe: record.hats,
             limits,
         }
     }
@@ -431,8 +488,11 @@ impl Room {
             config: self.config.clone(),
             locked: self.locked,
             key: self.key,
+            maker: self.maker.clone(),
             subject: self.subject.clone(),
             affiliated: self.affiliations.iter().map(|(user, entry)| (user.clone(), entry.clone())).collect(),
+            card: self.card.clone(),
+            hats: self.wardrobe.clone(),
         }
     }
 
@@ -451,6 +511,15 @@ impl Room {
     /// Whether it has ended, and is to be dropped.
     pub fn has_ended(&self) -> bool {
         self.ended
+    }
+    /// Who made it, if that is known.
+    pub fn maker(&self) -> Option<&BareJid> {
+        self.maker.as_ref()
+    }
+    /// Whether it is the room with this secret, not only of the same name.
+    #[cfg(feature = "server")]
+    pub(crate) fn has_key(&self, key: &[u8; 32]) -> bool {
+        self.key == *key
     }
     /// Whether nobody is in it.
     pub fn is_empty(&self) -> bool {
@@ -497,10 +566,15 @@ impl Room {
                     self.enter(occupant, &join, renamed, created, id, now, &mut effects);
                 }
                 Change::Resync { client, presence, join, id } => {
+                    self.pace_of(&client, pace::DEAR, now);
                     self.resync(&client, presence, &join, id, now, &mut effects);
                 }
-                Change::Present { client, presence, id } => self.present(&client, presence, id, &mut effects),
+                Change::Present { client, presence, id } => {
+                    self.pace_of(&client, 1, now);
+                    self.present(&client, presence, id, &mut effects);
+                }
                 Change::Rename { number, nick, renamed, visit } => {
+                    self.pace_on(number, pace::DEAR, now);
                     self.rename(number, nick, renamed, visit, &mut effects);
                 }
                 Change::Leave { client, presence, code } => self.leave(&client, presence, code, &mut effects),
@@ -511,6 +585,8 @@ impl Room {
                     self.set_affiliation(user, entry, actor, invite, &mut effects);
                 }
                 Change::Configure(config) => self.configure(*config, &mut effects),
+                Change::Card(card) => self.show_card(card, &mut effects),
+                Change::Hats(hats) => self.put_on(*hats, &mut effects),
                 Change::Publish(publication) => self.publish(publication, &mut effects),
                 Change::Invite { invited, by, delivery } => self.invite(invited, by, delivery, &mut effects),
                 Change::Decline { invited, by, delivery } => {

@@ -1,8 +1,8 @@
 //! Who is in a room.
 
-use crate::{Affiliation, Role};
+use crate::{Affiliation, Role, payload::Hats};
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
 };
 use xmpp_core::{
@@ -10,6 +10,7 @@ use xmpp_core::{
     payload::DateTime,
     xml::Stanza,
 };
+use xmpp_im::looks::looks;
 
 /// A nickname as it is shown, as it is compared (RFC 8266), and as an address.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,6 +19,8 @@ pub struct Nick {
     pub jid: Jid,
     /// By which two nicknames are the same.
     pub key: Arc<str>,
+    /// What it looks like: two of which this is the same are hard to tell apart.
+    pub looks: Arc<str>,
 }
 
 impl Nick {
@@ -29,17 +32,24 @@ impl Nick {
             return None;
         }
         let key = nickname::comparison_key(given)?.into();
+        let looks = looks_of(&key);
         if shown == given {
-            return Some((Nick { jid: address.clone(), key }, false));
+            return Some((Nick { jid: address.clone(), key, looks }, false));
         }
         let jid = address.to_bare().with_resource(&shown).ok()?.into();
-        Some((Nick { jid, key }, true))
+        Some((Nick { jid, key, looks }, true))
     }
 
     /// As it is shown.
     pub fn as_str(&self) -> &str {
         self.jid.resource().unwrap_or_default()
     }
+}
+
+/// What a nickname looks like, by the key by which it is compared. Most look like themselves.
+pub(super) fn looks_of(key: &Arc<str>) -> Arc<str> {
+    let looks = looks(key);
+    if looks == **key { Arc::clone(key) } else { looks.into() }
 }
 
 /// §16.1: what nobody sees is no nickname. The profile knows spaces; a letter of Braille without dots is none, and blank.
@@ -77,6 +87,10 @@ pub struct Occupant {
     pub affiliation: Affiliation,
     /// XEP-0421.
     pub id: Arc<str>,
+    /// The hats (XEP-0317), if it wears any.
+    pub hats: Option<Arc<Hats>>,
+    /// Until when it has used up its changes of presence, in microseconds since 1970.
+    pub(super) paced: i64,
     /// The clients; the one whose presence is shown is last. Never empty.
     pub visits: Vec<Visit>,
 }
@@ -100,6 +114,7 @@ pub type Number = u64;
 pub struct Occupants {
     all: BTreeMap<Number, Occupant>,
     by_nick: HashMap<Arc<str>, Number>,
+    by_looks: BTreeSet<(Arc<str>, Number)>,
     by_client: HashMap<Jid, Number>,
     next: Number,
 }
@@ -135,6 +150,11 @@ impl Occupants {
         let number = *self.by_nick.get(key)?;
         Some((number, self.all.get(&number)?))
     }
+    /// Whose nicknames look like this.
+    pub fn of_looks<'a>(&'a self, looks: &Arc<str>) -> impl Iterator<Item = &'a Occupant> {
+        let range = (Arc::clone(looks), Number::MIN)..=(Arc::clone(looks), Number::MAX);
+        self.by_looks.range(range).filter_map(|(_, number)| self.all.get(number))
+    }
     /// The occupants that are this user.
     pub fn of_user<'a>(&'a self, user: &'a BareJid) -> impl Iterator<Item = (Number, &'a Occupant)> {
         self.iter().filter(move |(_, occupant)| occupant.user == *user)
@@ -151,6 +171,7 @@ impl Occupants {
             None => {
                 self.next += 1;
                 self.by_nick.insert(Arc::clone(&occupant.nick.key), self.next);
+                self.by_looks.insert((Arc::clone(&occupant.nick.looks), self.next));
                 self.next
             }
         };
@@ -175,6 +196,7 @@ impl Occupants {
         let last = occupant.visits.is_empty();
         if last {
             self.by_nick.remove(&was.nick.key);
+            self.by_looks.remove(&(Arc::clone(&was.nick.looks), number));
             self.all.remove(&number);
         }
         Some((number, was, last))
@@ -184,6 +206,7 @@ impl Occupants {
     pub(super) fn remove(&mut self, number: Number) -> Option<Occupant> {
         let occupant = self.all.remove(&number)?;
         self.by_nick.remove(&occupant.nick.key);
+        self.by_looks.remove(&(Arc::clone(&occupant.nick.looks), number));
         for visit in &occupant.visits {
             self.by_client.remove(&visit.jid);
         }
@@ -193,7 +216,9 @@ impl Occupants {
     pub(super) fn rename(&mut self, number: Number, nick: Nick) {
         if let Some(occupant) = self.all.get_mut(&number) {
             self.by_nick.remove(&occupant.nick.key);
+            self.by_looks.remove(&(Arc::clone(&occupant.nick.looks), number));
             self.by_nick.insert(Arc::clone(&nick.key), number);
+            self.by_looks.insert((Arc::clone(&nick.looks), number));
             occupant.nick = nick;
         }
     }

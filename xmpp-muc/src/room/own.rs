@@ -7,7 +7,7 @@ use crate::{
     initial_role,
     payload::{Destroy, Destroyed, Item, OwnerQuery, StatusCode},
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use xmpp_core::{
     jid::{BareJid, Jid},
     payload::form::FormKind,
@@ -39,7 +39,8 @@ impl Room {
         Ok(OwnerQuery { form: Some(form), destroy: None })
     }
 
-    fn check_owner(&self, from: &Jid) -> Result<(), StanzaError> {
+    pub(super) fn check_owner(&self, from: &Jid) -> Result<(), StanzaError> {
+        self.check_open_to(from)?;
         match self.standing(from).1 {
             Affiliation::Owner => Ok(()),
             _ => Err(StanzaError::forbidden().with_text("only owners may do that")),
@@ -85,7 +86,8 @@ impl Room {
         let lists = [(Affiliation::Admin, &submitted.admins), (Affiliation::Owner, &submitted.owners)];
         for ((affiliation, list), less) in lists.into_iter().zip([Affiliation::Member, Affiliation::Admin]) {
             let Some(list) = list else { continue };
-            for user in self.affiliations.with(affiliation).filter(|user| !list.contains(user)) {
+            let listed: HashSet<&BareJid> = list.iter().collect();
+            for user in self.affiliations.with(affiliation).filter(|user| !listed.contains(user)) {
                 changes.insert(user.clone(), self.affiliated_as(user, less));
             }
         }
@@ -189,6 +191,16 @@ impl Room {
             self.tell_own(&was, &news, to, &mut effects.first);
         }
         self.ended = true;
+    }
+
+    /// Whoever made the room has not configured it in time, which is as if that had been cancelled (§10.1.1).
+    pub fn give_up(&self) -> Plan {
+        if !self.locked {
+            return Plan::default();
+        }
+        let reason = Some("the room was not configured in time".to_owned());
+        let ending = Ending { reason, ..Ending::default() };
+        Plan { changes: vec![Change::End(ending)], kept: vec![Kept::Ended] }
     }
 
     /// The service stops (§11.2).

@@ -15,6 +15,9 @@ use xmpp_core::{
     xml::{ElementRef, Stanza, Writer, ns},
 };
 
+/// No id of a message is longer than this, in bytes.
+const MAX_ID: usize = 1_023;
+
 /// Something that is said to all occupants.
 #[derive(Clone, Debug)]
 pub struct Publication {
@@ -45,6 +48,7 @@ impl Room {
         if kind == MessageType::Error {
             return Ok(self.bounced(input));
         }
+        self.check_open_to(input.from)?;
         if input.stanza.as_str().len() > self.limits.message_bytes {
             return Err(StanzaError::not_acceptable().with_text("the message is too large for a room"));
         }
@@ -63,7 +67,7 @@ impl Room {
         if let Some((_, occupant)) = self.sender(from) {
             return Ok(occupant);
         }
-        self.check_open(self.affiliations.of(&from.to_bare()))?;
+        self.check_open_to(from)?;
         Err(StanzaError::not_acceptable().with_text("you are not in the room"))
     }
 
@@ -186,6 +190,9 @@ impl Room {
             return Err(StanzaError::bad_request().with_text("a message can be retracted and nothing else"));
         }
         self.check_reason(request.reason.as_deref())?;
+        if request.id.len() > MAX_ID {
+            return Err(StanzaError::item_not_found().with_text("there is no such message"));
+        }
         let by = Moderated { by: Some(occupant.nick.jid.clone()), occupant: Some(self.mark(occupant)) };
         let retraction = RetractedBy { id: request.id.clone(), moderated: by, reason: request.reason.clone() };
         let mut out = Writer::new(ns::CLIENT);

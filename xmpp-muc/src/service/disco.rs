@@ -2,25 +2,26 @@
 
 use super::{
     iq::{TOMBSTONES, ask},
+    list,
     rooms::Rooms,
 };
 use crate::{
-    Affiliation,
+    Affiliation, Listed,
     config::Whois,
-    room::{REGISTER, Room, VOICE},
-    store::Listed,
+    room::{HatCommand, Number, Occupant, REGISTER, Room, VOICE},
 };
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 use xmpp_core::{
     extension::{DiscoCell, IqContext, Registrar, Target},
-    jid::{BareJid, Jid},
+    jid::Jid,
     payload::{
         disco::{DiscoInfo, DiscoInfoQuery, DiscoItems, DiscoItemsQuery, Feature, Identity, Item},
-        form::{DataForm, Field, FormKind},
+        form::{self, DataForm, Field, FieldType, FormKind},
         rsm::{First, ResultSet},
     },
     stanza::StanzaError,
 };
+use xmpp_im::command;
 
 /// The type of the form with what is to be known of a room.
 pub(super) const ROOM_INFO: &str = "http://jabber.org/protocol/muc#roominfo";
@@ -29,7 +30,7 @@ const RESERVED_NICK: &str = "x-roomuser-item";
 /// The node that would tell what rooms pass on, if they kept something back (§18.1.1).
 const TRAFFIC: &str = "http://jabber.org/protocol/muc#traffic";
 /// Rooms on a page of the list, at most.
-const PAGE: usize = 100;
+pub(super) const PAGE: usize = 100;
 
 pub(super) fn register(r: &mut Registrar, rooms: &Arc<Rooms>) {
     let (own, cell) = (Arc::clone(rooms), r.disco());
@@ -40,8 +41,7 @@ pub(super) fn register(r: &mut Registrar, rooms: &Arc<Rooms>) {
     let own = Arc::clone(rooms);
     r.iq_get_async::<DiscoItemsQuery, _, _>(Target::Account, move |cx, query| {
         let rooms = Arc::clone(&own);
-        // §6.5: who is in a room is for those who are.
-        async move { ask(&rooms, &cx, |_, _| Ok(DiscoItems { node: query.node, ..DiscoItems::default() })).await }
+        async move { ask(&rooms, &cx, |room, from| items(room, from, query)).await }
     });
     let own = Arc::clone(rooms);
     r.iq_get_async::<DiscoItemsQuery, _, _>(Target::Server, move |_, query| {
@@ -69,9 +69,88 @@ async fn info(
         }
         // §18.1.1: nothing is kept back.
         Some(TRAFFIC) => Err(StanzaError::service_unavailable()),
-        Some(_) => Err(StanzaError::item_not_found()),
+        Some(node) => {
+            is_inside(room, from)?;
+            of_commands(room, from, node)
+        }
     })
     .await
+}
+
+/// The commands that somebody may use (XEP-0050 §2.2).
+fn commands<'a>(room: &'a Room, from: &'a Jid) -> impl Iterator<Item = HatCommand> + 'a {
+    HatCommand::ALL.into_iter().filter(|command| room.may_use(from, *command))
+}
+
+fn of_commands(room: &Room, from: &Jid, node: &str) -> Result<DiscoInfo, StanzaError> {
+    let (identity, features) = match commands(room, from).find(|command| command.node() == node) {
+        None if node == command::NS => (Identity::new("automation", "command-list", None), vec![command::NS]),
+        None => return Err(StanzaError::item_not_found()),
+        Some(command) => {
+            let name = Some(command.name().to_owned());
+            (Identity::new("automation", "command-node", name), vec![command::NS, form::NS])
+        }
+    };
+    let features = features.into_iter().map(|var| Feature { var: var.to_owned() }).collect();
+    Ok(DiscoInfo { node: Some(node.to_owned()), identities: vec![identity], features, ..DiscoInfo::default() })
+}
+
+/// The commands of a room, or who is in it (§6.5). Who is in it is told to those who are; and where its owner wants that, to
+/// whoever may know what goes on in it.
+fn items(room: &Room, from: &Jid, query: DiscoItemsQuery) -> Result<DiscoItems, StanzaError> {
+    let inside = is_inside(room, from)?;
+    let jid = Jid::from(room.jid().clone());
+    match query.node.as_deref() {
+        None | Some("") => {}
+        Some(command::NS) => {
+            let item = |command: HatCommand| Item {
+                node: Some(command.node().to_owned()),
+                name: Some(command.name().to_owned()),
+                ..Item::new(jid.clone())
+            };
+            let items = commands(room, from).map(item).collect();
+            return Ok(DiscoItems { node: query.node, items, ..DiscoItems::default() });
+        }
+        Some(_) => return Ok(DiscoItems { node: query.node, ..DiscoItems::default() }),
+    }
+    let is_there = room.occupants().of_client(from).is_some();
+    if !(is_there || (inside && room.config().list_occupants)) {
+        return Ok(DiscoItems::default());
+    }
+    occupants(room, query.rsm.as_ref())
+}
+
+/// A page of those whose presence is shown, in the order in which they came.
+fn occupants(room: &Room, rsm: Option<&ResultSet>) -> Result<DiscoItems, StanzaError> {
+    let shown = || room.occupants().iter().filter(|(_, one)| room.config().broadcast.has(one.role));
+    let asked = rsm.cloned().unwrap_or_default();
+    let max = asked.max.map_or(PAGE, |max| usize::try_from(max).unwrap_or(PAGE)).min(PAGE);
+    let number = |id: &str| id.parse::<Number>().map_err(|_| StanzaError::item_not_found());
+    let page: Vec<(Number, &Occupant)> = match (&asked.after, &asked.before) {
+        (Some(after), _) => {
+            let after = number(after)?;
+            shown().filter(|(one, _)| *one > after).take(max).collect()
+        }
+        (None, Some(before)) => {
+            let before = if before.is_empty() { Number::MAX } else { number(before)? };
+            let those: Vec<_> = shown().filter(|(one, _)| *one < before).collect();
+            those.get(those.len().saturating_sub(max)..).unwrap_or_default().to_vec()
+        }
+        (None, None) => shown().skip(asked.index.map_or(0, |index| index as usize)).take(max).collect(),
+    };
+    let count = shown().count();
+    let index = page.first().and_then(|(first, _)| shown().position(|(one, _)| one == *first));
+    let rsm = (rsm.is_some() || page.len() < count).then(|| ResultSet {
+        first: page.first().map(|(number, _)| First {
+            index: index.and_then(|index| u32::try_from(index).ok()),
+            id: number.to_string(),
+        }),
+        last: page.last().map(|(number, _)| number.to_string()),
+        count: u32::try_from(count).ok(),
+        ..ResultSet::default()
+    });
+    let items = page.into_iter().map(|(_, one)| Item::new(one.nick.jid.clone())).collect();
+    Ok(DiscoItems { items, rsm, ..DiscoItems::default() })
 }
 
 /// Whether somebody may know what goes on in a room, not only that there is one (§13.4): whoever is in it, or belongs to it,
@@ -108,7 +187,7 @@ fn of_room<'a>(room: &Room, registered: impl Iterator<Item = &'a String>, inside
         .map(|var| var.as_str())
         .chain(of_config)
         .chain(config.registration.then_some(REGISTER))
-        .chain([VOICE, crate::config::FORM])
+        .chain([VOICE, crate::config::FORM, command::NS])
         .map(|var| Feature { var: var.to_owned() })
         .collect();
     features.sort();
@@ -118,12 +197,12 @@ fn of_room<'a>(room: &Room, registered: impl Iterator<Item = &'a String>, inside
     DiscoInfo {
         identities: vec![Identity::new("conference", "text", Some(name.to_owned()))],
         features,
-        forms: vec![form(room, inside)],
+        forms: vec![details(room, inside)],
         ..DiscoInfo::default()
     }
 }
 
-fn form(room: &Room, inside: bool) -> DataForm {
+fn details(room: &Room, inside: bool) -> DataForm {
     let config = room.config();
     let subject = room.subject().and_then(|subject| {
         subject.stanza.root().child("subject", xmpp_core::xml::ns::CLIENT).map(|subject| subject.text().into_owned())
@@ -134,6 +213,13 @@ fn form(room: &Room, inside: bool) -> DataForm {
         .with(Field::new("muc#roomconfig_changesubject").typed_value(&config.change_subject))
         .with(Field::new("muc#maxhistoryfetch").value(config.history.to_string()))
         .with(Field::new("muc#roomconfig_roomname").value(config.name.as_str()));
+    if !room.avatar_hashes().is_empty() {
+        let field = Field::new("muc#roominfo_avatarhash").typed(FieldType::TextMulti);
+        form = form.with(room.avatar_hashes().iter().fold(field, |field, hash| field.value(hash.as_str())));
+    }
+    if let Some(hash) = room.wardrobe().hash() {
+        form = form.with(Field::new("hats#hash").value(hash));
+    }
     if !config.lang.is_empty() {
         form = form.with(Field::new("muc#roominfo_lang").value(config.lang.as_str()));
     }
@@ -151,50 +237,30 @@ async fn list(rooms: &Rooms, query: DiscoItemsQuery) -> Result<DiscoItems, Stanz
     if query.node.as_deref().is_some_and(|node| !node.is_empty()) {
         return Err(StanzaError::item_not_found());
     }
-    let stored = rooms.store.listed(&rooms.domain).await?;
-    let mut all: BTreeMap<BareJid, String> = stored.into_iter().map(|Listed { jid, name }| (jid, name)).collect();
-    for (jid, name, listed) in rooms.resident() {
-        if listed {
-            all.insert(jid, name);
-        } else {
-            all.remove(&jid);
-        }
-    }
-    page(all, query.rsm.as_ref())
-}
-
-fn page(all: BTreeMap<BareJid, String>, rsm: Option<&ResultSet>) -> Result<DiscoItems, StanzaError> {
-    let count = all.len();
-    let all: Vec<(BareJid, String)> = all.into_iter().collect();
-    let place = |id: &str| match all.iter().position(|(jid, _)| jid.as_str() == id) {
-        Some(place) => Ok(place),
-        None => Err(StanzaError::item_not_found()),
-    };
-    let asked = rsm.cloned().unwrap_or_default();
+    let in_pages = query.rsm.is_some();
+    let asked = query.rsm.unwrap_or_default();
     let max = asked.max.map_or(PAGE, |max| usize::try_from(max).unwrap_or(PAGE)).min(PAGE);
-    let (start, end) = match (&asked.after, &asked.before, asked.index) {
-        (Some(after), _, _) => {
-            let start = place(after)? + 1;
-            (start, (start + max).min(count))
-        }
-        (None, Some(before), _) => {
-            let end = if before.is_empty() { count } else { place(before)? };
-            (end.saturating_sub(max), end)
-        }
-        (None, None, index) => {
-            let start = usize::try_from(index.unwrap_or(0)).unwrap_or(count).min(count);
-            (start, (start + max).min(count))
-        }
+    let mut stretch = list::bounds(asked.after.as_deref(), asked.before.as_deref(), max)?;
+    let mut beyond = false;
+    if let (None, false, Some(index @ 1..)) = (&stretch.after, stretch.last, asked.index) {
+        stretch.after = list::place(rooms, u64::from(index) - 1).await?;
+        beyond = stretch.after.is_none();
+    }
+    let shown = if beyond { Vec::new() } else { list::rows(rooms, &stretch, &|_| true).await? };
+    let count = list::count(rooms, None).await?;
+    let index = match shown.first() {
+        Some(first) => u32::try_from(list::count(rooms, Some(&first.listed.jid)).await?).ok(),
+        None => None,
     };
-    let shown = all.get(start..end).unwrap_or_default();
-    let items = shown.iter().map(|(jid, name)| {
+    let items = shown.iter().map(|row| {
+        let Listed { jid, name, .. } = &row.listed;
         let name = if name.is_empty() { jid.local().unwrap_or_default() } else { name };
         Item { name: Some(name.to_owned()), ..Item::new(jid.clone()) }
     });
-    let index = u32::try_from(start).ok();
-    let rsm = (rsm.is_some() || shown.len() < count).then(|| ResultSet {
-        first: shown.first().map(|(jid, _)| First { index, id: jid.to_string() }),
-        last: shown.last().map(|(jid, _)| jid.to_string()),
+    let is_part = u64::try_from(shown.len()).is_ok_and(|shown| shown < count);
+    let rsm = (in_pages || is_part).then(|| ResultSet {
+        first: shown.first().map(|row| First { index, id: row.listed.jid.to_string() }),
+        last: shown.last().map(|row| row.listed.jid.to_string()),
         count: u32::try_from(count).ok(),
         ..ResultSet::default()
     });
@@ -207,15 +273,25 @@ mod tests {
     use super::*;
     use crate::{
         RoomConfig,
-        room::{Affiliated, RoomLimits, RoomRecord},
+        room::{Affiliated, RoomLimits, RoomRecord, Wardrobe},
     };
+    use xmpp_core::jid::BareJid;
 
     fn room(config: RoomConfig, locked: bool) -> Room {
         let as_ = |affiliation| Affiliated { affiliation, ..Affiliated::default() };
         let affiliated =
             [("crone", Affiliation::Owner), ("hag", Affiliation::Member), ("mallory", Affiliation::Outcast)];
         let affiliated = affiliated.map(|(user, what)| (BareJid::new(&format!("{user}@lit")).unwrap(), as_(what)));
-        let record = RoomRecord { config, locked, key: [7; 32], subject: None, affiliated: affiliated.to_vec() };
+        let record = RoomRecord {
+            config,
+            locked,
+            key: [7; 32],
+            maker: None,
+            subject: None,
+            affiliated: affiliated.to_vec(),
+            card: None,
+            hats: Wardrobe::default(),
+        };
         Room::restore(BareJid::new("coven@chat").unwrap(), record, Arc::new(RoomLimits::default()))
     }
 

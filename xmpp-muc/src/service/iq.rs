@@ -1,9 +1,12 @@
 //! What is asked of rooms by iq.
 
-use super::rooms::{Rooms, now};
+use super::{
+    hats,
+    rooms::{Rooms, now},
+};
 use crate::{
     Affiliation, Role, initial_role,
-    payload::{AdminQuery, Moderate, OccupantId, OwnerQuery, RetractedBy},
+    payload::{AdminQuery, Hats, Moderate, OccupantId, OwnerQuery, RetractedBy},
     room::{Delivery, Incoming, Plan, Registration, Room},
 };
 use std::sync::Arc;
@@ -20,6 +23,7 @@ use xmpp_core::{
 use xmpp_im::{
     archive::{ArchiveStore, fin, form, result, select},
     registration::RegistrationQuery,
+    vcard::{self, VCard},
 };
 
 /// XEP-0424 §4: what is retracted is no longer in the archive.
@@ -27,7 +31,7 @@ pub(super) const TOMBSTONES: &str = "urn:xmpp:message-retract:1#tombstone";
 
 pub(super) fn register(r: &mut Registrar, rooms: &Arc<Rooms>) {
     for target in [Target::Server, Target::Account] {
-        for feature in ["http://jabber.org/protocol/muc#stable_id", OccupantId::NAMESPACE] {
+        for feature in ["http://jabber.org/protocol/muc#stable_id", OccupantId::NAMESPACE, vcard::NS, Hats::NAMESPACE] {
             r.feature(target, feature);
         }
     }
@@ -65,6 +69,25 @@ pub(super) fn register(r: &mut Registrar, rooms: &Arc<Rooms>) {
     });
     registration(r, rooms);
     archive(r, rooms);
+    card(r, rooms);
+    hats::register(r, rooms);
+}
+
+/// XEP-0486.
+fn card(r: &mut Registrar, rooms: &Arc<Rooms>) {
+    let own = Arc::clone(rooms);
+    r.iq_get_async::<VCard, _, _>(Target::Account, move |cx, _| {
+        let rooms = Arc::clone(&own);
+        async move {
+            let card = ask(&rooms, &cx, |room, from| room.card(from).cloned()).await?;
+            Ok(Reply::write(move |out| out.element(card.element())))
+        }
+    });
+    let own = Arc::clone(rooms);
+    r.iq_set_async::<VCard, _, _>(Target::Account, move |cx, card| {
+        let rooms = Arc::clone(&own);
+        async move { act(&rooms, &cx, |room, input| room.set_card(input, &card)).await }
+    });
 }
 
 /// §7.10.
@@ -147,7 +170,10 @@ pub(super) async fn ask<T>(
     f: impl FnOnce(&Room, &Jid) -> Result<T, StanzaError>,
 ) -> Result<T, StanzaError> {
     let (from, jid, _) = parties(cx)?;
-    f(rooms.visit(&jid).await?.room()?, from)
+    let mut visit = rooms.visit(&jid).await?;
+    let room = visit.room()?;
+    room.check_open_to(from)?;
+    f(room, from)
 }
 
 /// Lets something happen in a room. Who is no longer there hears of it before the answer, all others after (§8.2).

@@ -17,9 +17,13 @@
 #[cfg(feature = "client")]
 mod component;
 mod disco;
+mod hats;
 mod iq;
+mod list;
 mod outlet;
 mod rooms;
+mod search;
+mod shown;
 #[cfg(test)]
 mod tests;
 
@@ -29,7 +33,7 @@ pub use component::RoomsComponent;
 use outlet::Outlet;
 use rooms::Rooms;
 pub use rooms::Said;
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
 use xmpp_core::{
     extension::Target,
     jid::Jid,
@@ -59,6 +63,12 @@ pub struct MucSettings {
     pub rooms: usize,
     /// Rooms that one user may have made, of those.
     pub rooms_of_user: usize,
+    /// Persistent rooms that one user may have made, whether somebody is in them or not.
+    pub persistent_rooms_of_user: u64,
+    /// How long a new room waits to be configured; then it ends (§10.1.1). Nobody but its owner can enter before.
+    pub unconfigured: Duration,
+    /// Searches among the rooms (XEP-0433) at a time; with 0 the rooms cannot be searched.
+    pub searches: usize,
     /// The longest name of a room, in bytes.
     pub room_name_bytes: usize,
     /// Who may make rooms; everybody if absent.
@@ -68,7 +78,8 @@ pub struct MucSettings {
 }
 
 impl Default for MucSettings {
-    /// 10,000 rooms, 100 of a user, with names of 255 bytes; made by anybody.
+    /// 10,000 rooms, 100 of a user and 100 persistent ones, with names of 255 bytes; made by anybody, who has 10 minutes to
+    /// configure them; 4 searches.
     fn default() -> MucSettings {
         MucSettings {
             name: "Rooms".to_owned(),
@@ -76,6 +87,9 @@ impl Default for MucSettings {
             config: crate::RoomConfig::default(),
             rooms: 10_000,
             rooms_of_user: 100,
+            persistent_rooms_of_user: 100,
+            unconfigured: Duration::from_secs(600),
+            searches: 4,
             room_name_bytes: 255,
             may_create: None,
             archive: ArchiveSettings::default(),
@@ -150,6 +164,7 @@ impl Extension<ForRooms> for Muc {
             service.identity(Target::Server, Identity::new("conference", "text", Some(name)));
             iq::register(service, &rooms);
             disco::register(service, &rooms);
+            search::register(service, &rooms);
             service.stanzas(Kinds::ALL, move |envelope: &mut Envelope, _: &Server| receive(&rooms, envelope));
         });
         if let Some(rooms) = closing {

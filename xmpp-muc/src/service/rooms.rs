@@ -1,6 +1,6 @@
 //! The rooms of a service: found or loaded, one thing at a time in each, stored before it is told.
 
-use super::{Log, Muc, MucSettings, outlet::Outlet};
+use super::{Log, Muc, MucSettings, outlet::Outlet, shown::Shown};
 use crate::{
     NS,
     payload::Join,
@@ -11,7 +11,7 @@ use crate::{
     store::RoomStore,
 };
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc, Mutex, MutexGuard,
@@ -20,8 +20,9 @@ use std::{
     time::{Duration, SystemTime},
 };
 use tokio::{
-    sync::{Mutex as Turn, OwnedMutexGuard as InTurn},
-    time::timeout,
+    sync::{Mutex as Turn, OwnedMutexGuard as InTurn, Semaphore},
+    task::AbortHandle,
+    time::{sleep, timeout},
 };
 use xmpp_core::{
     extension::Reply,
@@ -55,24 +56,6 @@ pub struct Said {
 #[derive(Default)]
 struct Seat {
     room: Arc<Turn<Occupied>>,
-    /// The name of the room that is there, and whether it is listed: what the list of rooms needs without waiting.
-    shown: Mutex<Option<(String, bool)>>,
-}
-
-impl Seat {
-    fn shown(&self) -> MutexGuard<'_, Option<(String, bool)>> {
-        self.shown.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
-    }
-
-    /// Notes what the list of rooms says of a room.
-    fn show(&self, room: Option<&Room>) {
-        let mut shown = self.shown();
-        match (room, &mut *shown) {
-            (None, shown) => *shown = None,
-            (Some(room), Some((name, listed))) if room.config().name == *name => *listed = is_listed(room),
-            (Some(room), shown) => *shown = Some((room.config().name.clone(), is_listed(room))),
-        }
-    }
 }
 
 /// A place that is in use. However that ends, a place in which there is nothing and for which nobody waits is forgotten.
@@ -95,10 +78,6 @@ impl Drop for Held {
     }
 }
 
-fn is_listed(room: &Room) -> bool {
-    room.config().public && !room.is_locked()
-}
-
 /// What is in a place.
 #[derive(Default)]
 enum Occupied {
@@ -118,11 +97,24 @@ struct Resident {
     doubtful: bool,
     /// Whether the room is no more, and what is stored of it is to go.
     gone: bool,
+    /// What the list of rooms says of it.
+    shown: Option<Arc<Shown>>,
+    /// Ends the room if it is not configured in time.
+    deadline: Option<Deadline>,
+}
+
+/// A task that ends with this.
+struct Deadline(AbortHandle);
+
+impl Drop for Deadline {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 impl Occupied {
     fn by(room: Room) -> Occupied {
-        Occupied::Room(Box::new(Resident { room, doubtful: false, gone: false }))
+        Occupied::Room(Box::new(Resident { room, doubtful: false, gone: false, shown: None, deadline: None }))
     }
 }
 
@@ -136,6 +128,8 @@ pub(super) struct Rooms {
     log: Option<Log>,
     table: Mutex<Table>,
     keeping: Keeping,
+    /// Searches that may be made at a time.
+    pub(super) searching: Semaphore,
     /// The service stops.
     closing: AtomicBool,
 }
@@ -143,6 +137,8 @@ pub(super) struct Rooms {
 #[derive(Default)]
 struct Table {
     seats: HashMap<BareJid, Arc<Seat>>,
+    /// What is known of the rooms that are in memory without waiting for their turn, by address.
+    shown: BTreeMap<BareJid, Arc<Shown>>,
     /// Who has made rooms that are there, and how many.
     made: HashMap<BareJid, usize>,
     makers: HashMap<BareJid, BareJid>,
@@ -188,19 +184,21 @@ impl Visit {
 
 impl Drop for Visit {
     fn drop(&mut self) {
-        let done = match &*self.occupied {
-            Occupied::Room(resident) => resident.room.has_ended() || resident.room.is_empty(),
-            _ => true,
-        };
-        if done {
-            *self.occupied = Occupied::Unknown;
-            self.held.rooms.table().unmake(&self.held.jid);
+        if let Occupied::Room(resident) = &mut *self.occupied
+            && !resident.room.has_ended()
+            && !resident.room.is_empty()
+        {
+            if resident.shown.as_ref().is_none_or(|shown| !shown.still(&resident.room)) {
+                let shown = Arc::new(Shown::of(&resident.room));
+                resident.shown = Some(Arc::clone(&shown));
+                self.held.rooms.table().shown.insert(self.held.jid.clone(), shown);
+            }
+            return;
         }
-        let room = match &*self.occupied {
-            Occupied::Room(resident) => Some(&resident.room),
-            _ => None,
-        };
-        self.held.seat.show(room);
+        *self.occupied = Occupied::Unknown;
+        let mut table = self.held.rooms.table();
+        table.shown.remove(&self.held.jid);
+        table.unmake(&self.held.jid);
     }
 }
 
@@ -216,21 +214,17 @@ impl Rooms {
         let Muc { domain, store, archive, settings, log } = muc;
         let limits = Arc::new(settings.limits.clone());
         let (table, keeping, closing) = (Mutex::default(), Keeping::default(), AtomicBool::new(false));
-        Arc::new(Rooms { domain, store, archive, settings, limits, outlet, log, table, keeping, closing })
+        let searching = Semaphore::new(settings.searches.min(Semaphore::MAX_PERMITS));
+        Arc::new(Rooms { domain, store, archive, settings, limits, outlet, log, table, keeping, searching, closing })
     }
 
     fn table(&self) -> MutexGuard<'_, Table> {
         self.table.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
-    /// The rooms that are in memory: their names, and whether they are listed.
-    pub(super) fn resident(&self) -> Vec<(BareJid, String, bool)> {
-        let table = self.table();
-        let shown = |(jid, seat): (&BareJid, &Arc<Seat>)| {
-            let (name, listed) = seat.shown().clone()?;
-            Some((jid.clone(), name, listed))
-        };
-        table.seats.iter().filter_map(shown).collect()
+    /// What is known of rooms in memory, to look at.
+    pub(super) fn shown<T>(&self, look: impl FnOnce(&BTreeMap<BareJid, Arc<Shown>>) -> T) -> T {
+        look(&self.table().shown)
     }
 
     /// Places that are in use.
@@ -346,6 +340,26 @@ impl Rooms {
         Ok(Verdict::Handled)
     }
 
+    /// A request to an occupant, or an answer to one: what is to be sent for it, or nothing if the room itself answers the
+    /// request, with an empty result.
+    #[cfg(feature = "client")]
+    pub(super) async fn between(
+        self: &Arc<Self>,
+        from: &Jid,
+        to: &Jid,
+        stanza: &Stanza,
+    ) -> Result<Option<Vec<Delivery>>, StanzaError> {
+        let mut visit = self.visit(&to.to_bare()).await?;
+        let input = Incoming { from, to, stanza, now: now() };
+        let room = visit.room()?;
+        if let Some(answer) = self_ping(room, input) {
+            return answer.map(|()| None);
+        }
+        let plan = room.forward(input)?;
+        let effects = self.carry_out(&mut visit, plan).await?;
+        Ok(Some(effects.first.into_iter().chain(effects.then).collect()))
+    }
+
     /// Whether a room could have this address (A077).
     fn may_exist(&self, jid: &BareJid) -> Result<(), StanzaError> {
         if jid.local().is_some_and(|local| local.len() > self.settings.room_name_bytes) {
@@ -355,7 +369,7 @@ impl Rooms {
     }
 
     /// Makes a room for who enters it; whether there is one now.
-    async fn create(&self, visit: &mut Visit, input: Incoming<'_>) -> Result<bool, StanzaError> {
+    async fn create(self: &Arc<Self>, visit: &mut Visit, input: Incoming<'_>) -> Result<bool, StanzaError> {
         let root = input.stanza.root();
         if root.attr("type").is_some() {
             // Nobody is there who could leave.
@@ -386,10 +400,40 @@ impl Rooms {
         let mut table = self.may_make(&maker)?;
         table.unmake(&jid);
         *table.made.entry(maker.clone()).or_default() += 1;
-        table.makers.insert(jid, maker);
+        table.makers.insert(jid.clone(), maker);
         drop(table);
         *visit.occupied = Occupied::by(room);
+        visit.resident()?.deadline = Some(self.wait_for_configuration(jid, key));
         Ok(true)
+    }
+
+    /// §10.1.1: a room that nobody configures is given up.
+    fn wait_for_configuration(self: &Arc<Self>, jid: BareJid, key: [u8; 32]) -> Deadline {
+        let (rooms, patience) = (Arc::downgrade(self), self.settings.unconfigured);
+        let waiting = tokio::spawn(async move {
+            sleep(patience).await;
+            if let Some(rooms) = rooms.upgrade()
+                && let Err(error) = rooms.give_up(&jid, &key).await
+            {
+                tracing::warn!(room = %jid, "a room that nobody configures is still there: {error}");
+            }
+        });
+        Deadline(waiting.abort_handle())
+    }
+
+    async fn give_up(self: &Arc<Self>, jid: &BareJid, key: &[u8; 32]) -> Result<(), StanzaError> {
+        let mut visit = self.visit(jid).await?;
+        let room = visit.room()?;
+        // It may be another room of the same name by now.
+        if !room.has_key(key) {
+            return Ok(());
+        }
+        let plan = room.give_up();
+        let effects = self.carry_out(&mut visit, plan).await?;
+        self.send(&effects.first).await;
+        self.send(&effects.then).await;
+        self.settle(&mut visit).await;
+        Ok(())
     }
 
     fn may_make(&self, maker: &BareJid) -> Result<MutexGuard<'_, Table>, StanzaError> {
@@ -425,6 +469,9 @@ impl Rooms {
         let lasts = room.config().persistent && !room.is_locked();
         let effects = room.apply(plan, now());
         resident.gone = room.has_ended() && !(pauses && lasts);
+        if !room.is_locked() {
+            resident.deadline = None;
+        }
         if let (Some(log), Some(said)) = (&self.log, said)
             && catch_unwind(AssertUnwindSafe(|| log(&said))).is_err()
         {
@@ -504,7 +551,13 @@ impl Rooms {
         } else {
             let mut record: RoomRecord = room.record();
             kept.iter().for_each(|kept| record.change(kept));
-            self.store.save(room.jid(), &record).await?;
+            if was {
+                self.store.save(room.jid(), &record).await?;
+            } else if !self.store.add(room.jid(), &record, self.settings.persistent_rooms_of_user).await? {
+                resident.doubtful = doubtful;
+                let text = "there are too many persistent rooms of whom this room was made by";
+                return Err(StanzaError::resource_constraint().with_text(text));
+            }
         }
         resident.doubtful = false;
         Ok(())
@@ -512,7 +565,7 @@ impl Rooms {
 
     /// What is left to be done when the last has left a room, or the room has ended. Nobody has to hear of it.
     pub(super) async fn settle(&self, visit: &mut Visit) {
-        let Ok(Resident { room, doubtful, gone }) = visit.resident() else { return };
+        let Ok(Resident { room, doubtful, gone, .. }) = visit.resident() else { return };
         if !room.is_empty() || !(*doubtful || (*gone && self.archive.is_some())) {
             return;
         }
@@ -593,7 +646,10 @@ pub(super) fn self_ping(room: &Room, input: Incoming<'_>) -> Option<Result<(), S
         return None;
     }
     match room.occupants().of_client(input.from) {
-        None => Some(Err(StanzaError::not_acceptable().with_text("you are not in the room"))),
+        None => {
+            let absent = StanzaError::not_acceptable().with_text("you are not in the room");
+            Some(Err(room.check_open_to(input.from).err().unwrap_or(absent)))
+        }
         Some((_, occupant)) if occupant.nick.jid == *input.to => Some(Ok(())),
         Some(_) => None,
     }

@@ -98,7 +98,7 @@ impl ClientTls {
     }
 
     /// For HTTPS: ALPN is `http/1.1`.
-    #[cfg(all(feature = "client", feature = "websocket"))]
+    #[cfg(feature = "https")]
     pub(crate) async fn connect_http(&self, raw: Raw, host: &str) -> Result<Transport, TlsError> {
         self.shake_hands(raw, host, vec![b"http/1.1".to_vec()]).await
     }

@@ -1,18 +1,17 @@
 //! The opening handshake (RFC 6455 §4), and the way to the host.
 
 use super::{SUBPROTOCOL, WebSocket, accept_key};
-use crate::net::{ConnectError, Connector, Plan, TlsError, Transport};
+use crate::net::https::{HttpsError, Line, WebUrl};
+use crate::net::{ConnectError, Connector, TlsError, Transport};
 use crate::stream::framing::Side;
 use crate::xml::XmlLimits;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http_body_util::Empty;
-use hyper::client::conn::http1;
-use hyper::{Request, StatusCode, Uri, header};
+use hyper::{StatusCode, header};
 use hyper_util::rt::TokioIo;
 use std::sync::{Arc, Mutex, PoisonError};
-use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 /// Why no WebSocket came about.
@@ -45,96 +44,19 @@ pub enum WebSocketError {
     TimedOut,
 }
 
-/// An address of HTTP or of a WebSocket.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct WebUrl {
-    /// Whether it begins with TLS.
-    pub(crate) secure: bool,
-    pub(super) host: String,
-    port: u16,
-    /// As the `Host` header says it.
-    authority: String,
-    path: String,
-}
-
-impl WebUrl {
-    /// An address with one of these schemes, the first of which is the one with TLS.
-    pub(super) fn parse(url: &str, schemes: [&str; 2]) -> Option<WebUrl> {
-        let uri: Uri = url.parse().ok()?;
-        let scheme = schemes.iter().position(|one| uri.scheme_str().is_some_and(|s| s.eq_ignore_ascii_case(one)))?;
-        let authority = uri.authority()?;
-        if authority.as_str().contains('@') || authority.host().is_empty() {
-            return None;
+impl From<HttpsError> for WebSocketError {
+    fn from(error: HttpsError) -> WebSocketError {
+        match error {
+            HttpsError::Url(url) => WebSocketError::Url(url),
+            HttpsError::Connect(error) => WebSocketError::Connect(error),
+            HttpsError::Tls(error) => WebSocketError::Tls(error),
+            HttpsError::Http(error) => WebSocketError::Http(error),
+            HttpsError::Refused(status) => WebSocketError::Refused(status),
+            HttpsError::TooLarge => WebSocketError::NotXmpp("the document is too large"),
+            HttpsError::Redirected => WebSocketError::NotXmpp("redirected too often"),
+            HttpsError::Header(_) => WebSocketError::NotXmpp("a header that is none"),
+            HttpsError::TimedOut => WebSocketError::TimedOut,
         }
-        let secure = scheme == 0;
-        let path = uri.path_and_query().map_or("/", |path| path.as_str());
-        Some(WebUrl {
-            secure,
-            host: authority.host().to_owned(),
-            port: authority.port_u16().unwrap_or(if secure { 443 } else { 80 }),
-            authority: authority.as_str().to_owned(),
-            path: path.to_owned(),
-        })
-    }
-
-    /// The address of a WebSocket.
-    pub(crate) fn websocket(url: &str) -> Result<WebUrl, WebSocketError> {
-        WebUrl::parse(url, ["wss", "ws"]).ok_or_else(|| WebSocketError::Url(url.to_owned()))
-    }
-
-    /// The address that a `Location` names, from here.
-    pub(super) fn join(&self, location: &str) -> String {
-        match location.starts_with('/') && !location.starts_with("//") {
-            true => format!("{}://{}{location}", if self.secure { "https" } else { "http" }, self.authority),
-            false => location.to_owned(),
-        }
-    }
-
-    /// The address of a BOSH service, or of anything else of HTTP.
-    #[cfg(feature = "bosh")]
-    pub(crate) fn http(url: &str) -> Option<WebUrl> {
-        WebUrl::parse(url, ["https", "http"])
-    }
-
-    pub(super) fn request(&self) -> hyper::http::request::Builder {
-        Request::get(&self.path).header(header::HOST, &self.authority)
-    }
-
-    #[cfg(feature = "bosh")]
-    pub(crate) fn post(&self) -> hyper::http::request::Builder {
-        Request::post(&self.path).header(header::HOST, &self.authority)
-    }
-}
-
-/// An HTTP connection. The tasks that drive it end when they are dropped.
-pub(crate) struct Line<B> {
-    pub(crate) sender: http1::SendRequest<B>,
-    pub(super) tasks: JoinSet<()>,
-}
-
-impl<B> Line<B>
-where
-    B: hyper::body::Body<Data = Bytes, Error = std::convert::Infallible> + Send + 'static,
-{
-    /// Connects to the host of an address, which has to prove to be that host where TLS is used.
-    pub(crate) async fn open(connector: &Connector, url: &WebUrl) -> Result<Line<B>, WebSocketError> {
-        let connected = connector.connect_to(&url.host, Plan::single(&url.host, url.port, false)).await?;
-        let mut transport = connected.transport;
-        if url.secure {
-            let shaken =
-                timeout(connector.options().attempt_timeout, transport.https_client(connector.tls(), &url.host));
-            transport = shaken.await.map_err(|_| WebSocketError::TimedOut)??;
-        }
-        let mut settings = http1::Builder::new();
-        settings.max_buf_size(16 * 1024).max_headers(64);
-        let (sender, connection) = settings.handshake(TokioIo::new(transport)).await?;
-        let mut tasks = JoinSet::new();
-        tasks.spawn(async move {
-            if let Err(error) = connection.with_upgrades().await {
-                tracing::debug!(%error, "an HTTP connection ended early");
-            }
-        });
-        Ok(Line { sender, tasks })
     }
 }
 
@@ -172,7 +94,7 @@ pub(crate) async fn connect(
 }
 
 async fn handshake(connector: &Connector, url: &WebUrl) -> Result<(Transport, Vec<u8>), WebSocketError> {
-    let mut line = Line::open(connector, url).await?;
+    let mut line = Line::<Empty<Bytes>>::open(connector, url).await?;
     let key = STANDARD.encode(crate::random::bytes::<16>());
     let request = url
         .request()
@@ -182,7 +104,7 @@ async fn handshake(connector: &Connector, url: &WebUrl) -> Result<(Transport, Ve
         .header(header::SEC_WEBSOCKET_KEY, &key)
         .header(header::SEC_WEBSOCKET_PROTOCOL, SUBPROTOCOL)
         .body(Empty::new())
-        .map_err(|_| WebSocketError::Url(url.authority.clone()))?;
+        .map_err(|_| WebSocketError::Url(url.host.clone()))?;
     let response = line.sender.send_request(request).await?;
     if response.status() != StatusCode::SWITCHING_PROTOCOLS {
         return Err(WebSocketError::Refused(response.status().as_u16()));
@@ -222,18 +144,6 @@ mod tests {
     #[test]
     fn rfc6455_1_3_the_example_of_the_key() {
         assert_eq!(accept_key(b"dGhlIHNhbXBsZSBub25jZQ=="), "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
-    }
-
-    #[test]
-    fn addresses_are_taken_apart() {
-        let url = WebUrl::websocket("wss://chat.example.org/xmpp-websocket?x=y").unwrap();
-        assert!(url.secure);
-        assert_eq!((url.host.as_str(), url.port, url.path.as_str()), ("chat.example.org", 443, "/xmpp-websocket?x=y"));
-        let url = WebUrl::websocket("WS://[::1]:5280").unwrap();
-        assert_eq!((url.secure, url.host.as_str(), url.port, url.path.as_str()), (false, "[::1]", 5280, "/"));
-        for wrong in ["", "https://example.org/", "wss:///x", "wss://a@b/", "/xmpp-websocket", "wss://"] {
-            assert!(WebUrl::websocket(wrong).is_err(), "{wrong}");
-        }
     }
 
     #[test]

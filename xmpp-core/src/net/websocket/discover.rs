@@ -1,7 +1,7 @@
 //! Where a domain has a WebSocket, or BOSH (XEP-0156 §4): its host-meta documents, over HTTPS alone.
 
-use super::connect::{WebSocketError, WebUrl};
-use super::https::{self, Bounds};
+use super::connect::WebSocketError;
+use crate::net::https::{self, Bounds, HttpsError, WebUrl};
 use crate::net::{Connector, ascii_domain};
 use crate::xml::{Stanza, XmlLimits};
 use tokio::time::timeout;
@@ -64,7 +64,7 @@ pub(crate) async fn discover(connector: &Connector, domain: &str) -> Result<Plac
                         return Ok(places);
                     }
                 }
-                Err(error @ (WebSocketError::Connect(_) | WebSocketError::Tls(_))) => return Err(error),
+                Err(error @ (HttpsError::Connect(_) | HttpsError::Tls(_))) => return Err(error.into()),
                 Err(error) => tracing::debug!(%domain, name, %error, "no document"),
             }
         }

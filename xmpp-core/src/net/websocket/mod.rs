@@ -5,18 +5,16 @@
 mod connect;
 #[cfg(feature = "client")]
 mod discover;
-#[cfg(feature = "client")]
-pub(crate) mod https;
 mod meter;
 #[cfg(all(test, feature = "http", feature = "client", feature = "self-signed"))]
 mod tests;
 
-#[cfg(feature = "bosh")]
-pub(crate) use connect::Line;
+#[cfg(feature = "client")]
+pub(crate) use super::https::WebUrl;
 #[cfg(feature = "client")]
 pub use connect::WebSocketError;
 #[cfg(feature = "client")]
-pub(crate) use connect::{Redirect, WebUrl, connect};
+pub(crate) use connect::{Redirect, connect};
 #[cfg(feature = "client")]
 pub(crate) use discover::discover;
 

@@ -2,7 +2,7 @@
 //! XMPP server may show.
 
 use super::PoshLimits;
-use crate::net::{ClientTls, ConnectOptions, Connector, Resolver, ascii_domain, websocket::https};
+use crate::net::{ClientTls, ConnectOptions, Connector, Resolver, ascii_domain, https};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use sha2::{Digest, Sha256, Sha512};
 use std::{

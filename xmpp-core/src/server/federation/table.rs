@@ -353,7 +353,15 @@ mod tests {
     fn envelope(id: &str) -> Envelope {
         let stanza = Stanza::parse(&format!("<message id='{id}'/>"), ns::CLIENT, &XmlLimits::authenticated()).unwrap();
         let (from, to) = ("a@here.example".parse().unwrap(), "b@there.example".parse().unwrap());
-        Envelope { stanza, kind: StanzaKind::Message, from, to: Some(to), sender: None, unaddressed: false }
+        Envelope {
+            stanza,
+            kind: StanzaKind::Message,
+            from,
+            to: Some(to),
+            sender: None,
+            unaddressed: false,
+            crowd: None,
+        }
     }
 
     fn ids(envelopes: &[Envelope]) -> Vec<String> {

@@ -3,14 +3,14 @@
 use super::{
     Part, Socks5Error, addresses,
     dial::{Trust, dial},
-    listen::listen,
+    listen::{Listening, listen},
     proxies::proxies,
 };
 use crate::{
     ByteStream,
     socks5::{Mode, Query, StreamHash, Streamhost},
 };
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 use tokio::{net::TcpStream, sync::oneshot};
 use xmpp_core::{
     client::Client,
@@ -19,8 +19,10 @@ use xmpp_core::{
     stanza::{Iq, StanzaError},
 };
 
+/// So long another connection of the same peer is waited for, which goes before one that is there.
+const GRACE: Duration = Duration::from_millis(100);
 /// The longest id of a stream, in bytes.
-pub(super) const SID: usize = 1023;
+const SID: usize = 1023;
 
 /// Offers `peer`, the full address of a client, a bytestream: at our own addresses, and at relays.
 ///
@@ -44,22 +46,29 @@ pub async fn offer(client: &Client, peer: impl Into<Jid>, sid: &str) -> Result<B
     let answer: Query = client.query(Iq::set(peer.clone()).payload(&Query::offer(sid, hosts))).await?;
     let used = answer.used.ok_or(Socks5Error::UnknownHost)?.jid;
     if used == me {
-        let mut arrived = tokio::time::timeout(settings.attempt, listening.next()).await;
-        // It has tried several, and keeps the last.
-        while let Ok((_, socket)) = &arrived {
-            let next = tokio::time::timeout(std::time::Duration::ZERO, listening.next()).await;
-            if next.is_err() && !is_closed(socket) {
-                break;
-            }
-            arrived = next;
-        }
-        let (_, socket) = arrived.map_err(|_| Socks5Error::TimedOut)?;
+        let arrival = tokio::time::timeout(settings.attempt, chosen(&mut listening)).await;
+        let socket = arrival.map_err(|_| Socks5Error::TimedOut)?;
         return Ok(Box::new(socket));
     }
     drop(listening);
     let relay = relays.into_iter().find(|relay| relay.jid == used).ok_or(Socks5Error::UnknownHost)?;
     let socket = activate(client, &relay, sid, hash, &peer, settings.attempt).await?;
     Ok(Box::new(socket))
+}
+
+/// The connection that the peer uses, which it has told us is ours. Some peers connect to all hosts at once, and keep the first of
+/// the list that works without closing the others.
+async fn chosen(listening: &mut Listening) -> TcpStream {
+    let (mut place, mut socket) = listening.next().await;
+    while place > 0 || is_closed(&socket) {
+        match tokio::time::timeout(GRACE, listening.next()).await {
+            Ok((other, better)) if other < place || is_closed(&socket) => (place, socket) = (other, better),
+            Ok(_) => {}
+            Err(_) if is_closed(&socket) => (place, socket) = listening.next().await,
+            Err(_) => break,
+        }
+    }
+    socket
 }
 
 /// Whether the other side has closed it.
@@ -81,7 +90,7 @@ pub(super) async fn activate(
     sid: &str,
     hash: StreamHash,
     peer: &Jid,
-    limit: std::time::Duration,
+    limit: Duration,
 ) -> Result<TcpStream, Socks5Error> {
     let socket = dial(&relay.host, relay.port, hash, Trust::Own, limit).await?;
     client.request(Iq::set(relay.jid.clone()).payload(&Query::activate(sid, peer.clone()))).await?;

@@ -15,7 +15,7 @@ use tokio::{
 /// Handshakes at a time, of one stream.
 const HANDSHAKES: usize = 8;
 /// Connections that have said the right thing and that nobody has taken yet.
-const ARRIVALS: usize = 4;
+const ARRIVALS: usize = 8;
 /// After an error of the system, such as too many open files.
 const PAUSE: Duration = Duration::from_millis(100);
 

@@ -65,7 +65,11 @@ fn abuse_a072_nicknames_that_look_like_others() {
         ("\u{fe0f}crone", bad),
         ("hag", conflict),
         ("HAG\u{a0}", conflict),
-        ("w\u{131}zard", ""),
+        // With Cyrillic letters; the looks of what is reserved count too, and what looks like nobody here is free.
+        ("\u{441}r\u{43e}ne", conflict),
+        ("H\u{430}g", conflict),
+        ("w\u{131}zard", conflict),
+        ("w1zard2", ""),
         ("\u{2800}", bad),
     ] {
         let Ok(_) = Jid::new(&format!("{ROOM}/{nick}")) else { continue };

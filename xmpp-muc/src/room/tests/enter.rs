@@ -304,3 +304,37 @@ fn xep0045_16_1_invisible_nicknames() {
         stage.refuses(&xml, "not-acceptable");
     }
 }
+
+#[test]
+fn xep0045_7_2_4_where_the_room_is_semi_anonymous_moderators_alone_see_addresses_and_100_is_not_said() {
+    let mut stage = Stage::of_two();
+    stage.plays(
+        &joining("cat@lit/a", "cat", ""),
+        "cat@lit/a <presence from='coven@chat/crone'><x><item affiliation='owner' role='moderator'/></x></presence>
+         cat@lit/a <presence from='coven@chat/hag'><x><item affiliation='none' role='participant'/></x></presence>
+         crone@lit/a <presence from='coven@chat/cat'><x><item affiliation='none' jid='cat@lit/a' role='participant'/></x></presence>
+         hag@lit/a <presence from='coven@chat/cat'><x><item affiliation='none' role='participant'/></x></presence>
+         cat@lit/a <presence from='coven@chat/cat'><x><item affiliation='none' jid='cat@lit/a' role='participant'/><status code='110'/></x></presence>
+         cat@lit/a <message from='coven@chat' type='groupchat'><subject/></message>",
+    );
+}
+
+#[test]
+fn xep0045_7_2_15_the_subject_comes_after_the_history_and_7_2_16_then_what_is_said() {
+    let mut stage = Stage::of_two();
+    stage.hear(&say(CRONE, "<subject>Fire Burn</subject>"));
+    stage.hear(&say(CRONE, "<body>double</body>"));
+    let lines = stage.join("cat@lit/a", "cat");
+    let (history, subject) = match to(&lines, "cat@lit/a")[..] {
+        [.., own, history, subject] if own.contains("<status code='110'/>") => (history, subject),
+        _ => panic!("{lines:?}"),
+    };
+    assert!(history.contains("<body>double</body>") && history.contains("<delay"), "{history}");
+    assert!(
+        subject.contains("from='coven@chat/crone'") && subject.contains("<subject>Fire Burn</subject><delay"),
+        "by whom and when it was set: {subject}"
+    );
+    let lines = stage.hear(&say("hag@lit/a", "<body>toil</body>"));
+    let live = to(&lines, "cat@lit/a");
+    assert!(live.len() == 1 && live[0].contains("<body>toil</body>") && !live[0].contains("<delay"), "{live:?}");
+}

@@ -2,14 +2,42 @@
 //!
 //! In a transcript each line begins with who gets it. Elements without a namespace are of the stanza or of `muc#user`;
 //! occupant ids are left out, and ids that the room makes are stars.
+//!
+//! Where each section is pinned; `service/` and `client/` are in the crate's `tests`.
+//!
+//! | section | file |
+//! |---|---|
+//! | 4.3, 16.3 what only rooms say | `rules`, `abuse`, `client/talk` |
+//! | 5 roles and affiliations | `tables`, `moderator` (voice across visits), `intrusion` |
+//! | 6.1 to 6.6 discovery | `service/discovery`, `client/govern` (lists); 6.3 also `service/disco.rs` |
+//! | 7.1, 7.2.1 to 7.2.10, 7.2.12, 7.2.15, 7.2.16, 7.2.18 entering | `enter` |
+//! | 7.2.11 a room that is not there | `service/presence`, `service/makers` |
+//! | 7.2.13, 7.2.14, 7.9 history | `history` |
+//! | 7.2.17 refusals as a client sees them | `client/enter` |
+//! | 7.3 to 7.7, 7.11, 7.13, 7.14 occupants | `occupant` |
+//! | 7.8 invitations | `invite`, `client/enter` (7.8.1 too) |
+//! | 7.10 registration | `register`, `intrusion` |
+//! | 7.12 reserved nicknames | `service/discovery`, `register`, `intrusion` |
+//! | 8.1 to 8.6 moderators | `moderator` |
+//! | 9.1 to 9.8 admins | `admin`, `intrusion` (domains) |
+//! | 9.9 requests of membership | `register` |
+//! | 10.1 to 10.9 owners | `owner`, `intrusion` (two owners), `service/presence` (who comes while a room ends) |
+//! | 11.1, 18.1.2 ghosts | `ghosts`, `service/crowd` |
+//! | 11.2 a service stops | `ghosts`, `service/presence` |
+//! | 13.4, 13.6 what is told, and what there may be of it | `abuse`, `limits`, `service/archive`, `service/makers` |
+//! | 15.5, 15.6 fields and codes | `rules` |
+//! | 16.1, 16.2, 16.4 | `enter`, `service/discovery`, `admin`, `occupant` |
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod abuse;
 mod admin;
 mod enter;
+mod faces;
 mod ghosts;
 mod history;
+mod intrusion;
 mod invite;
+mod limits;
 mod moderator;
 mod occupant;
 mod owner;
@@ -67,7 +95,16 @@ impl Stage {
     fn limited(config: RoomConfig, limits: RoomLimits) -> Stage {
         let owner = Affiliated { affiliation: Affiliation::Owner, ..Affiliated::default() };
         let affiliated = vec![(bare("crone@lit"), owner)];
-        let record = RoomRecord { config, locked: false, key: [7; 32], subject: None, affiliated };
+        let record = RoomRecord {
+            config,
+            locked: false,
+            key: [7; 32],
+            maker: None,
+            subject: None,
+            affiliated,
+            card: None,
+            hats: Wardrobe::default(),
+        };
         Stage { room: Room::restore(bare(ROOM), record, Arc::new(limits)), now: 1_000_000_000 }
     }
     /// A persistent room as it is by default, with the owner in it.

@@ -268,3 +268,56 @@ fn abuse_who_asks_for_voice_over_and_over_is_heard_once_a_minute() {
     stage.now += 10;
     assert_eq!(stage.hear(&ask).len(), 1);
 }
+
+#[test]
+fn xep0045_7_3_an_occupant_changes_the_subject_where_that_is_configured_and_is_refused_elsewhere() {
+    let mut stage = Stage::of_two();
+    let subject = say("hag@lit/a", "<subject>Fire Burn</subject>");
+    stage.refuses(&subject, "forbidden");
+    assert!(stage.room.subject().is_none());
+    stage.configure(&[("muc#roomconfig_changesubject", "1")]);
+    stage.plays(
+        &subject,
+        "crone@lit/a hag@lit/a <message type='groupchat' id='m' from='coven@chat/hag'><subject>Fire Burn</subject></message>",
+    );
+    stage.refuses(&say("guest@lit/a", "<subject>x</subject>"), "not-acceptable");
+    // In private it is a word like any other.
+    stage.hear(&whisper("hag@lit/a", "crone", "<subject>psst</subject>"));
+    assert!(stage.room.subject().unwrap().stanza.as_str().contains("Fire Burn"));
+}
+
+#[test]
+fn xep0045_7_11_an_occupant_gets_the_member_list_of_a_room_for_members_where_all_see_addresses() {
+    let mut stage = Stage::of_two();
+    stage.affiliate("hag@lit", "member");
+    stage.affiliate("cat@lit", "member");
+    stage.configure(&[("muc#roomconfig_membersonly", "1"), ("muc#roomconfig_whois", "anyone")]);
+    let ask = |who| list(who, "<item affiliation='member'/>");
+    stage.plays(
+        &ask("hag@lit/a"),
+        &format!(
+            "hag@lit/a result <query xmlns='{}'><item affiliation='member' jid='cat@lit'/><item affiliation='member' jid='hag@lit'/></query>",
+            crate::ADMIN
+        ),
+    );
+    stage.refuses(&ask("mallory@evil/a"), "forbidden");
+    stage.refuses(&list("hag@lit/a", "<item affiliation='outcast'/>"), "forbidden");
+    stage.affiliate("hag@lit", "outcast");
+    stage.refuses(&ask("hag@lit/a"), "forbidden");
+}
+
+#[test]
+fn xep0045_7_13_who_has_no_voice_asks_for_it() {
+    let mut stage = Stage::of_two();
+    stage.configure(&[("muc#roomconfig_moderatedroom", "1")]);
+    stage.join("cat@lit/a", "cat");
+    let ask = |who| voice(who, &[("muc#role", "participant")]);
+    let lines = stage.hear(&ask("cat@lit/a"));
+    assert_eq!(to(&lines, CRONE).len(), 1, "{lines:?}");
+    assert!(lines.iter().all(|line| line.starts_with(CRONE)), "nobody else hears of it: {lines:?}");
+    stage.refuses(&ask("mallory@evil/a"), "not-acceptable");
+    stage.refuses(&voice("cat@lit/a", &[("muc#role", "moderator")]), "bad-request");
+    stage.plays(&ask("hag@lit/a"), "");
+    stage.leave(CRONE);
+    stage.refuses(&ask("cat@lit/a"), "recipient-unavailable");
+}

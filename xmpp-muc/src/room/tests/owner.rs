@@ -232,3 +232,43 @@ fn xep0045_10_9_the_end_of_a_room() {
     let lines = stage.hear(&owner(CRONE, "<destroy/>"));
     assert!(lines[1].ends_with("<destroy/></x></presence>"), "the element in any case: {lines:?}");
 }
+
+#[test]
+fn xep0045_10_1_2_an_empty_form_makes_an_instant_room_and_others_may_enter() {
+    let mut stage = new_room(RoomConfig { members_only: false, ..RoomConfig::default() });
+    stage.join(CRONE, "crone");
+    stage.refuses(&joining("hag@lit/a", "hag", ""), "item-not-found");
+    stage.refuses(&form("hag@lit/a", &[]), "item-not-found");
+    stage.plays(&owner(CRONE, "<x xmlns='jabber:x:data' type='submit'/>"), "crone@lit/a result");
+    stage.join("hag@lit/a", "hag");
+    assert_eq!(stage.room.config(), &RoomConfig::default());
+}
+
+#[test]
+fn xep0045_10_5_and_10_8_lists_of_owners_and_admins_change_as_a_whole_or_not_at_all() {
+    let mut stage = Stage::of_two();
+    let items = "<item jid='hag@lit' affiliation='owner'/><item jid='cat@lit' affiliation='admin'/>";
+    // §10.3, §10.6: who is there is told of its own.
+    let lines = stage.hear(&admin(CRONE, items));
+    assert_eq!(stage.standing_of("hag"), (Role::Moderator, Affiliation::Owner), "{lines:?}");
+    assert!(to(&lines, "hag@lit/a")[0].contains("affiliation='owner'"), "{lines:?}");
+    let bad = "<item jid='cat@lit' affiliation='none'/><item jid='lit' affiliation='admin'/>";
+    stage.refuses(&admin(CRONE, bad), "not-acceptable");
+    // §10.4, §10.7.
+    stage.hear(&admin(
+        "hag@lit/a",
+        "<item jid='cat@lit' affiliation='member'/><item jid='crone@lit' affiliation='admin'/>",
+    ));
+    assert_eq!(stage.standing_of("crone"), (Role::Moderator, Affiliation::Admin));
+    stage.plays(
+        &list("hag@lit/a", "<item affiliation='owner'/>"),
+        &format!("hag@lit/a result <query xmlns='{}'><item affiliation='owner' jid='hag@lit'/></query>", crate::ADMIN),
+    );
+    stage.plays(
+        &list("hag@lit/a", "<item affiliation='admin'/>"),
+        &format!(
+            "hag@lit/a result <query xmlns='{}'><item affiliation='admin' jid='crone@lit'/></query>",
+            crate::ADMIN
+        ),
+    );
+}

@@ -5,14 +5,14 @@ use super::*;
 fn get(from: &str) -> String {
     format!("<iq type='get' id='i' from='{from}' to='{ROOM}'><query xmlns='jabber:iq:register'/></iq>")
 }
-fn register(from: &str, nick: &str) -> String {
+pub(super) fn register(from: &str, nick: &str) -> String {
     format!(
         "<iq type='set' id='i' from='{from}' to='{ROOM}'><query xmlns='jabber:iq:register'><x xmlns='jabber:x:data' type='submit'>\
          <field var='FORM_TYPE'><value>{REGISTER}</value></field><field var='muc#register_roomnick'><value>{nick}</value></field>\
          </x></query></iq>"
     )
 }
-fn unregister(from: &str) -> String {
+pub(super) fn unregister(from: &str) -> String {
     format!("<iq type='set' id='i' from='{from}' to='{ROOM}'><query xmlns='jabber:iq:register'><remove/></query></iq>")
 }
 

@@ -139,5 +139,5 @@ fn sent_by_us(stanza: Stanza) -> Option<Envelope> {
     };
     let address = |name| root.attr(name).and_then(|text| Jid::lenient(&text).ok());
     let (from, to) = (address("from")?, address("to")?);
-    Some(Envelope { kind, from, to: Some(to), sender: None, unaddressed: false, stanza })
+    Some(Envelope { kind, from, to: Some(to), sender: None, unaddressed: false, crowd: None, stanza })
 }

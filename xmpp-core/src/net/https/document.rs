@@ -1,7 +1,8 @@
 //! Small documents over HTTPS.
 
-use super::connect::{Line, WebSocketError, WebUrl};
+use super::{HttpsError, Line, WebUrl};
 use crate::net::Connector;
+use bytes::Bytes;
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper::{StatusCode, header};
 
@@ -16,23 +17,22 @@ pub(crate) struct Bounds {
 
 /// Fetches what an address of HTTPS names. Each host's certificate has to be valid for it; redirections lead to HTTPS
 /// only. Where the connector reaches public addresses alone, so does this. Not bounded in time.
-pub(crate) async fn get(connector: &Connector, url: &str, bounds: Bounds) -> Result<Vec<u8>, WebSocketError> {
+pub(crate) async fn get(connector: &Connector, url: &str, bounds: Bounds) -> Result<Vec<u8>, HttpsError> {
     let mut at = url.to_owned();
     for _ in 0..=bounds.redirects {
-        let Some(url) = WebUrl::parse(&at, ["https", "https"]) else { return Err(WebSocketError::Url(at)) };
-        let mut line = Line::open(connector, &url).await?;
+        let Some(url) = WebUrl::parse(&at, ["https", "https"]) else { return Err(HttpsError::Url(at)) };
+        let mut line = Line::<Empty<Bytes>>::open(connector, &url).await?;
         let request = url.request().header(header::CONNECTION, "close").body(Empty::new());
-        let response = line.sender.send_request(request.map_err(|_| WebSocketError::Url(at.clone()))?).await?;
+        let response = line.sender.send_request(request.map_err(|_| HttpsError::Url(at.clone()))?).await?;
         let location = response.headers().get(header::LOCATION).and_then(|location| location.to_str().ok());
         match (response.status(), location) {
             (StatusCode::OK, _) => {
                 let body = Limited::new(response.into_body(), bounds.document).collect().await;
-                let body = body.map_err(|_| WebSocketError::NotXmpp("the document is too large, or breaks off"))?;
-                return Ok(body.to_bytes().to_vec());
+                return Ok(body.map_err(|_| HttpsError::TooLarge)?.to_bytes().to_vec());
             }
             (status, Some(location)) if status.is_redirection() => at = url.join(location),
-            (status, _) => return Err(WebSocketError::Refused(status.as_u16())),
+            (status, _) => return Err(HttpsError::Refused(status.as_u16())),
         }
     }
-    Err(WebSocketError::NotXmpp("redirected too often"))
+    Err(HttpsError::Redirected)
 }

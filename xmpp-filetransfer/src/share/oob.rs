@@ -1,1 +1,0 @@
-//! Out of band data (XEP-0066).

@@ -1,0 +1,171 @@
+//! What of uploads can be configured.
+
+use crate::{Outcome, config::Config};
+use serde::Deserialize;
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+use xmpp_core::{jid::BareJid, server::ServerBuilder};
+use xmpp_filetransfer::upload::{
+    server::{UploadSettings, Uploads as Service},
+    store::Quota,
+};
+use xmpp_sql::Database;
+
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Uploads {
+    enabled: bool,
+    domain: Option<String>,
+    name: String,
+    folder: Option<PathBuf>,
+    max_bytes: u64,
+    user_bytes: u64,
+    user_files: u64,
+    all_bytes: u64,
+    keep_days: u32,
+    slots_per_minute: u32,
+    under_way: usize,
+    under_way_per_user: usize,
+    bytes_per_second: u64,
+}
+
+/// Seconds of a day.
+const DAY: u64 = 24 * 60 * 60;
+
+impl Default for Uploads {
+    fn default() -> Uploads {
+        let settings = UploadSettings::default();
+        let days = settings.keep.map_or(0, |keep| keep.as_secs() / DAY);
+        Uploads {
+            enabled: true,
+            domain: None,
+            name: settings.name,
+            folder: None,
+            max_bytes: settings.max_file_size,
+            user_bytes: settings.quota.user_bytes.unwrap_or(0),
+            user_files: settings.quota.user_files.unwrap_or(0),
+            all_bytes: settings.quota.all_bytes.unwrap_or(0),
+            keep_days: u32::try_from(days).unwrap_or(u32::MAX),
+            slots_per_minute: settings.slots_per_minute,
+            under_way: settings.puts,
+            under_way_per_user: settings.puts_of_user,
+            bytes_per_second: settings.put_rate,
+        }
+    }
+}
+
+impl Uploads {
+    /// The domain of uploads, if there are any: of the server's first domain unless another is given.
+    fn domain(&self, domains: &[&str]) -> Option<String> {
+        let first = domains.first().copied().unwrap_or("localhost");
+        self.enabled.then(|| self.domain.clone().unwrap_or_else(|| format!("upload.{first}")))
+    }
+
+    pub(crate) fn check(&self, domains: &[&str]) -> Outcome<()> {
+        let Some(domain) = self.domain(domains) else { return Ok(()) };
+        if !BareJid::new(&domain).is_ok_and(|jid| jid.local().is_none()) {
+            return Err(format!("uploads.domain: {domain:?} is no domain").into());
+        }
+        let positive = [
+            ("max_bytes", self.max_bytes),
+            ("slots_per_minute", self.slots_per_minute.into()),
+            ("under_way", self.under_way as u64),
+            ("under_way_per_user", self.under_way_per_user as u64),
+            ("bytes_per_second", self.bytes_per_second),
+        ];
+        if let Some((name, _)) = positive.iter().find(|(_, value)| *value == 0) {
+            return Err(format!("uploads.{name} must be more than 0").into());
+        }
+        for (name, bytes) in [("user_bytes", self.user_bytes), ("all_bytes", self.all_bytes)] {
+            if bytes > 0 && bytes < self.max_bytes {
+                return Err(format!("uploads.{name} must be at least uploads.max_bytes").into());
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) fn resolve(&mut self, at: &Path) {
+        if let Some(folder) = &mut self.folder {
+            *folder = at.join(&*folder);
+        }
+    }
+
+    fn settings(&self) -> UploadSettings {
+        let some = |number: u64| (number > 0).then_some(number);
+        let mut settings = UploadSettings::default();
+        settings.name.clone_from(&self.name);
+        settings.max_file_size = self.max_bytes;
+        settings.quota = Quota {
+            user_bytes: some(self.user_bytes),
+            user_files: some(self.user_files),
+            all_bytes: some(self.all_bytes),
+        };
+        settings.keep = some(self.keep_days.into()).map(|days| Duration::from_secs(days * DAY));
+        settings.slots_per_minute = self.slots_per_minute;
+        settings.puts = self.under_way;
+        settings.puts_of_user = self.under_way_per_user;
+        settings.put_rate = self.bytes_per_second;
+        settings
+    }
+
+    /// Adds uploads, where there is a place to keep them and somebody listens for HTTP.
+    pub(crate) fn compose(
+        &self,
+        builder: ServerBuilder,
+        config: &Config,
+        database: Option<&Database>,
+    ) -> Outcome<ServerBuilder> {
+        let domain = self.domain(&config.all_domains());
+        let (Some(domain), Some(database), Some(url)) = (domain, database, config.public_url()) else {
+            return Ok(builder);
+        };
+        let folder = self.folder.clone().unwrap_or_else(|| config.data.join("uploads"));
+        let uploads = Service::open(domain, url, Arc::new(database.uploads()), &folder)
+            .map_err(|error| format!("cannot use the folder for uploads {}: {error}", folder.display()))?;
+        Ok(builder.with(uploads.settings(self.settings())))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn nothing_is_without_bounds_unless_that_is_wanted() {
+        let settings = |text: &str| toml::from_str::<Uploads>(text).unwrap().settings();
+        let usual = UploadSettings::default();
+        assert_eq!((settings("").quota, settings("").keep), (usual.quota, usual.keep));
+        let open = settings("user_bytes = 0\nuser_files = 0\nall_bytes = 0\nkeep_days = 0");
+        assert_eq!((open.quota, open.keep), (Quota::default(), None));
+    }
+
+    #[test]
+    fn mistakes_get_a_sentence() {
+        for (text, says) in [
+            ("uploads.domain = 'a@b'", "uploads.domain"),
+            ("uploads.max_bytes = 0", "uploads.max_bytes must be more than 0"),
+            ("uploads.user_bytes = 5", "at least uploads.max_bytes"),
+            ("uploads.where = 'x'", "unknown field `where`"),
+        ] {
+            let error = Config::parse(text).unwrap_err().to_string();
+            assert!(error.contains(says), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn addresses_of_files_begin_where_the_listener_is_reached() {
+        let url = |text: &str| Config::parse(text).unwrap().public_url();
+        assert_eq!(url("").as_deref(), Some("https://localhost:5281"));
+        assert_eq!(url("domains = ['example.org']").as_deref(), Some("https://example.org:5281"));
+        assert_eq!(url("listen.https = ['[::]:443']").as_deref(), Some("https://localhost"));
+        assert_eq!(url("listen.http = ['127.0.0.1:8080']").as_deref(), Some("http://localhost:8080"));
+        assert_eq!(url("listen.c2s = ['127.0.0.1:5222']"), None, "nobody listens for HTTP");
+        assert_eq!(url("listen.https = ['127.0.0.1:0']"), None, "nobody knows where");
+        let proxied = "http.public_url = 'https://chat.example.org/'\nlisten.http = ['127.0.0.1:8080']";
+        assert_eq!(url(proxied).as_deref(), Some("https://chat.example.org"));
+    }
+}
