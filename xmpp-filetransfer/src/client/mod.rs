@@ -44,6 +44,7 @@
 
 mod error;
 mod find;
+mod initiation;
 mod jingle;
 mod offer;
 mod part_file;
@@ -66,7 +67,7 @@ pub use transfer::{Report, Transfer};
 use crate::{
     file::{self, Function},
     ibb::{self, IbbSettings},
-    jingle as sessions,
+    jingle as sessions, si,
     socks5::{self, Socks5Settings},
 };
 use find::Present;
@@ -89,6 +90,8 @@ use xmpp_core::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Ways {
+    /// Sessions (XEP-0234), which survive a connection that breaks.
+    pub jingle: bool,
     /// TCP connections, from one client to the other or by way of a relay (XEP-0065, XEP-0260).
     pub sockets: bool,
     /// Within stanzas (XEP-0047, XEP-0261): slow, and always there.
@@ -100,7 +103,7 @@ pub struct Ways {
 impl Default for Ways {
     /// All.
     fn default() -> Ways {
-        Ways { sockets: true, in_band: true, initiation: true }
+        Ways { jingle: true, sockets: true, in_band: true, initiation: true }
     }
 }
 
@@ -180,6 +183,13 @@ pub fn client_with(settings: FilesSettings) -> impl FnOnce(&mut ClientRegistrar)
         r.feature(Target::Client, hash::NS);
         Function::ALL.iter().for_each(|function| r.feature(Target::Client, &function.feature()));
         let takes = Arc::clone(&part);
+        if ways.initiation {
+            let takes = Arc::clone(&part);
+            r.iq_set_outcome::<si::StreamInitiation>(Target::Client, move |cx, si| {
+                initiation::offered(&takes, &cx, &si)
+            });
+            r.feature(Target::Client, si::FILE_TRANSFER);
+        }
         let mut application =
             sessions::client::Application::new(file::NS, move |it| offer::invited(&takes, it)).info(file::NS);
         for (namespace, allowed) in [(socks5::JINGLE_NS, ways.sockets), (ibb::JINGLE_NS, ways.in_band)] {
@@ -187,7 +197,9 @@ pub fn client_with(settings: FilesSettings) -> impl FnOnce(&mut ClientRegistrar)
                 application = application.transport(namespace);
             }
         }
-        sessions::client::application(r, application);
+        if ways.jingle {
+            sessions::client::application(r, application);
+        }
         let starts = Arc::clone(&part);
         r.on_session(move |start, client| {
             *starts.client() = Some(client.downgrade());
