@@ -30,9 +30,7 @@ use xmpp_core::{
     stanza::Presence,
 };
 use xmpp_filetransfer::{
-    client::{
-        FilesClient, FilesSettings, Offer, Offers, Phase, Report, Road, Transfer, TransferError, client_with,
-    },
+    client::{FilesClient, FilesSettings, Offer, Offers, Phase, Report, Road, Transfer, TransferError, client_with},
     proxy65::Proxy65,
 };
 
@@ -71,7 +69,8 @@ impl Gate {
         let answers = tokio::spawn(async move { tokio::io::copy(&mut back, &mut to).await });
         let mut buffer = [0; 4096];
         while let Ok(read @ 1..) = from.read(&mut buffer).await {
-            let left = self.after.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(read as u64));
+            let left =
+                self.after.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(read as u64));
             if left.is_err() {
                 answers.abort();
                 return;
@@ -524,7 +523,10 @@ async fn xep0260_3_without_a_connection_it_goes_in_band() {
     let sending = send(&romeo, &juliet, &path).await;
     let receiving = offer(&mut juliet).await.accept_to(house.path("other")).await.unwrap();
     let (sent, received) = both(sending, receiving).await;
-    assert!(matches!((&sent, &received), (Err(TransferError::NoRoad), Err(TransferError::NoRoad))), "{sent:?} {received:?}");
+    assert!(
+        matches!((&sent, &received), (Err(TransferError::NoRoad), Err(TransferError::NoRoad))),
+        "{sent:?} {received:?}"
+    );
 }
 
 #[tokio::test]

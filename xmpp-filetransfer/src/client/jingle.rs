@@ -108,8 +108,7 @@ async fn send_part(
 ) -> Result<(), Interruption> {
     let mut see = |bytes: &[u8]| tally.see(bytes);
     let patience = wire.settings.patience;
-    let pump =
-        Pump { stream, meter: &mut job.meter, brake: &job.brake, see: &mut see, patience, alive: wire.alive() };
+    let pump = Pump { stream, meter: &mut job.meter, brake: &job.brake, see: &mut see, patience, alive: wire.alive() };
     tokio::select! {
         sent = pump.send(&mut source.file, at, left) => sent.map_err(Interruption::Broken),
         proposed = wire.proposal() => Err(Interruption::Proposed(Box::new(proposed))),

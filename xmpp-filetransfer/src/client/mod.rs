@@ -170,7 +170,12 @@ pub fn client_with(settings: FilesSettings) -> impl FnOnce(&mut ClientRegistrar)
             ibb::client_with(settings.ibb.clone())(r);
         }
         let ways = settings.ways;
-        let part = Arc::new(Part { settings, present: Mutex::default(), listener: Mutex::default(), client: Mutex::default() });
+        let part = Arc::new(Part {
+            settings,
+            present: Mutex::default(),
+            listener: Mutex::default(),
+            client: Mutex::default(),
+        });
         r.provide(Arc::clone(&part));
         r.feature(Target::Client, hash::NS);
         Function::ALL.iter().for_each(|function| r.feature(Target::Client, &function.feature()));

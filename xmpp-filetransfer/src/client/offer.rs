@@ -75,10 +75,7 @@ impl Offer {
     ///
     /// # Errors
     /// None yet; the rest is told by [`finish`](Transfer::finish).
-    pub async fn accept(
-        self,
-        writer: impl AsyncWrite + Send + Unpin + 'static,
-    ) -> Result<Transfer, TransferError> {
+    pub async fn accept(self, writer: impl AsyncWrite + Send + Unpin + 'static) -> Result<Transfer, TransferError> {
         Ok(self.begin(Sink::Writer(Box::new(writer))))
     }
 

@@ -168,7 +168,10 @@ async fn by_jingle(
         let sessions = client.jingle().map_err(|_| TransferError::Offline)?;
         let opened = sessions.initiate(taker.jid.clone(), vec![content]).await;
         let (session, events) = opened.map_err(session_failed)?;
-        Ok::<_, TransferError>((way, Wire::new(client.clone(), session, events, id, ways.in_band, part.settings.clone())))
+        Ok::<_, TransferError>((
+            way,
+            Wire::new(client.clone(), session, events, id, ways.in_band, part.settings.clone()),
+        ))
     };
     let (way, mut wire) = tokio::select! {
         opened = opening => opened?,

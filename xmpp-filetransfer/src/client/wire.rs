@@ -171,7 +171,9 @@ impl Wire {
     }
 
     /// Whether the peer still knows the session.
-    pub(super) fn alive(&self) -> impl Fn() -> std::pin::Pin<Box<dyn Future<Output = bool> + Send>> + Send + Sync + 'static {
+    pub(super) fn alive(
+        &self,
+    ) -> impl Fn() -> std::pin::Pin<Box<dyn Future<Output = bool> + Send>> + Send + Sync + 'static {
         let session = self.session.clone();
         move || {
             let session = session.clone();
