@@ -77,7 +77,7 @@ impl Taker {
 pub(super) async fn taker(client: &Client, to: &Jid, there: Vec<FullJid>, ours: Ways) -> Result<Taker, TransferError> {
     let asked = match to.clone().into_full() {
         Ok(full) => vec![full],
-        Err(_) => there,
+        Err(_) => there.into_iter().filter(|jid| client.jid().as_ref() != Some(jid)).collect(),
     };
     let mut error = TransferError::NobodyThere;
     for jid in asked {
