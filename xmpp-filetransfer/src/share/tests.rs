@@ -37,7 +37,7 @@ fn xep0447_3_2_a_shared_file_is_read_and_written() {
         assert!(sharing.urls().eq(["https://x.example/1"]));
         let sources = sharing.sources.unwrap().sources;
         assert!(matches!(&sources[1], Source::Jingle { from, id, others }
-            if from.to_string() == "a@b/c" && id == "j1" && others.len() == 1));
+            if from.as_str() == "a@b/c" && id == "j1" && others.len() == 1));
         assert!(matches!(&sources[2], Source::Other(other) if other.root().is("other", "urn:x")));
     }
 }

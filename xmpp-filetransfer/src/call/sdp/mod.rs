@@ -9,7 +9,7 @@ mod lines;
 mod to_jingle;
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
+#[allow(clippy::unwrap_used, clippy::panic)]
 mod tests;
 
 pub use from_jingle::from_jingle;

@@ -205,11 +205,11 @@ proptest! {
         let mut sdp = OFFER.to_owned();
         let (from, to) = (at, (at + cut % 12).min(sdp.len()));
         sdp.replace_range(from..to, &with);
-        if let Ok(call) = to_jingle(&sdp, Direction::offer()) {
-            if let Ok(again) = from_jingle(&call.contents, &call.groups, "1", Direction::offer()) {
-                let again = to_jingle(&again, Direction::offer()).unwrap();
-                prop_assert_eq!(again.contents.len(), call.contents.len());
-            }
+        if let Ok(call) = to_jingle(&sdp, Direction::offer())
+            && let Ok(again) = from_jingle(&call.contents, &call.groups, "1", Direction::offer())
+        {
+            let again = to_jingle(&again, Direction::offer()).unwrap();
+            prop_assert_eq!(again.contents.len(), call.contents.len());
         }
     }
 }
