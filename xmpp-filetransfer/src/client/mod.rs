@@ -43,7 +43,9 @@
 //! and its hash is right, if the peer has told one.
 
 mod error;
+mod fetch;
 mod find;
+mod host;
 mod initiation;
 mod jingle;
 mod offer;
@@ -59,6 +61,8 @@ mod transfer;
 mod wire;
 
 pub use error::{TransferError, WithoutFiles};
+pub use fetch::Fetching;
+pub use host::Hosted;
 pub use offer::{Offer, Offers};
 pub use progress::{Phase, Progress, Road, Watching};
 pub use send::Sending;
@@ -121,6 +125,8 @@ pub struct FilesSettings {
     pub block_size: u16,
     /// Offers that wait for the application. Others are declined.
     pub offers: usize,
+    /// Files that others may fetch.
+    pub hosted: usize,
     /// Clients of others whose presence is known, to find somebody who takes a file.
     pub present: usize,
     /// How long nothing may move before the peer is asked whether it is still there.
@@ -136,7 +142,7 @@ pub struct FilesSettings {
 }
 
 impl Default for FilesSettings {
-    /// All ways, blocks of 4,096 bytes, 16 offers, 4,096 clients; 30 seconds each of patience and connecting, 3 of grace, 20 for
+    /// All ways, blocks of 4,096 bytes, 16 offers, 1,024 files to fetch, 4,096 clients; 30 seconds each of patience and connecting, 3 of grace, 20 for
     /// a hash, 2 minutes for the end.
     fn default() -> FilesSettings {
         FilesSettings {
@@ -145,6 +151,7 @@ impl Default for FilesSettings {
             ibb: IbbSettings::default(),
             block_size: ibb::BLOCK_SIZE,
             offers: 16,
+            hosted: 1_024,
             present: 4_096,
             patience: Duration::from_secs(30),
             connecting: Duration::from_secs(30),
@@ -177,6 +184,7 @@ pub fn client_with(settings: FilesSettings) -> impl FnOnce(&mut ClientRegistrar)
             settings,
             present: Mutex::default(),
             listener: Mutex::default(),
+            shelf: Mutex::default(),
             client: Mutex::default(),
         });
         r.provide(Arc::clone(&part));
@@ -235,6 +243,7 @@ pub(super) struct Part {
     settings: FilesSettings,
     present: Mutex<Present>,
     listener: Mutex<Listener>,
+    shelf: Mutex<host::Shelf>,
     client: Mutex<Option<xmpp_core::client::WeakClient>>,
 }
 
@@ -245,6 +254,10 @@ impl Part {
 
     fn listener(&self) -> MutexGuard<'_, Listener> {
         self.listener.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn shelf(&self) -> MutexGuard<'_, host::Shelf> {
+        self.shelf.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn client(&self) -> MutexGuard<'_, Option<xmpp_core::client::WeakClient>> {

@@ -1,7 +1,7 @@
 //! Files that others offer.
 
 use super::{
-    Part, Transfer, TransferError,
+    Part, Transfer, TransferError, host,
     initiation::{self, Initiated},
     part_file::PartFile,
     receive::{self, Offered},
@@ -10,7 +10,7 @@ use super::{
     wire::file_of,
 };
 use crate::{
-    file::{File, is_offer, name, not_available},
+    file::{File, is_offer, name},
     jingle::{Creator, Reason, client::Invitation},
 };
 use std::{path::PathBuf, sync::Arc};
@@ -139,8 +139,11 @@ pub(super) fn invited(part: &Arc<Part>, invitation: Invitation) {
     let contents = invitation.session.offered();
     let offered = contents.into_iter().find_map(|content| Some((file_of(&content)?, content)));
     let (Some(client), Some((file, content))) = (client, offered) else { return };
-    if is_offer(Creator::Initiator, &content) != Some(true) {
-        return end(invitation, not_available());
+    match is_offer(Creator::Initiator, &content) {
+        Some(true) => {}
+        Some(false) => return host::requested(part, Offered { client, invitation, content, file }),
+        // Who sends to whom is not a thing to guess.
+        None => return end(invitation, Reason::incompatible_parameters()),
     }
     let from = invitation.session.peer().clone();
     let road = Way::Jingle(Offered { client, invitation, content, file: file.clone() });
