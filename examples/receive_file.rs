@@ -9,7 +9,7 @@ use xmpp_core::{
     client::{Client, Event},
     net::ClientTls,
 };
-use xmpp_filetransfer::client::{FilesClient, Offer};
+use xmpp_filetransfer::client::{self as files, FilesClient, FilesSettings, Offer};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -17,8 +17,13 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let (Some(jid), Some(password), Some(folder)) = (args.next(), args.next(), args.next()) else {
         return Err("usage: receive_file JID PASSWORD FOLDER [HOST:PORT [CERTIFICATE.pem]]".into());
     };
-    let mut builder = Client::builder(jid.parse()?, password).with(xmpp_filetransfer::client::client);
-    if let Some((host, port)) = args.next().as_deref().and_then(|place| place.rsplit_once(':')) {
+    let mut settings = FilesSettings::default();
+    let place = args.next();
+    let place = place.as_deref().and_then(|place| place.rsplit_once(':'));
+    // A server on this machine may have its relay here, too.
+    settings.socks5.loopback = place.is_some_and(|(host, _)| matches!(host, "localhost" | "127.0.0.1" | "[::1]"));
+    let mut builder = Client::builder(jid.parse()?, password).with(files::client_with(settings));
+    if let Some((host, port)) = place {
         builder = builder.server(host, port.parse()?);
     }
     if let Some(path) = args.next() {

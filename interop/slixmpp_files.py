@@ -13,7 +13,10 @@ import sys
 import tempfile
 
 from slixmpp.exceptions import IqError
+from slixmpp.plugins.xep_0004.stanza.form import Form
 from slixmpp.plugins.xep_0095.stream_initiation import IBB, SOCKS5
+from slixmpp.xmlstream.handler import CoroutineCallback
+from slixmpp.xmlstream.matcher import StanzaPath
 
 import checks
 from checks import DOMAIN, ENV, Lacking, check, expect
@@ -25,6 +28,18 @@ NAME = "a file & more.bin"
 THERE = [f"{ENV['HOST']}:{ENV['C2S_PORT']}", ENV["CA"]]
 
 
+add_field = Form.add_field
+
+
+def add_field_of_texts(form, *args, options=None, **others):
+    """slixmpp's plugin of stream initiation gives its options as texts, which its forms do not take."""
+    options = options and [option if isinstance(option, dict) else {"value": option} for option in options]
+    return add_field(form, *args, options=options, **others)
+
+
+Form.add_field = add_field_of_texts
+
+
 class Filing(Client):
     """slixmpp that takes every stream, and keeps what comes by each."""
 
@@ -34,6 +49,10 @@ class Filing(Client):
             self.register_plugin(plugin)
         self.register_plugin("xep_0047", {"auto_accept": True})
         self.register_plugin("xep_0065", {"auto_accept": True})
+        # slixmpp's own handler of offers is never awaited.
+        self.remove_handler("SI Request")
+        self.register_handler(
+            CoroutineCallback("SI Request", StanzaPath("iq@type=set/si"), self.plugin["xep_0095"]._handle_request))
         self.offers = asyncio.Queue()
         self.add_event_handler("si_request", self.offers.put_nowait)
 

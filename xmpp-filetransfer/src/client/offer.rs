@@ -26,13 +26,13 @@ pub struct Offer {
     from: FullJid,
     name: String,
     file: File,
-    road: Box<Way>,
+    road: Way,
 }
 
 /// How it was offered.
 enum Way {
-    Jingle(Offered),
-    Initiation(Initiated),
+    Jingle(Box<Offered>),
+    Initiation(Box<Initiated>),
 }
 
 impl std::fmt::Debug for Offer {
@@ -44,11 +44,11 @@ impl std::fmt::Debug for Offer {
 impl Offer {
     fn new(part: &Arc<Part>, from: FullJid, file: File, road: Way) -> Offer {
         let name = file.name.as_deref().and_then(name::safe).unwrap_or_else(|| NAMELESS.to_owned());
-        Offer { part: Arc::clone(part), from, name, file, road: Box::new(road) }
+        Offer { part: Arc::clone(part), from, name, file, road }
     }
 
     pub(super) fn initiated(part: &Arc<Part>, from: FullJid, file: File, initiated: Initiated) -> Offer {
-        Offer::new(part, from, file, Way::Initiation(initiated))
+        Offer::new(part, from, file, Way::Initiation(Box::new(initiated)))
     }
 
     /// Who offers it.
@@ -97,7 +97,7 @@ impl Offer {
 
     /// Declines it, with words for people.
     pub async fn reject(self, text: Option<&str>) {
-        let invitation = match *self.road {
+        let invitation = match self.road {
             Way::Jingle(offered) => offered.invitation,
             Way::Initiation(initiated) => return initiated.reject(text),
         };
@@ -111,9 +111,9 @@ impl Offer {
         let Offer { part, from, name, file, road } = self;
         let size = file.size;
         start(Jid::from(from), name, size, move |mut job| async move {
-            let result = match *road {
-                Way::Jingle(offered) => receive::by_jingle(&part, offered, sink, &mut job).await,
-                Way::Initiation(initiated) => initiation::receive(&part, initiated, &file, sink, &mut job).await,
+            let result = match road {
+                Way::Jingle(offered) => receive::by_jingle(&part, *offered, sink, &mut job).await,
+                Way::Initiation(initiated) => initiation::receive(&part, *initiated, &file, sink, &mut job).await,
             };
             (result, job)
         })
@@ -146,17 +146,15 @@ pub(super) fn invited(part: &Arc<Part>, invitation: Invitation) {
         None => return end(invitation, Reason::incompatible_parameters()),
     }
     let from = invitation.session.peer().clone();
-    let road = Way::Jingle(Offered { client, invitation, content, file: file.clone() });
+    let road = Way::Jingle(Box::new(Offered { client, invitation, content, file: file.clone() }));
     let offer = Offer::new(part, from, file, road);
     // Who was listening and is gone is like nobody.
     let listener = part.listener().offers.clone();
-    match listener.map(|listener| listener.try_send(offer)) {
-        Some(Err(mpsc::error::TrySendError::Full(offer))) => {
-            if let Way::Jingle(offered) = *offer.road {
-                end(offered.invitation, Reason::busy());
-            }
-        }
-        Some(Ok(()) | Err(mpsc::error::TrySendError::Closed(_))) | None => {}
+    let Some(listener) = listener else { return };
+    if let Err(mpsc::error::TrySendError::Full(offer)) = listener.try_send(offer)
+        && let Way::Jingle(offered) = offer.road
+    {
+        end(offered.invitation, Reason::busy());
     }
 }
 

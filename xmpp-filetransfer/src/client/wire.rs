@@ -460,8 +460,7 @@ impl Wire {
     pub(super) async fn hashes(&self) -> Vec<Hash> {
         let mut told = self.told.clone();
         let _ = told.wait_for(|told| told.over.is_some() || !told.hashes.is_empty()).await;
-        let hashes = self.told.borrow().hashes.clone();
-        hashes
+        self.told.borrow().hashes.clone()
     }
 
     /// Whether the session has come to a good end.
@@ -527,7 +526,9 @@ impl Attendant {
             Event::TransportInfo(contents) => {
                 let info = self.ours(contents).and_then(|it| read(it.transport.as_ref()));
                 // Who says more than anybody has to say of candidates is not heard.
-                info.map(|info| self.inform.try_send(info));
+                if let Some(info) = info {
+                    let _ = self.inform.try_send(info);
+                }
                 None
             }
             Event::Info(info) => {
