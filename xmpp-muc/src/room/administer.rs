@@ -1,8 +1,10 @@
 //! Roles and affiliations: lists, and changes (§8, §9, §10.3 to §10.8).
 
 use super::{
-    Affiliated, Affiliations, Change, Delivery, Effects, Incoming, Kept, Nick, Number, Occupant, Plan, Recipients, Room,
-    announce::{News, clients}, occupants::looks_of,
+    Affiliated, Affiliations, Change, Delivery, Effects, Incoming, Kept, Nick, Number, Occupant, Plan, Recipients,
+    Room,
+    announce::{News, clients},
+    occupants::looks_of,
 };
 use crate::{
     Affiliation, Role,

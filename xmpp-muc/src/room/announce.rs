@@ -98,13 +98,10 @@ impl Room {
     pub(super) fn others(&self, than: &Occupant) -> Audience {
         let number = self.occupants.of_nick(&than.nick.key).map(|(number, _)| number);
         match self.config.whois {
-            Whois::Anyone => {
-                Audience { seeing: self.occupants.everybody().but(number), veiled: Recipients::default() }
+            Whois::Anyone => Audience { seeing: self.occupants.everybody().but(number), veiled: Recipients::default() },
+            Whois::Moderators => {
+                Audience { seeing: self.occupants.moderators().but(number), veiled: self.occupants.rest().but(number) }
             }
-            Whois::Moderators => Audience {
-                seeing: self.occupants.moderators().but(number),
-                veiled: self.occupants.rest().but(number),
-            },
         }
     }
 

@@ -41,14 +41,9 @@ pub use self::{
 };
 use crate::{Affiliation, Role, RoomConfig, payload::Actor, payload::Join, payload::StatusCode};
 use hmac::{Hmac, Mac};
-use sha2::Sha256;
-use std::{
-    collections::VecDeque,
-    fmt::Write,
-    sync::Arc,
-    time::Duration,
-};
 use pace::{Pace, Paces};
+use sha2::Sha256;
+use std::{collections::VecDeque, fmt::Write, sync::Arc, time::Duration};
 use voices::Voices;
 use xmpp_core::{
     jid::{BareJid, Jid},

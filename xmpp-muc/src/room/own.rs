@@ -1,6 +1,7 @@
 //! Configuration, and the end of a room (§10.1, §10.2, §10.9).
 
-use super::{Affiliated, Change, Delivery, Effects, Incoming, Kept, Occupant, Plan, Room,
+use super::{
+    Affiliated, Change, Delivery, Effects, Incoming, Kept, Occupant, Plan, Room,
     announce::{News, clients},
 };
 use crate::{

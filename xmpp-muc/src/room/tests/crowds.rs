@@ -49,7 +49,9 @@ fn abuse_many_who_are_shown_to_many_share_the_lists_of_recipients() {
             let different: HashSet<&Jid> = delivery.to.iter().collect();
             assert_eq!(different.len(), delivery.to.len());
             let nick = delivery.from.resource().unwrap_or_default();
-            assert!(!delivery.to.iter().any(|to| nick != "crone" && to.local() == Some(nick)) || delivery.to.len() == 1);
+            assert!(
+                !delivery.to.iter().any(|to| nick != "crone" && to.local() == Some(nick)) || delivery.to.len() == 1
+            );
         }
     };
     // Everybody is told of the others, and then that the configuration has changed.
@@ -59,8 +61,10 @@ fn abuse_many_who_are_shown_to_many_share_the_lists_of_recipients() {
     // Two who become moderators see all others: each of those is shown once to both.
     let two = "<item nick='u1' role='moderator'/><item nick='u2' role='moderator'/>";
     let effects = effects(&mut stage, &admin(CRONE, two));
-    let introductions = effects.then.iter().filter(|delivery| delivery.to.iter().all(|to| matches!(to.local(), Some("u1" | "u2"))));
-    let introductions: Vec<_> = introductions.filter(|delivery| !show(delivery.stanza.root(), "").contains("code='110'")).collect();
+    let introductions =
+        effects.then.iter().filter(|delivery| delivery.to.iter().all(|to| matches!(to.local(), Some("u1" | "u2"))));
+    let introductions: Vec<_> =
+        introductions.filter(|delivery| !show(delivery.stanza.root(), "").contains("code='110'")).collect();
     assert_eq!(introductions.len(), all);
     assert_eq!(introductions.iter().map(|delivery| delivery.to.len()).sum::<usize>(), 2 * (all - 1));
     assert!(introductions.iter().all(|delivery| delivery.to.shares_with(&introductions[0].to)));
@@ -214,7 +218,8 @@ fn abuse_a101_so_many_messages_at_once_and_one_more_is_too_many() {
     assert_eq!(stage.hear(&say("a")).len(), 1);
     stage.refuses(&say("a"), "resource-constraint");
     // Where it does not matter, it does not.
-    let mut stage = full(RoomConfig::default(), RoomLimits { message_every: Duration::ZERO, ..RoomLimits::default() }, 1);
+    let mut stage =
+        full(RoomConfig::default(), RoomLimits { message_every: Duration::ZERO, ..RoomLimits::default() }, 1);
     for _ in 0..100 {
         assert_eq!(stage.hear(&say("a")).len(), 1);
     }
@@ -256,7 +261,8 @@ fn abuse_a074_registration_does_not_tell_strangers_who_is_in_a_closed_room() {
         for (number, nick) in ["crone", "CRONE", "reserved", "reserveԁ", "nobody"].iter().enumerate() {
             let client = format!("stranger{number}@lit/a");
             let lines = stage.hear(&register(&client, nick));
-            let own: Vec<String> = lines.iter().filter(|line| line.starts_with(&client)).map(|line| line.replace(&client, "")).collect();
+            let own: Vec<String> =
+                lines.iter().filter(|line| line.starts_with(&client)).map(|line| line.replace(&client, "")).collect();
             answers.insert(own);
             stage.refuses(&register(&client, "\u{2800}"), "not-acceptable");
         }
