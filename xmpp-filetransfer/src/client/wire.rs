@@ -603,7 +603,7 @@ fn terminated(reason: &Reason) -> TransferError {
     }
 }
 
-fn refused(error: StanzaError) -> TransferError {
+pub(super) fn refused(error: StanzaError) -> TransferError {
     match error.condition {
         Condition::ServiceUnavailable
         | Condition::RecipientUnavailable
