@@ -32,6 +32,9 @@ use xmpp_filetransfer::{
     proxy65::Proxy65,
 };
 
+/// Settings, whether there is a relay, and the road that follows.
+type Going = (fn(&mut FilesSettings), Option<u64>, Road);
+
 const LIMIT: Duration = Duration::from_secs(60);
 
 async fn soon<T>(future: impl Future<Output = T>) -> T {
@@ -192,7 +195,7 @@ async fn across(transfer: &Transfer, bytes: u64) {
 
 #[tokio::test]
 async fn xep0234_a_file_takes_each_road() {
-    let roads: [(fn(&mut FilesSettings), Option<u64>, Road); 3] =
+    let roads: [Going; 3] =
         [(any, None, Road::Direct), (relayed, Some(u64::MAX), Road::Proxy), (in_band, None, Road::InBand)];
     for (change, relay, road) in roads {
         let house = house(relay).await;
@@ -586,7 +589,7 @@ fn older(settings: &mut FilesSettings) {
 
 #[tokio::test]
 async fn xep0096_files_go_to_and_from_older_clients() {
-    let roads: [(fn(&mut FilesSettings), Option<u64>, Road); 3] =
+    let roads: [Going; 3] =
         [(any, None, Road::Direct), (relayed, Some(u64::MAX), Road::Proxy), (in_band, None, Road::InBand)];
     for (change, relay, road) in roads {
         for oldest in [true, false] {
@@ -685,8 +688,7 @@ async fn xep0096_3_2_a_later_offer_goes_on_from_what_is_there() {
 
 #[tokio::test]
 async fn xep0234_6_2_files_are_fetched_by_who_may() {
-    let roads: [(fn(&mut FilesSettings), Option<u64>, Road); 3] =
-        [(any, None, Road::Direct), (hidden, None, Road::InBand), (in_band, None, Road::InBand)];
+    let roads: [Going; 3] = [(any, None, Road::Direct), (hidden, None, Road::InBand), (in_band, None, Road::InBand)];
     for (change, relay, road) in roads {
         let house = house(relay).await;
         let (romeo, juliet) = house.two(change, change).await;
