@@ -7,7 +7,9 @@ how the server is killed and resumed; ROOMS_PID is the process that has the room
 if any failed.
 """
 import asyncio
+import base64
 import datetime
+import hashlib
 import itertools
 import os
 import signal
@@ -34,6 +36,10 @@ MAM, SID, DELAY = "urn:xmpp:mam:2", "{urn:xmpp:sid:0}stanza-id", "{urn:xmpp:dela
 OCCUPANT_ID = "urn:xmpp:occupant-id:0"
 MODERATE = "urn:xmpp:message-moderate:1"
 TOMBSTONE = "urn:xmpp:message-retract:1#tombstone"
+HATS, SEARCH = "urn:xmpp:hats:0", "urn:xmpp:channel-search:0:search"
+# One pixel.
+PNG = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+CARD = f"<vCard xmlns='vcard-temp'><PHOTO><TYPE>image/png</TYPE><BINVAL>{PNG}</BINVAL></PHOTO></vCard>"
 FIELD = "muc#roomconfig_"
 # Rooms of another run are other rooms.
 TAG, NUMBERS = uuid.uuid4().hex[:6], itertools.count(1)
@@ -701,7 +707,9 @@ async def _(alice, bob, carol):
     room = await alice.opened(enablearchiving=True, mam=True)
     await needs(alice, room, MAM)
     texts = [f"line {number}" for number in range(30)]
-    ids = [given_id(room, await alice.told(room, text)) for text in texts]
+    await bob.enter(room, "Bob")
+    # Nobody says so much at once alone.
+    ids = [given_id(room, await (alice, bob)[number % 2].told(room, text)) for number, text in enumerate(texts)]
     for _ in range(10):
         page = [one for one in await alice.archived(room, "<max>30</max>") if one[1]]
         expect(page == list(zip(ids, texts))[:len(page)] and len(page) >= 29, f"{len(page)} of them: {page[-2:]}")
@@ -732,6 +740,126 @@ async def _(alice, bob, carol):
     await bob.plugin["xep_0054"].publish_vcard(card, timeout=TIMEOUT)
     answer = await alice.plugin["xep_0054"].get_vcard(of(room, "Bob"), cached=False, timeout=TIMEOUT)
     expect(answer["from"] == of(room, "Bob") and answer["vcard_temp"]["FN"] == f"Bob {TAG}", f"{answer}")
+
+
+@step("the photo of a room, and its vCard")
+async def _(alice, bob, carol):
+    room = await alice.opened()
+    if OTHERS:
+        raise Lacking("what it tells of a photo is another thing")
+    await bob.enter(room, "Bob")
+    refused = await bob.condition(bob.ask("set", room, ET.fromstring(CARD)))
+    expect(refused == "forbidden", refused)
+    await alice.ask("set", room, ET.fromstring(CARD))
+    for person in (alice, bob):
+        _, message = await person.letter(room, f"{USER}status[@code='104']")
+        expect(message["type"] == "groupchat", f"{message}")
+    digest = hashlib.sha1(base64.b64decode(PNG)).hexdigest()
+
+    def is_photo(stanza):
+        return stanza.name == "presence" and stanza["from"] == room \
+            and stanza.xml.findtext("{vcard-temp:x:update}x/{vcard-temp:x:update}photo") == digest
+
+    await bob.until(is_photo)
+    await carol.enter(room, "Carol")
+    await carol.until(is_photo)
+    card = (await carol.plugin["xep_0054"].get_vcard(room, cached=False, timeout=TIMEOUT))["vcard_temp"]
+    expect(base64.b64encode(card["PHOTO"]["BINVAL"]).decode() == PNG, f"{card}")
+    info = (await carol.disco.get_info(room, timeout=TIMEOUT))["disco_info"]
+    told = values(info.xml).get(FIELD.replace("config", "info") + "avatarhash")
+    expect("vcard-temp" in info["features"] and told == digest, f"{info}")
+    await alice.ask("set", room, ET.fromstring("<vCard xmlns='vcard-temp'/>"))
+    await bob.until(lambda s: s.name == "presence" and s["from"] == room and not is_photo(s))
+
+
+@step("hats are seen in presence")
+async def _(alice, bob, carol):
+    room = await alice.opened()
+    await needs(alice, room, HATS)
+    await bob.enter(room, "Bob")
+    hat = {"hats#title": "Speaker", "hats#uri": "urn:example:speaker"}
+
+    def run(person, command, **fields):
+        commands = HATS.replace(":0", ":commands")
+        call = element("{http://jabber.org/protocol/commands}command", node=f"{commands}:{command}")
+        call.append(form("submit", commands, **fields))
+        return person.ask("set", room, call)
+
+    refused = await bob.condition(run(bob, "create", **hat))
+    expect(refused == "forbidden", refused)
+    await run(alice, "create", **hat)
+    worn = {"hats#jid": bob.boundjid.bare, "hats#uri": hat["hats#uri"]}
+
+    def worn_by(stanza):
+        return [one.get("title") for one in stanza.xml.findall(f"{{{HATS}}}hats/{{{HATS}}}hat")]
+
+    await run(alice, "assign", **worn)
+    for person in (alice, bob):
+        await person.shown(room, "Bob", lambda s: worn_by(s) == ["Speaker"])
+    _, _, there, _ = await carol.enter(room, "Carol")
+    expect([worn_by(one) for one in there if one["from"] == of(room, "Bob")] == [["Speaker"]], f"{there}")
+    # Nobody puts one on by themselves.
+    forged = carol.make_presence(pto=of(room, "Carol"), pstatus="forged")
+    forged.append(ET.fromstring(f"<hats xmlns='{HATS}'><hat uri='urn:example:king' title='King'/></hats>"))
+    forged.send()
+    seen = await bob.shown(room, "Carol", lambda s: s["status"] == "forged")
+    expect(not worn_by(seen), f"{seen}")
+    await run(alice, "unassign", **worn)
+    await carol.shown(room, "Bob", lambda s: not worn_by(s))
+
+
+@step("rooms are found by words")
+async def _(alice, bob, carol):
+    await needs(alice, MUC, SEARCH)
+    word = f"needle{TAG}"
+    room = await alice.opened(roomname=f"The {word} in it", roomdesc="Found")
+    hidden = await alice.opened(roomname=f"The {word} too", publicroom=False)
+    answer = await bob.ask("get", MUC, element(f"{{{SEARCH}}}search"))
+    expect({"q", "key"} <= values(answer.xml).keys(), f"{answer}")
+
+    async def found(**fields):
+        search = element(f"{{{SEARCH}}}search")
+        search.append(form("submit", SEARCH + "-params", key="{urn:xmpp:channel-search:0:order}address", **fields))
+        answer = await bob.ask("get", MUC, search)
+        return {one.get("address"): {part.tag: part.text for part in one} for one in answer.xml.iter(f"{{{SEARCH}}}item")}
+
+    got = await found(q=word.upper())
+    expect(set(got) == {room.bare} and hidden.bare not in got, f"{got}")
+    expect(got[room.bare][f"{{{SEARCH}}}name"] == f"The {word} in it", f"{got}")
+    expect(got[room.bare][f"{{{SEARCH}}}nusers"] == "1", f"{got}")
+    expect(not await found(q=f"no{word}"), "found what is not there")
+
+
+@step("who is in a room, by service discovery")
+async def _(alice, bob, carol):
+    room = await alice.opened(public_list=False)
+    await bob.enter(room, "Bob")
+
+    async def listed(person):
+        items = (await person.disco.get_items(room, timeout=TIMEOUT))["disco_items"]["items"]
+        return {str(one[0]) for one in items}
+
+    all_of_them = {str(of(room, nick)) for nick in ("Alice", "Bob")}
+    if OTHERS:
+        raise Lacking("has another setting for that")
+    expect(await listed(bob) == all_of_them, "an occupant does not see the others")
+    expect(await listed(carol) == set(), "a stranger sees them")
+    await alice.configure(room, public_list=True)
+    expect(await listed(carol) == all_of_them, "a stranger does not see them, though the owner allows it")
+
+
+@step("who says too much at once is told to wait")
+async def _(alice, bob, carol):
+    room = await alice.opened()
+    if OTHERS:
+        raise Lacking("has another bound, or none")
+    await bob.enter(room, "Bob")
+    for number in range(60):
+        bob.say(room, f"flood {number}")
+    refused = await bob.until(lambda s: s.name == "message" and s["from"].bare == room.bare and s.xml.get("type") == "error")
+    expect((refused["error"]["type"], refused["error"]["condition"]) == ("wait", "resource-constraint"), f"{refused}")
+    await alice.heard(room, "flood 0")
+    await alice.told(room, "others are as they were")
 
 
 @step("who asks in vain is told")

@@ -8,7 +8,7 @@ use std::{
     path::{Path, PathBuf},
     pin::Pin,
     sync::{
-        Arc, Mutex,
+        Arc,
         atomic::{AtomicU64, Ordering},
     },
     task::{Context, Poll},
@@ -19,13 +19,11 @@ use tokio::{
     io::{AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::{TcpListener, TcpStream},
     sync::watch,
-    task::AbortHandle,
     time::timeout,
 };
 use xmpp_core::{
-    client::{Backoff, Client, Events},
+    client::{Client, Events},
     jid::FullJid,
-    net::Transport,
     server::{MemoryAccounts, Server},
     stanza::Presence,
 };
@@ -111,7 +109,6 @@ struct Person {
     client: Client,
     jid: FullJid,
     offers: Offers,
-    connection: Arc<Mutex<Option<AbortHandle>>>,
     _events: Events,
 }
 
@@ -140,22 +137,13 @@ fn hidden(settings: &mut FilesSettings) {
 
 impl House {
     async fn person(&self, name: &str, change: impl FnOnce(&mut FilesSettings)) -> Person {
-        let (server, connection) = (self.server.clone(), Arc::new(Mutex::new(None)));
-        let relay = Arc::clone(&connection);
-        let connect = move || {
-            let (near, mut far) = Transport::pair(64 * 1024);
-            let mut server = server.connect_memory();
-            let task = tokio::spawn(async move { tokio::io::copy_bidirectional(&mut far, &mut server).await });
-            *relay.lock().unwrap() = Some(task.abort_handle());
-            near
-        };
+        let server = self.server.clone();
         let builder = Client::builder(format!("{name}@localhost/{name}").parse().unwrap(), "secret")
-            .backoff(Backoff { first: Duration::from_secs(600), max: Duration::from_secs(600) })
             .with(client_with(settings(change)));
-        let (client, events) = builder.pipe(connect).connect().unwrap();
+        let (client, events) = builder.pipe(move || server.connect_memory()).connect().unwrap();
         let jid = soon(client.online()).await.unwrap();
         let offers = client.files().unwrap().offers();
-        Person { client, jid, offers, connection, _events: events }
+        Person { client, jid, offers, _events: events }
     }
 
     async fn two(
@@ -244,41 +232,35 @@ async fn xep0234_empty_files_are_files() {
 #[tokio::test]
 async fn a_bare_address_is_that_of_a_client_which_takes_files() {
     let house = house(None).await;
-    let (romeo, _juliet) = house.two(any, any).await;
+    let (romeo, mut juliet) = house.two(any, any).await;
     let (path, _) = house.file("letter.txt", 10);
     let files = romeo.client.files().unwrap();
     let nobody = soon(async { files.send("juliet@localhost".parse().unwrap(), &path).await }).await;
     assert!(matches!(nobody, Err(TransferError::NobodyThere)), "{nobody:?}");
-    // Another client of our own account, that we see.
+    // A client that takes none comes first.
     let server = house.server.clone();
-    let (other, _events) = Client::builder("romeo@localhost/plain".parse().unwrap(), "secret")
-        .pipe(move || server.connect_memory())
-        .connect()
-        .unwrap();
-    soon(other.online()).await.unwrap();
-    romeo.client.send(Presence::available()).await.unwrap();
-    other.send(Presence::available().priority(5)).await.unwrap();
-    let server = house.server.clone();
-    let builder = Client::builder("romeo@localhost/phone".parse().unwrap(), "secret").with(client_with(settings(any)));
-    let (phone, _events) = builder.pipe(move || server.connect_memory()).connect().unwrap();
-    soon(phone.online()).await.unwrap();
-    let mut offers = phone.files().unwrap().offers();
-    phone.send(Presence::available().priority(-1)).await.unwrap();
-    let sending = soon(async {
-        loop {
-            match files.send("romeo@localhost".parse().unwrap(), &path).await {
-                // Presence may be on its way.
-                Err(TransferError::NobodyThere) => tokio::task::yield_now().await,
-                other => return other.unwrap(),
-            }
+    let builder = Client::builder("juliet@localhost/plain".parse().unwrap(), "secret");
+    let (plain, _events) = builder.pipe(move || server.connect_memory()).connect().unwrap();
+    soon(plain.online()).await.unwrap();
+    let here = |priority| Presence::available().to(romeo.jid.clone()).priority(priority);
+    plain.send(here(5)).await.unwrap();
+    juliet.client.send(here(-1)).await.unwrap();
+    let sending = loop {
+        match soon(async { files.send("juliet@localhost".parse().unwrap(), &path).await }).await {
+            // Presence may be on its way.
+            Err(TransferError::NobodyThere) => tokio::task::yield_now().await,
+            other => break other.unwrap(),
         }
-    });
-    let sending = sending.await;
-    let to = sending.peer().clone();
-    if to.resource() == Some("phone") {
-        assert_eq!(soon(offers.next()).await.unwrap().name(), "letter.txt");
-    } else {
-        assert_eq!(to.as_str(), "romeo@localhost/romeo", "ourselves, which is as good");
+    };
+    assert_eq!(sending.peer().as_str(), juliet.jid.as_str());
+    assert_eq!(offer(&mut juliet).await.name(), "letter.txt");
+    // Who has gone is not asked.
+    juliet.client.send(Presence::unavailable().to(romeo.jid.clone())).await.unwrap();
+    loop {
+        match soon(async { files.send("juliet@localhost".parse().unwrap(), &path).await }).await {
+            Ok(_) => tokio::task::yield_now().await,
+            Err(error) => break assert!(matches!(error, TransferError::NobodyThere), "{error:?}"),
+        }
     }
 }
 
@@ -321,28 +303,36 @@ async fn either_side_pauses_and_cancels() {
         for sender in [true, false] {
             let house = house(None).await;
             let (romeo, mut juliet) = house.two(change, change).await;
-            let (path, bytes) = house.file("letter.txt", 4 << 20);
-            let sending = send(&romeo, &juliet, &path).await;
-            let receiving = offer(&mut juliet).await.accept_to(house.path("got")).await.unwrap();
-            let held = if sender { &sending } else { &receiving };
-            across(held, 1).await;
-            held.pause();
-            let mut progress = held.progress();
-            while soon(progress.next()).await.unwrap().phase != Phase::Paused {}
-            assert!(!house.path("got").exists());
-            held.resume();
-            if matches!(held.progress().now().phase, Phase::Paused) {
-                while soon(progress.next()).await.unwrap().phase == Phase::Paused {}
+            let (path, bytes) = house.file("letter.txt", 400_000);
+            for cancels in [false, true] {
+                let sending = send(&romeo, &juliet, &path).await;
+                let offer = offer(&mut juliet).await;
+                if sender {
+                    sending.pause();
+                }
+                let receiving = offer.accept_to(house.path("got")).await.unwrap();
+                let held = if sender { &sending } else { &receiving };
+                held.pause();
+                let mut progress = held.progress();
+                while soon(progress.next()).await.unwrap().phase != Phase::Paused {}
+                assert!(!house.path("got").exists());
+                if cancels {
+                    held.cancel();
+                } else {
+                    held.resume();
+                }
+                let (sent, received) = both(sending, receiving).await;
+                if cancels {
+                    let (canceller, other) = if sender { (sent, received) } else { (received, sent) };
+                    assert!(matches!(canceller, Err(TransferError::Cancelled)), "{canceller:?}");
+                    assert!(matches!(&other, Err(TransferError::EndedByPeer(why)) if why == "cancel"), "{other:?}");
+                    assert!(!house.path("got").exists());
+                } else {
+                    assert!(sent.is_ok() && received.is_ok());
+                    assert_eq!(std::fs::read(house.path("got")).unwrap(), bytes);
+                    std::fs::remove_file(house.path("got")).unwrap();
+                }
             }
-            held.pause();
-            while soon(progress.next()).await.unwrap().phase != Phase::Paused {}
-            held.cancel();
-            let (sent, received) = both(sending, receiving).await;
-            let (canceller, other) = if sender { (sent, received) } else { (received, sent) };
-            assert!(matches!(canceller, Err(TransferError::Cancelled)), "{canceller:?}");
-            assert!(matches!(&other, Err(TransferError::EndedByPeer(why)) if why == "cancel"), "{other:?}");
-            assert!(!house.path("got").exists());
-            drop(bytes);
         }
     }
 }
@@ -487,15 +477,17 @@ async fn nothing_is_overwritten() {
 #[tokio::test]
 async fn a_peer_that_is_gone_is_gone() {
     let house = house(None).await;
+    let restless = |settings: &mut FilesSettings| {
+        in_band(settings);
+        settings.patience = Duration::from_millis(100);
+    };
     for sender in [true, false] {
-        let (romeo, mut juliet) = house.two(in_band, in_band).await;
+        let (romeo, mut juliet) = house.two(restless, restless).await;
         let (path, _) = house.file("letter.txt", 16 << 20);
         let sending = send(&romeo, &juliet, &path).await;
         let receiving = offer(&mut juliet).await.accept_to(house.path("got")).await.unwrap();
         across(&receiving, 1).await;
         let gone = if sender { &romeo } else { &juliet };
-        let handle = gone.connection.lock().unwrap().take().unwrap();
-        handle.abort();
         gone.client.close().await;
         let left = if sender { receiving } else { sending };
         let error = soon(left.finish()).await.unwrap_err();
@@ -585,4 +577,173 @@ async fn abuse_a087_what_the_peer_calls_a_file_is_no_path() {
         assert_eq!((offer.name(), offer.file().name.as_deref()), (name, Some(said)));
         drop((offer, sending));
     }
+}
+
+/// As older clients do it.
+fn older(settings: &mut FilesSettings) {
+    settings.ways.jingle = false;
+}
+
+#[tokio::test]
+async fn xep0096_files_go_to_and_from_older_clients() {
+    let roads: [(fn(&mut FilesSettings), Option<u64>, Road); 3] =
+        [(any, None, Road::Direct), (relayed, Some(u64::MAX), Road::Proxy), (in_band, None, Road::InBand)];
+    for (change, relay, road) in roads {
+        for oldest in [true, false] {
+            let house = house(relay).await;
+            let old = |settings: &mut FilesSettings| (change(settings), older(settings)).0;
+            let (romeo, mut juliet) = match oldest {
+                true => house.two(old, change).await,
+                false => house.two(change, old).await,
+            };
+            let (path, bytes) = house.file("letter.txt", 200_000);
+            let sending = soon(async {
+                let files = romeo.client.files().unwrap();
+                files.send(juliet.jid.clone().into(), &path).media_type("text/plain").description("of love").await
+            });
+            let sending = sending.await.unwrap();
+            let offer = offer(&mut juliet).await;
+            assert_eq!((offer.name(), offer.from(), offer.file().size), ("letter.txt", &romeo.jid, Some(200_000)));
+            assert_eq!(offer.file().media_type.as_deref(), Some("text/plain"));
+            assert_eq!(offer.file().descriptions[0].text, "of love");
+            assert!(offer.file().modified().is_some() && offer.file().hashes_used.is_empty());
+            let receiving = offer.accept_to(house.path("got")).await.unwrap();
+            let (sent, received) = both(sending, receiving).await;
+            let (sent, received) = (sent.unwrap(), received.unwrap());
+            assert_eq!((sent.road, received.road, sent.moved, received.moved), (road, road, 200_000, 200_000));
+            assert_eq!((sent.verified, received.verified), (None, None), "there is no hash worth the name");
+            assert_eq!(std::fs::read(house.path("got")).unwrap(), bytes);
+            assert_eq!(house.others(&path), ["got"]);
+        }
+    }
+}
+
+#[tokio::test]
+async fn xep0096_offers_are_declined_and_cancelled() {
+    let house = house(None).await;
+    let (romeo, mut juliet) = house.two(older, any).await;
+    let (path, _) = house.file("letter.txt", 10);
+    let sending = send(&romeo, &juliet, &path).await;
+    drop(offer(&mut juliet).await);
+    let declined = soon(sending.finish()).await;
+    assert!(matches!(declined, Err(TransferError::Declined { .. })), "{declined:?}");
+    let sending = send(&romeo, &juliet, &path).await;
+    offer(&mut juliet).await.reject(Some("not now")).await;
+    let rejected = soon(sending.finish()).await;
+    assert!(
+        matches!(&rejected, Err(TransferError::Declined { text: Some(text) }) if text == "not now"),
+        "{rejected:?}"
+    );
+    // While bytes flow, by whichever side.
+    for sender in [true, false] {
+        let (path, _) = house.file("long.txt", 8 << 20);
+        let sending = send(&romeo, &juliet, &path).await;
+        let offer = offer(&mut juliet).await;
+        if sender {
+            sending.pause();
+        }
+        let receiving = offer.accept_to(house.path("got")).await.unwrap();
+        let held = if sender { &sending } else { &receiving };
+        held.pause();
+        let mut progress = held.progress();
+        while soon(progress.next()).await.unwrap().phase != Phase::Paused {}
+        held.cancel();
+        let (sent, received) = both(sending, receiving).await;
+        let (canceller, other) = if sender { (sent, received) } else { (received, sent) };
+        assert!(matches!(canceller, Err(TransferError::Cancelled)), "{canceller:?}");
+        assert!(matches!(other, Err(TransferError::Stream(_))), "{other:?}");
+        assert!(!house.path("got").exists());
+    }
+    // Nobody listens.
+    drop(juliet.offers);
+    juliet.offers = romeo.client.files().unwrap().offers();
+    let sending = send(&romeo, &juliet, &path).await;
+    assert!(matches!(soon(sending.finish()).await, Err(TransferError::Declined { .. })));
+}
+
+#[tokio::test]
+async fn xep0096_3_2_a_later_offer_goes_on_from_what_is_there() {
+    let house = house(Some(150_000)).await;
+    let change = |settings: &mut FilesSettings| (relayed(settings), older(settings)).0;
+    let (romeo, mut juliet) = house.two(change, change).await;
+    let (path, bytes) = house.file("letter.txt", 500_000);
+    let sending = send(&romeo, &juliet, &path).await;
+    let receiving = offer(&mut juliet).await.accept_to(house.path("got")).await.unwrap();
+    let (_, received) = both(sending, receiving).await;
+    assert!(matches!(received, Err(TransferError::Stream(_))), "{received:?}");
+    let left = house.others(&path);
+    let there = std::fs::metadata(house.path(&left[0])).unwrap().len();
+    assert!(there > 0 && there < 150_000, "{there}");
+    house.gate.as_ref().unwrap().after.store(u64::MAX, Ordering::SeqCst);
+    let sending = send(&romeo, &juliet, &path).await;
+    let receiving = offer(&mut juliet).await.accept_to(house.path("got")).await.unwrap();
+    let (sent, received) = both(sending, receiving).await;
+    assert_eq!((sent.unwrap().moved, received.unwrap().moved), (500_000 - there, 500_000 - there));
+    assert_eq!(std::fs::read(house.path("got")).unwrap(), bytes);
+    assert_eq!(house.others(&path), ["got"]);
+}
+
+#[tokio::test]
+async fn xep0234_6_2_files_are_fetched_by_who_may() {
+    let roads: [(fn(&mut FilesSettings), Option<u64>, Road); 3] =
+        [(any, None, Road::Direct), (hidden, None, Road::InBand), (in_band, None, Road::InBand)];
+    for (change, relay, road) in roads {
+        let house = house(relay).await;
+        let (romeo, juliet) = house.two(change, change).await;
+        let (path, bytes) = house.file("letter.txt", 300_000);
+        let reader = juliet.jid.clone();
+        let hosted = romeo.client.files().unwrap().host(&path, move |peer| *peer == reader).await.unwrap();
+        assert_eq!((hosted.file().size, hosted.hash().algo.as_str()), (Some(300_000), "sha-256"));
+        let again = romeo.client.files().unwrap().host(&path, |_| true).await;
+        assert!(matches!(again, Err(TransferError::Exists(_))));
+        let files = juliet.client.files().unwrap();
+        let fetching = files.fetch(romeo.jid.clone(), hosted.hash().clone()).to(house.path("got")).await.unwrap();
+        let watching = fetching.progress();
+        let report = soon(fetching.finish()).await.unwrap();
+        assert_eq!((report.road, report.bytes, report.verified.as_deref()), (road, 300_000, Some("sha-256")));
+        assert_eq!(watching.now().total, Some(300_000));
+        assert_eq!(std::fs::read(house.path("got")).unwrap(), bytes);
+        // Others do not learn that it is there; nor is it there any more, at last.
+        let stranger = romeo.client.files().unwrap().fetch(romeo.jid.clone(), hosted.hash().clone());
+        drop(stranger);
+        let hash = hosted.hash().clone();
+        drop(hosted);
+        let fetching = files.fetch(romeo.jid.clone(), hash).to(house.path("other")).await.unwrap();
+        let gone = soon(fetching.finish()).await;
+        assert!(matches!(gone, Err(TransferError::NotAvailable)), "{gone:?}");
+        assert_eq!(house.others(&path), ["got"]);
+    }
+}
+
+#[tokio::test]
+async fn xep0234_6_2_what_is_not_for_one_is_not_there() {
+    let house = house(None).await;
+    let (romeo, juliet) = house.two(any, any).await;
+    let (path, bytes) = house.file("letter.txt", 100);
+    let hosted = romeo.client.files().unwrap().host(&path, |_| false).await.unwrap();
+    let fetch = || juliet.client.files().unwrap().fetch(romeo.jid.clone(), hosted.hash().clone());
+    let refused = soon(fetch().to(house.path("got")).await.unwrap().finish()).await;
+    assert!(matches!(refused, Err(TransferError::NotAvailable)), "{refused:?}");
+    drop(hosted);
+    // Another file of the same length has come to the place meanwhile.
+    let hosted = romeo.client.files().unwrap().host(&path, |_| true).await.unwrap();
+    std::fs::write(&path, vec![0; bytes.len()]).unwrap();
+    let files = juliet.client.files().unwrap();
+    let other = files.fetch(romeo.jid.clone(), hosted.hash().clone()).to(house.path("got")).await.unwrap();
+    let other = soon(other.finish()).await;
+    assert!(matches!(other, Err(TransferError::HashMismatch { .. })), "{other:?}");
+    assert_eq!(house.others(&path), [""; 0]);
+}
+
+#[tokio::test]
+async fn xep0234_6_4_a_fetch_goes_on_when_its_connection_breaks() {
+    let house = house(Some(150_000)).await;
+    let (romeo, juliet) = house.two(relayed, relayed).await;
+    let (path, bytes) = house.file("letter.txt", 500_000);
+    let hosted = romeo.client.files().unwrap().host(&path, |_| true).await.unwrap();
+    let files = juliet.client.files().unwrap();
+    let fetching = files.fetch(romeo.jid.clone(), hosted.hash().clone()).to(house.path("got")).await.unwrap();
+    let report = soon(fetching.finish()).await.unwrap();
+    assert_eq!((report.road, report.moved), (Road::InBand, 500_000));
+    assert_eq!(std::fs::read(house.path("got")).unwrap(), bytes);
 }

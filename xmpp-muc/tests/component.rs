@@ -28,7 +28,7 @@ use xmpp_im::{account_xml::MemoryAccountXml, archive::MemoryArchive, vcard};
 use xmpp_muc::{
     Affiliation, MemoryRooms, Role,
     payload::{AdminQuery, Join, OwnerQuery, StatusCode, UserInfo},
-    service::Muc,
+    service::{Muc, MucSettings},
 };
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -57,7 +57,11 @@ async fn house_with(change: impl FnOnce(ComponentBuilder) -> ComponentBuilder) -
     let builder = Server::builder("localhost").accounts(accounts).allow_plaintext();
     let server = builder.component("rooms.localhost", "secret").with(xmpp_im::delivery::server);
     let server = server.with(vcard::server(MemoryAccountXml::default(), vcard::MAX_BYTES)).build().unwrap();
-    let muc = Muc::new("rooms.localhost", Arc::new(MemoryRooms::new())).archive(Arc::new(MemoryArchive::default()));
+    let mut settings = MucSettings::default();
+    // Nobody waits here.
+    (settings.limits.message_every, settings.limits.presence_every) = (Duration::ZERO, Duration::ZERO);
+    let muc = Muc::new("rooms.localhost", Arc::new(MemoryRooms::new())).settings(settings);
+    let muc = muc.archive(Arc::new(MemoryArchive::default()));
     let rooms = muc.into_component();
     let attach = server.clone();
     let builder = Component::builder(jid("rooms.localhost"), "secret").pipe(move || attach.attach_memory());

@@ -24,6 +24,11 @@ pub(crate) struct Rooms {
     configure_seconds: u64,
     searches: usize,
     occupants: usize,
+    shown_bytes: usize,
+    message_burst: u32,
+    messages_per_second: f64,
+    presence_burst: u32,
+    presence_seconds: f64,
     persistent: bool,
     archived: bool,
     keep_messages: u64,
@@ -53,6 +58,11 @@ impl Default for Rooms {
             configure_seconds: settings.unconfigured.as_secs(),
             searches: settings.searches,
             occupants: settings.limits.occupants,
+            shown_bytes: settings.limits.shown_bytes,
+            message_burst: settings.limits.message_burst,
+            messages_per_second: 5.0,
+            presence_burst: settings.limits.presence_burst,
+            presence_seconds: settings.limits.presence_every.as_secs_f64(),
             persistent: settings.config.persistent,
             archived: settings.config.archived,
             keep_messages: 100_000,
@@ -76,6 +86,15 @@ impl Rooms {
         }
         if self.configure_seconds == 0 {
             return Err("rooms.configure_seconds: nobody configures a room in no time".into());
+        }
+        let rates = [("messages_per_second", self.messages_per_second), ("presence_seconds", self.presence_seconds)];
+        for (name, rate) in rates {
+            if rate != 0.0 && !(0.001..=86_400.0).contains(&rate) {
+                return Err(format!("rooms.{name}: neither 0 nor from 0.001 to 86400").into());
+            }
+        }
+        if self.presence_burst < 3 || self.message_burst == 0 {
+            return Err("rooms: nobody can enter, or say anything, without as much at once".into());
         }
         Ok(())
     }
@@ -114,6 +133,11 @@ impl Rooms {
         settings.unconfigured = Duration::from_secs(self.configure_seconds);
         settings.searches = self.searches;
         settings.limits.occupants = self.occupants;
+        settings.limits.shown_bytes = self.shown_bytes;
+        settings.limits.message_burst = self.message_burst;
+        settings.limits.message_every = every(self.messages_per_second.recip());
+        settings.limits.presence_burst = self.presence_burst;
+        settings.limits.presence_every = every(self.presence_seconds);
         settings.limits.look_alikes = self.look_alikes;
         settings.config.persistent = self.persistent;
         settings.config.archived = self.archived;
@@ -131,6 +155,11 @@ impl Rooms {
         };
         settings
     }
+}
+
+/// A time, or none where there is no limit.
+fn every(seconds: f64) -> Duration {
+    Duration::try_from_secs_f64(seconds).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -161,5 +190,17 @@ mod tests {
         );
         assert!(toml::from_str::<Rooms>("configure_seconds = 0").unwrap().check(&["localhost"]).is_err());
         assert!(Rooms::default().check(&["localhost"]).is_ok());
+        let pace = read("message_burst = 7\nmessages_per_second = 2\npresence_burst = 9\npresence_seconds = 0.5");
+        assert_eq!((pace.limits.message_burst, pace.limits.message_every), (7, Duration::from_millis(500)));
+        assert_eq!((pace.limits.presence_burst, pace.limits.presence_every), (9, Duration::from_millis(500)));
+        let free = read("messages_per_second = 0\npresence_seconds = 0").limits;
+        assert_eq!((free.message_every, free.presence_every), (Duration::ZERO, Duration::ZERO));
+        let (usual, own) = (usual.limits, own.limits);
+        assert_eq!((usual.message_burst, usual.message_every), (own.message_burst, own.message_every));
+        assert_eq!((usual.presence_burst, usual.presence_every), (own.presence_burst, own.presence_every));
+        assert_eq!((usual.shown_bytes, read("shown_bytes = 9").limits.shown_bytes), (own.shown_bytes, 9));
+        for bad in ["messages_per_second = -1", "presence_seconds = 1e9", "message_burst = 0", "presence_burst = 2"] {
+            assert!(toml::from_str::<Rooms>(bad).unwrap().check(&["localhost"]).is_err(), "{bad}");
+        }
     }
 }

@@ -11,6 +11,7 @@ use std::{
     process::Command,
     sync::Arc,
     task::{Context, Poll, Waker},
+    time::Duration,
 };
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf},
@@ -68,6 +69,9 @@ const CASES: &[Case] = &[
 fn server() -> Result<Server, Failure> {
     let mut settings = MucSettings::default();
     settings.limits.occupants = 100_000;
+    settings.limits.shown_bytes = 64 << 20;
+    // Nobody waits here.
+    (settings.limits.message_every, settings.limits.presence_every) = (Duration::ZERO, Duration::ZERO);
     settings.config.archived = false;
     let mut limits = Limits::default();
     limits.outbox_bytes = 64 << 20;

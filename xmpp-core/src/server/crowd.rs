@@ -268,6 +268,48 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn rfc6120_10_1_a_room_with_many_in_it_says_all_in_order_to_who_still_waits() {
+        const OTHERS: usize = 1_200;
+        let (loaded, asked) = (Arc::new(tokio::sync::Notify::new()), Arc::new(AtomicUsize::new(0)));
+        let (load, count) = (Arc::clone(&loaded), Arc::clone(&asked));
+        let server = server(move |r| {
+            // As a station that has to load a list for each recipient first.
+            let load = move |envelope: &mut Envelope, _: &Server| -> Decision {
+                if envelope.to().and_then(|to| to.local()) == Some("a") && count.fetch_add(1, Ordering::SeqCst) == 0 {
+                    let load = Arc::clone(&load);
+                    return Decision::Wait(Box::pin(async move {
+                        load.notified().await;
+                        Verdict::Continue
+                    }));
+                }
+                Verdict::Continue.into()
+            };
+            r.station(Station::new("test:load", Stage::Incoming, Kinds::ALL, load));
+        });
+        let sessions = [session(&server, "a"), session(&server, "b")];
+        let both: Vec<Jid> = sessions.iter().map(|session| session.jid().clone()).collect();
+        for number in 0..OTHERS {
+            let text = format!("<presence from='r@rooms/{number}' id='{number}.'/>");
+            let stanza = Stanza::parse(&text, ns::CLIENT, &XmlLimits::authenticated()).unwrap();
+            // All who are there are told to who comes, and the last of them, that it is there itself, to others too.
+            let to = if number + 1 < OTHERS { &both[..1] } else { &both[..] };
+            server.send_to_each(&jid(&format!("r@rooms/{number}")), to, &stanza);
+        }
+        assert!(heard(&sessions[0]).is_none() && heard(&sessions[1]).is_some());
+        loaded.notify_one();
+        while server.inner().detached.has_waiting() {
+            tokio::task::yield_now().await;
+        }
+        let mut all = String::new();
+        while let Some(heard) = heard(&sessions[0]) {
+            all.push_str(&heard);
+        }
+        let ids: Vec<usize> =
+            all.split("id='").skip(1).filter_map(|rest| rest.split_once('.')?.0.parse().ok()).collect();
+        assert_eq!(ids, (0..OTHERS).collect::<Vec<_>>());
+    }
+
+    #[tokio::test]
     async fn a_panic_is_of_one_recipient() {
         let server = server(|r| {
             let fault = |envelope: &mut Envelope, _: &Server| {

@@ -24,10 +24,38 @@ pub(super) struct Detached {
     pairs: AtomicUsize,
 }
 
-type Waiting = HashMap<Pair, VecDeque<(Envelope, usize)>>;
+type Waiting = HashMap<Pair, Queue>;
 
-/// How many stanzas of a pair wait; what is beyond is not lost, it only overtakes them.
-const QUEUE: usize = 1_000;
+/// Stanzas of a pair that wait, and the position of each on the route.
+#[derive(Default)]
+struct Queue {
+    all: VecDeque<(Envelope, usize)>,
+    /// Bytes of them.
+    bytes: usize,
+}
+
+/// How many stanzas of a pair wait, and how many bytes of them; what is beyond is not lost, it only overtakes them. It is
+/// more than a room with thousands in it says to who enters, and more than the outbox of a session holds.
+const QUEUE: usize = 16_384;
+const QUEUE_BYTES: usize = 8 << 20;
+
+impl Queue {
+    fn push(&mut self, envelope: Envelope, position: usize) -> Option<Envelope> {
+        let bytes = self.bytes.saturating_add(envelope.stanza.as_str().len());
+        if self.all.len() >= QUEUE || bytes > QUEUE_BYTES {
+            return Some(envelope);
+        }
+        self.bytes = bytes;
+        self.all.push_back((envelope, position));
+        None
+    }
+
+    fn pop(&mut self) -> Option<(Envelope, usize)> {
+        let (envelope, position) = self.all.pop_front()?;
+        self.bytes = self.bytes.saturating_sub(envelope.stanza.as_str().len());
+        Some((envelope, position))
+    }
+}
 
 /// The bare addresses of sender and recipient.
 type Pair = (Box<str>, Box<str>);
@@ -48,10 +76,9 @@ impl Detached {
             return Some(envelope);
         }
         match self.waiting().get_mut(&pair(&envelope)) {
-            Some(queue) if queue.len() < QUEUE => queue.push_back((envelope, position)),
-            _ => return Some(envelope),
+            Some(queue) => queue.push(envelope, position),
+            None => Some(envelope),
         }
-        None
     }
 }
 
@@ -76,7 +103,7 @@ impl Server {
             // Another thread's has begun to wait meanwhile; neither was first.
             Entry::Occupied(_) => self.detach(pending),
             Entry::Vacant(vacant) => {
-                vacant.insert(VecDeque::new());
+                vacant.insert(Queue::default());
                 detached.pairs.fetch_add(1, Ordering::SeqCst);
                 self.inner().tasks.spawn(self.clone().follow(pair, pending));
             }
@@ -118,7 +145,7 @@ impl Server {
     /// What has waited longest, or the end of the queue.
     fn next_of(&self, pair: &Pair) -> Option<(Envelope, usize)> {
         let mut waiting = self.inner().detached.waiting();
-        let next = waiting.get_mut(pair).and_then(VecDeque::pop_front);
+        let next = waiting.get_mut(pair).and_then(Queue::pop);
         if next.is_none() && waiting.remove(pair).is_some() {
             self.inner().detached.pairs.fetch_sub(1, Ordering::SeqCst);
         }

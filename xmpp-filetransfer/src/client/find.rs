@@ -60,13 +60,14 @@ impl Taker {
     fn of(jid: FullJid, info: &DiscoInfo, ours: Ways) -> Option<Taker> {
         let ways = |sockets: &str, in_band: &str| {
             let ways = Ways {
+                jingle: ours.jingle,
                 sockets: ours.sockets && info.has_feature(sockets),
                 in_band: ours.in_band && info.has_feature(in_band),
                 initiation: ours.initiation,
             };
             (ways.sockets || ways.in_band).then_some(ways)
         };
-        let jingle = ways(socks5::JINGLE_NS, ibb::JINGLE_NS).filter(|_| info.has_feature(file::NS));
+        let jingle = ways(socks5::JINGLE_NS, ibb::JINGLE_NS).filter(|_| ours.jingle && info.has_feature(file::NS));
         let takes = ours.initiation && info.has_feature(si::FILE_TRANSFER);
         let initiation = ways(socks5::NS, ibb::NS).filter(|_| takes);
         (jingle.is_some() || initiation.is_some()).then_some(Taker { jid, jingle, initiation })
@@ -77,7 +78,7 @@ impl Taker {
 pub(super) async fn taker(client: &Client, to: &Jid, there: Vec<FullJid>, ours: Ways) -> Result<Taker, TransferError> {
     let asked = match to.clone().into_full() {
         Ok(full) => vec![full],
-        Err(_) => there,
+        Err(_) => there.into_iter().filter(|jid| client.jid().as_ref() != Some(jid)).collect(),
     };
     let mut error = TransferError::NobodyThere;
     for jid in asked {

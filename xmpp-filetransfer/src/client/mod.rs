@@ -43,7 +43,10 @@
 //! and its hash is right, if the peer has told one.
 
 mod error;
+mod fetch;
 mod find;
+mod host;
+mod initiation;
 mod jingle;
 mod offer;
 mod part_file;
@@ -58,6 +61,8 @@ mod transfer;
 mod wire;
 
 pub use error::{TransferError, WithoutFiles};
+pub use fetch::Fetching;
+pub use host::Hosted;
 pub use offer::{Offer, Offers};
 pub use progress::{Phase, Progress, Road, Watching};
 pub use send::Sending;
@@ -66,7 +71,7 @@ pub use transfer::{Report, Transfer};
 use crate::{
     file::{self, Function},
     ibb::{self, IbbSettings},
-    jingle as sessions,
+    jingle as sessions, si,
     socks5::{self, Socks5Settings},
 };
 use find::Present;
@@ -89,6 +94,8 @@ use xmpp_core::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Ways {
+    /// Sessions (XEP-0234), which survive a connection that breaks.
+    pub jingle: bool,
     /// TCP connections, from one client to the other or by way of a relay (XEP-0065, XEP-0260).
     pub sockets: bool,
     /// Within stanzas (XEP-0047, XEP-0261): slow, and always there.
@@ -100,7 +107,7 @@ pub struct Ways {
 impl Default for Ways {
     /// All.
     fn default() -> Ways {
-        Ways { sockets: true, in_band: true, initiation: true }
+        Ways { jingle: true, sockets: true, in_band: true, initiation: true }
     }
 }
 
@@ -118,6 +125,8 @@ pub struct FilesSettings {
     pub block_size: u16,
     /// Offers that wait for the application. Others are declined.
     pub offers: usize,
+    /// Files that others may fetch.
+    pub hosted: usize,
     /// Clients of others whose presence is known, to find somebody who takes a file.
     pub present: usize,
     /// How long nothing may move before the peer is asked whether it is still there.
@@ -133,7 +142,7 @@ pub struct FilesSettings {
 }
 
 impl Default for FilesSettings {
-    /// All ways, blocks of 4,096 bytes, 16 offers, 4,096 clients; 30 seconds each of patience and connecting, 3 of grace, 20 for
+    /// All ways, blocks of 4,096 bytes, 16 offers, 1,024 files to fetch, 4,096 clients; 30 seconds each of patience and connecting, 3 of grace, 20 for
     /// a hash, 2 minutes for the end.
     fn default() -> FilesSettings {
         FilesSettings {
@@ -142,6 +151,7 @@ impl Default for FilesSettings {
             ibb: IbbSettings::default(),
             block_size: ibb::BLOCK_SIZE,
             offers: 16,
+            hosted: 1_024,
             present: 4_096,
             patience: Duration::from_secs(30),
             connecting: Duration::from_secs(30),
@@ -174,12 +184,20 @@ pub fn client_with(settings: FilesSettings) -> impl FnOnce(&mut ClientRegistrar)
             settings,
             present: Mutex::default(),
             listener: Mutex::default(),
+            shelf: Mutex::default(),
             client: Mutex::default(),
         });
         r.provide(Arc::clone(&part));
         r.feature(Target::Client, hash::NS);
         Function::ALL.iter().for_each(|function| r.feature(Target::Client, &function.feature()));
         let takes = Arc::clone(&part);
+        if ways.initiation {
+            let takes = Arc::clone(&part);
+            r.iq_set_outcome::<si::StreamInitiation>(Target::Client, move |cx, si| {
+                initiation::offered(&takes, &cx, &si)
+            });
+            r.feature(Target::Client, si::FILE_TRANSFER);
+        }
         let mut application =
             sessions::client::Application::new(file::NS, move |it| offer::invited(&takes, it)).info(file::NS);
         for (namespace, allowed) in [(socks5::JINGLE_NS, ways.sockets), (ibb::JINGLE_NS, ways.in_band)] {
@@ -187,7 +205,9 @@ pub fn client_with(settings: FilesSettings) -> impl FnOnce(&mut ClientRegistrar)
                 application = application.transport(namespace);
             }
         }
-        sessions::client::application(r, application);
+        if ways.jingle {
+            sessions::client::application(r, application);
+        }
         let starts = Arc::clone(&part);
         r.on_session(move |start, client| {
             *starts.client() = Some(client.downgrade());
@@ -223,6 +243,7 @@ pub(super) struct Part {
     settings: FilesSettings,
     present: Mutex<Present>,
     listener: Mutex<Listener>,
+    shelf: Mutex<host::Shelf>,
     client: Mutex<Option<xmpp_core::client::WeakClient>>,
 }
 
@@ -233,6 +254,10 @@ impl Part {
 
     fn listener(&self) -> MutexGuard<'_, Listener> {
         self.listener.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn shelf(&self) -> MutexGuard<'_, host::Shelf> {
+        self.shelf.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn client(&self) -> MutexGuard<'_, Option<xmpp_core::client::WeakClient>> {

@@ -1,7 +1,8 @@
 //! Files that others offer.
 
 use super::{
-    Part, Transfer, TransferError,
+    Part, Transfer, TransferError, host,
+    initiation::{self, Initiated},
     part_file::PartFile,
     receive::{self, Offered},
     send::start,
@@ -9,7 +10,7 @@ use super::{
     wire::file_of,
 };
 use crate::{
-    file::{File, is_offer, name, not_available},
+    file::{File, is_offer, name},
     jingle::{Creator, Reason, client::Invitation},
 };
 use std::{path::PathBuf, sync::Arc};
@@ -25,7 +26,13 @@ pub struct Offer {
     from: FullJid,
     name: String,
     file: File,
-    road: Box<Offered>,
+    road: Box<Way>,
+}
+
+/// How it was offered.
+enum Way {
+    Jingle(Offered),
+    Initiation(Initiated),
 }
 
 impl std::fmt::Debug for Offer {
@@ -35,6 +42,15 @@ impl std::fmt::Debug for Offer {
 }
 
 impl Offer {
+    fn new(part: &Arc<Part>, from: FullJid, file: File, road: Way) -> Offer {
+        let name = file.name.as_deref().and_then(name::safe).unwrap_or_else(|| NAMELESS.to_owned());
+        Offer { part: Arc::clone(part), from, name, file, road: Box::new(road) }
+    }
+
+    pub(super) fn initiated(part: &Arc<Part>, from: FullJid, file: File, initiated: Initiated) -> Offer {
+        Offer::new(part, from, file, Way::Initiation(initiated))
+    }
+
     /// Who offers it.
     pub fn from(&self) -> &FullJid {
         &self.from
@@ -81,16 +97,24 @@ impl Offer {
 
     /// Declines it, with words for people.
     pub async fn reject(self, text: Option<&str>) {
+        let invitation = match *self.road {
+            Way::Jingle(offered) => offered.invitation,
+            Way::Initiation(initiated) => return initiated.reject(text),
+        };
         let reason = text.into_iter().fold(Reason::decline(), |reason, text| reason.with_text(text));
-        if let Err(error) = self.road.invitation.session.terminate(reason).await {
+        if let Err(error) = invitation.session.terminate(reason).await {
             tracing::debug!(%error, "the offer of a file is gone");
         }
     }
 
     fn begin(self, sink: Sink) -> Transfer {
         let Offer { part, from, name, file, road } = self;
-        start(Jid::from(from), name, file.size, move |mut job| async move {
-            let result = receive::by_jingle(&part, *road, sink, &mut job).await;
+        let size = file.size;
+        start(Jid::from(from), name, size, move |mut job| async move {
+            let result = match *road {
+                Way::Jingle(offered) => receive::by_jingle(&part, offered, sink, &mut job).await,
+                Way::Initiation(initiated) => initiation::receive(&part, initiated, &file, sink, &mut job).await,
+            };
             (result, job)
         })
     }
@@ -115,17 +139,23 @@ pub(super) fn invited(part: &Arc<Part>, invitation: Invitation) {
     let contents = invitation.session.offered();
     let offered = contents.into_iter().find_map(|content| Some((file_of(&content)?, content)));
     let (Some(client), Some((file, content))) = (client, offered) else { return };
-    if is_offer(Creator::Initiator, &content) != Some(true) {
-        return end(invitation, not_available());
+    match is_offer(Creator::Initiator, &content) {
+        Some(true) => {}
+        Some(false) => return host::requested(part, Offered { client, invitation, content, file }),
+        // Who sends to whom is not a thing to guess.
+        None => return end(invitation, Reason::incompatible_parameters()),
     }
     let from = invitation.session.peer().clone();
-    let name = file.name.as_deref().and_then(name::safe).unwrap_or_else(|| NAMELESS.to_owned());
-    let road = Box::new(Offered { client, invitation, content, file: file.clone() });
-    let offer = Offer { part: Arc::clone(part), from, name, file, road };
+    let road = Way::Jingle(Offered { client, invitation, content, file: file.clone() });
+    let offer = Offer::new(part, from, file, road);
     // Who was listening and is gone is like nobody.
     let listener = part.listener().offers.clone();
     match listener.map(|listener| listener.try_send(offer)) {
-        Some(Err(mpsc::error::TrySendError::Full(offer))) => end(offer.road.invitation, Reason::busy()),
+        Some(Err(mpsc::error::TrySendError::Full(offer))) => {
+            if let Way::Jingle(offered) = *offer.road {
+                end(offered.invitation, Reason::busy());
+            }
+        }
         Some(Ok(()) | Err(mpsc::error::TrySendError::Closed(_))) | None => {}
     }
 }

@@ -127,6 +127,12 @@ impl Meter {
         }
     }
 
+    /// How much it is, which was not known before.
+    pub(super) fn total(&mut self, total: Option<u64>) {
+        self.progress.total = total;
+        self.tell();
+    }
+
     pub(super) fn road(&mut self, road: Road) {
         self.progress.road = Some(road);
         self.tell();

@@ -41,20 +41,23 @@ pub(super) async fn by_jingle(
     job: &mut Job,
 ) -> Result<Report, TransferError> {
     let mut tally = Tally::new(function_of(&offered.file));
-    let size = offered.file.size;
-    let received = receive(part, offered, &mut sink, &mut tally, job).await;
-    let (mut wire, result) = match received {
-        Ok(received) => received,
-        Err(error) => {
-            keep(sink, &tally, &error).await;
-            return Err(error);
-        }
-    };
+    let (wire, result) = receive(part, offered, &mut sink, &mut tally, job).await;
+    settle(wire, result, sink, &tally, job).await
+}
+
+/// What becomes of the file, and of the session, when all has come or nothing more will.
+pub(super) async fn settle(
+    mut wire: Wire,
+    result: Received,
+    sink: Sink,
+    tally: &Tally,
+    job: &Job,
+) -> Result<Report, TransferError> {
     let (road, verified) = match result {
         Ok(done) => done,
         Err(error) => {
             // The file first: who has heard that it failed may try again.
-            keep(sink, &tally, &error).await;
+            keep(sink, tally, &error).await;
             return wire.conclude(Err(error)).await;
         }
     };
@@ -65,19 +68,12 @@ pub(super) async fn by_jingle(
     };
     wire.tell_received().await;
     wire.end(Reason::success()).await;
-    let bytes = size.unwrap_or(tally.at);
-    Ok(Report { path, url: None, road, bytes, moved: tally.moved, verified, elapsed: job.started.elapsed() })
+    Ok(Report { path, url: None, road, bytes: tally.at, moved: tally.moved, verified, elapsed: job.started.elapsed() })
 }
 
-type Received = Result<(super::Road, Option<String>), TransferError>;
+pub(super) type Received = Result<(super::Road, Option<String>), TransferError>;
 
-async fn receive(
-    part: &Part,
-    offered: Offered,
-    sink: &mut Sink,
-    tally: &mut Tally,
-    job: &mut Job,
-) -> Result<(Wire, Received), TransferError> {
+async fn receive(part: &Part, offered: Offered, sink: &mut Sink, tally: &mut Tally, job: &mut Job) -> (Wire, Received) {
     let Offered { client, invitation, content, file } = offered;
     let Invitation { session, events, .. } = invitation;
     let settings = part.settings.clone();
@@ -107,7 +103,7 @@ async fn receive(
         () = brake.cancelled() => Err(TransferError::Cancelled),
         error = failing => Err(error),
     };
-    Ok((wire, result))
+    (wire, result)
 }
 
 /// What is to become of a part: it serves a later attempt, unless it is wrong or unwanted.

@@ -3,6 +3,7 @@
 use super::{
     Part, Phase, Report, Transfer, TransferError, Ways, element,
     find::{Taker, taker},
+    initiation,
     jingle::{Job, transmit},
     progress::{Brake, Meter},
     source::Source,
@@ -67,6 +68,7 @@ impl Sending {
     pub fn ways(mut self, ways: Ways) -> Sending {
         let allowed = self.part.settings.ways;
         self.ways = Ways {
+            jingle: ways.jingle && allowed.jingle,
             sockets: ways.sockets && allowed.sockets,
             in_band: ways.in_band && allowed.in_band,
             initiation: ways.initiation && allowed.initiation,
@@ -139,9 +141,10 @@ async fn run(
     source: Source,
     mut job: Job,
 ) -> (Result<Report, TransferError>, Job) {
-    let result = match taker.jingle {
-        Some(ways) => by_jingle(client, &part, &taker, ways, file, source, &mut job).await,
-        None => Err(TransferError::NobodyThere),
+    let result = match (taker.jingle, taker.initiation) {
+        (Some(ways), _) => by_jingle(client, &part, &taker, ways, file, source, &mut job).await,
+        (None, Some(ways)) => initiation::send(&client, &part.settings, (&taker, ways), &file, source, &mut job).await,
+        (None, None) => Err(TransferError::NobodyThere),
     };
     (result, job)
 }

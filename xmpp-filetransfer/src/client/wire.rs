@@ -6,12 +6,17 @@ use crate::{
     file::{self, Checksum, Description, ERRORS, File, Range, Received},
     ibb,
     jingle::{
-        Content, ContentId, Creator, Ending, Event, JingleCondition, Misuse, Reason, ReasonCondition, Sent, Session,
+        Content, ContentId, Creator, Ending, Event, JingleCondition, Misuse, Phase, Reason, ReasonCondition, Sent,
+        Session,
         client::{JingleSession, SessionError, SessionEvents},
     },
     socks5,
 };
-use std::{future::Future, sync::atomic::AtomicBool, sync::atomic::Ordering};
+use std::{
+    future::Future,
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
 use tokio::{
     sync::{mpsc, watch},
     task::JoinHandle,
@@ -214,6 +219,9 @@ impl Wire {
             Err(error) => error,
         };
         // What failed may be what the peer has done by ending the session.
+        if self.session.phase() == Phase::Ended {
+            let _ = timeout(Duration::from_secs(1), self.over()).await;
+        }
         let over = self.told.borrow().over.as_ref().filter(|over| !is_success(over)).map(ended);
         self.end(reason_of(&error)).await;
         Err(match (error, over) {
@@ -595,7 +603,7 @@ fn terminated(reason: &Reason) -> TransferError {
     }
 }
 
-fn refused(error: StanzaError) -> TransferError {
+pub(super) fn refused(error: StanzaError) -> TransferError {
     match error.condition {
         Condition::ServiceUnavailable
         | Condition::RecipientUnavailable

@@ -53,6 +53,8 @@ mod negotiation;
 mod payload;
 
 #[cfg(feature = "client")]
+pub(crate) use client::offer_link;
+#[cfg(feature = "client")]
 pub use client::{
     Expected, Gathered, Socks5Error, Socks5Settings, client, client_with, expect, gather, may_dial, offer, proxies,
 };

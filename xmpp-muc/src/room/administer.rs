@@ -1,8 +1,10 @@
 //! Roles and affiliations: lists, and changes (§8, §9, §10.3 to §10.8).
 
 use super::{
-    Affiliated, Affiliations, Change, Delivery, Effects, Incoming, Kept, Nick, Number, Occupant, Plan, Room,
-    announce::News, occupants::looks_of,
+    Affiliated, Affiliations, Change, Delivery, Effects, Incoming, Kept, Nick, Number, Occupant, Plan, Recipients,
+    Room,
+    announce::{News, clients},
+    occupants::looks_of,
 };
 use crate::{
     Affiliation, Role,
@@ -185,17 +187,23 @@ impl Room {
         Ok((user, Affiliated { affiliation, nick, reason: item.reason.clone() }))
     }
 
+    /// What can be a nickname, whoever has it, and as it is shown.
+    pub(super) fn as_nick(&self, nick: &str) -> Result<(Nick, String), StanzaError> {
+        let bad = || StanzaError::not_acceptable().with_text("this cannot be a nickname");
+        let shown = nickname::enforce(nick).ok_or_else(bad)?;
+        let address = self.jid.with_resource(&shown).map_err(|_| bad())?;
+        let (nick, _) = Nick::of(&address.into()).ok_or_else(bad)?;
+        Ok((nick, shown))
+    }
+
     /// A nickname that can be reserved for a user (§9.5, §7.10).
     pub(super) fn reservable(&self, nick: &str, user: &BareJid) -> Result<String, StanzaError> {
-        let bad = || StanzaError::not_acceptable().with_text("this cannot be a nickname");
-        let key = nickname::comparison_key(nick).ok_or_else(bad)?;
-        let taken = self.affiliations.reserved(&key).is_some_and(|owner| owner != user)
-            || self.occupants.of_nick(&key).is_some_and(|(_, occupant)| occupant.user != *user);
+        let (nick, shown) = self.as_nick(nick)?;
+        let taken = self.affiliations.reserved(&nick.key).is_some_and(|owner| owner != user)
+            || self.occupants.of_nick(&nick.key).is_some_and(|(_, occupant)| occupant.user != *user);
         if taken {
             return Err(StanzaError::conflict().with_text("the nickname is somebody else's"));
         }
-        let shown = nickname::enforce(nick).ok_or_else(bad)?;
-        let (nick, _) = Nick::of(&self.jid.with_resource(&shown).map_err(|_| bad())?.into()).ok_or_else(bad)?;
         if !self.limits.look_alikes && self.looks_like_others(&nick, user) {
             return Err(StanzaError::conflict().with_text("the nickname looks like somebody else's"));
         }
@@ -230,10 +238,14 @@ impl Room {
         if self.affiliations.len().saturating_add(more.count()) > self.limits.affiliated {
             return Err(StanzaError::resource_constraint().with_text("too many are affiliated with the room"));
         }
+        let nothing = Affiliated::default();
+        let differs =
+            |(user, entry): &(BareJid, Affiliated)| self.affiliations.entry(user).unwrap_or(&nothing) != entry;
+        let changes: Vec<_> = changes.into_iter().filter(differs).collect();
+        if changes.len() > self.limits.items {
+            return Err(StanzaError::resource_constraint().with_text("too many changes at once"));
+        }
         for (user, entry) in changes {
-            if self.affiliations.entry(&user).unwrap_or(&Affiliated::default()) == &entry {
-                continue;
-            }
             plan.kept.push(Kept::Affiliation(user.clone(), entry.clone()));
             plan.changes.push(Change::Affiliation { user, entry, actor: actor.clone(), invite: true });
         }
@@ -252,11 +264,19 @@ impl Room {
             self.remove(&[number], StatusCode::KICKED, actor, reason, effects);
             return;
         }
-        let Some(was) = self.occupants.get(number).map(|occupant| occupant.role) else { return };
-        if let Some(occupant) = self.occupants.get_mut(number) {
-            occupant.role = role;
+        let Some(was) = self.occupants.set_role(number, role) else { return };
+        self.tell_change(number, was, News::of, actor, reason, effects);
+    }
+
+    /// Gives all of these a role at once.
+    pub(super) fn set_roles(&mut self, numbers: &[Number], role: Role, effects: &mut Effects) {
+        let brief = self.is_too_much(numbers.iter().filter_map(|number| self.occupants.get(*number)));
+        let news = if brief { News::brief } else { News::of };
+        for number in numbers {
+            if let Some(was) = self.occupants.set_role(*number, role) {
+                self.tell_change(*number, was, news, None, None, effects);
+            }
         }
-        self.tell_change(number, was, actor, reason, effects);
     }
 
     /// What has changed about an occupant. Whose presence is no longer shown is gone, as far as others can see.
@@ -264,12 +284,13 @@ impl Room {
         &self,
         number: Number,
         was: Role,
+        news: fn(&Occupant) -> News,
         actor: Option<Actor>,
         reason: Option<String>,
         effects: &mut Effects,
     ) {
         let Some(occupant) = self.occupants.get(number) else { return };
-        let mut news = News::of(occupant);
+        let mut news = news(occupant);
         (news.item.actor, news.item.reason) = (actor, reason);
         let (shown, shows) = (self.config.broadcast.has(was), self.config.broadcast.has(occupant.role));
         if shown && !shows {
@@ -277,12 +298,7 @@ impl Room {
         }
         self.tell_all(occupant, &news, &mut effects.then);
         if self.config.whois == Whois::Moderators && was < Role::Moderator && occupant.role == Role::Moderator {
-            // A new moderator may see from now on who the others are.
-            for (other, of) in self.occupants.iter() {
-                if other != number && self.config.broadcast.has(of.role) {
-                    effects.then.extend(occupant.visits.iter().map(|visit| self.introduce(of, &visit.jid, true)));
-                }
-            }
+            effects.promoted.push(number);
         }
     }
 
@@ -307,7 +323,7 @@ impl Room {
             }
             let mut news = News::gone(was, None, Some(code));
             (news.item.actor, news.item.reason) = (actor.clone(), reason.clone());
-            self.tell_own(was, &news, was.visits.iter().map(|visit| visit.jid.clone()).collect(), &mut effects.first);
+            self.tell_own(was, &news, clients(was), &mut effects.first);
             if self.config.broadcast.has(was.role) {
                 self.tell(was, &news, self.others(was), &mut effects.then);
             }
@@ -368,7 +384,7 @@ impl Room {
             affiliation == Affiliation::None || self.may_see((one.role, one.affiliation), affiliation)
         };
         let audience = self.occupants.iter().filter(|(_, one)| sees(was, one) && sees(is, one));
-        let to: Vec<Jid> = audience.flat_map(|(_, one)| &one.visits).map(|visit| visit.jid.clone()).collect();
+        let to: Recipients = audience.flat_map(|(_, one)| &one.visits).map(|visit| visit.jid.clone()).collect();
         if to.is_empty() {
             return None;
         }
@@ -402,10 +418,11 @@ impl Room {
         // §5.1.3: what is gained with an affiliation is; whoever loses one keeps no more than the new one gives.
         let role = initial.map_or(was, |initial| if now > had { was.max(initial) } else { was.min(initial) });
         if let Some(occupant) = self.occupants.get_mut(number) {
-            (occupant.affiliation, occupant.role) = (now, role);
+            occupant.affiliation = now;
         }
+        self.occupants.set_role(number, role);
         if initial.is_some() {
-            self.tell_change(number, was, actor.cloned(), reason.cloned(), effects);
+            self.tell_change(number, was, News::of, actor.cloned(), reason.cloned(), effects);
         }
         initial.is_some()
     }
@@ -430,6 +447,6 @@ impl Room {
         out.attr("id", &generate_id());
         info.write(&mut out);
         out.close();
-        Delivery { from: self.jid.clone().into(), to: vec![user.clone().into()], stanza: out.into_stanza() }
+        Delivery { from: self.jid.clone().into(), to: Jid::from(user.clone()).into(), stanza: out.into_stanza() }
     }
 }

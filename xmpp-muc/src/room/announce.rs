@@ -1,6 +1,6 @@
 //! Presence as a room shows it: who, with which role and affiliation, and to whom what.
 
-use super::{Delivery, Occupant, Room};
+use super::{Delivery, Effects, Occupant, Recipients, Room, audience::Row, portrait};
 use crate::{
     ADMIN, NS, OWNER, Role, USER,
     config::Whois,
@@ -45,6 +45,8 @@ pub(super) struct News {
     pub(super) presence: Option<Stanza>,
     /// Whether it is no longer there.
     pub(super) gone: bool,
+    /// Whether its hats are left out.
+    pub(super) bare_headed: bool,
     /// Who and what it is, but for the address.
     pub(super) item: Item,
     /// What the presence means, to all.
@@ -62,6 +64,11 @@ impl News {
     pub(super) fn of(occupant: &Occupant) -> News {
         News { presence: occupant.presence().cloned(), item: item(occupant), ..News::default() }
     }
+    /// As much of that as everybody who comes is shown at least.
+    pub(super) fn brief(occupant: &Occupant) -> News {
+        let presence = occupant.presence().map(portrait::brief);
+        News { presence, item: item(occupant), bare_headed: true, ..News::default() }
+    }
     /// What is said of somebody who is no longer there (§7.14).
     pub(super) fn gone(occupant: &Occupant, presence: Option<Stanza>, code: Option<StatusCode>) -> News {
         let item = Item { role: Some(Role::None), ..item(occupant) };
@@ -77,8 +84,8 @@ pub(super) fn item(occupant: &Occupant) -> Item {
 /// Who gets something: those who may see addresses, and those who may not.
 #[derive(Debug, Default)]
 pub(super) struct Audience {
-    seeing: Vec<Jid>,
-    veiled: Vec<Jid>,
+    seeing: Recipients,
+    veiled: Recipients,
 }
 
 impl Room {
@@ -89,12 +96,18 @@ impl Room {
 
     /// Everybody but an occupant.
     pub(super) fn others(&self, than: &Occupant) -> Audience {
-        let mut audience = Audience::default();
-        for (_, other) in self.occupants.iter().filter(|(_, other)| other.nick.key != than.nick.key) {
-            let list = if self.sees_addresses(other.role) { &mut audience.seeing } else { &mut audience.veiled };
-            list.extend(other.visits.iter().map(|visit| visit.jid.clone()));
+        let number = self.occupants.of_nick(&than.nick.key).map(|(number, _)| number);
+        match self.config.whois {
+            Whois::Anyone => Audience { seeing: self.occupants.everybody().but(number), veiled: Recipients::default() },
+            Whois::Moderators => {
+                Audience { seeing: self.occupants.moderators().but(number), veiled: self.occupants.rest().but(number) }
+            }
         }
-        audience
+    }
+
+    /// All clients that are in the room.
+    pub(super) fn all(&self) -> Recipients {
+        self.occupants.everybody().all()
     }
 
     /// Tells an audience of an occupant.
@@ -108,13 +121,13 @@ impl Room {
     }
 
     /// Tells clients of an occupant that the presence is their own (status 110).
-    pub(super) fn tell_own(&self, of: &Occupant, news: &News, to: Vec<Jid>, out: &mut Vec<Delivery>) {
+    pub(super) fn tell_own(&self, of: &Occupant, news: &News, to: Recipients, out: &mut Vec<Delivery>) {
         if to.is_empty() {
             return;
         }
         let mut own = news.own_codes.clone();
         own.push(StatusCode::SELF);
-        let address = to.first().cloned();
+        let address = to.iter().next().cloned();
         out.push(Delivery { from: of.nick.jid.clone(), stanza: show(of, news, address, &own), to });
     }
 
@@ -123,14 +136,37 @@ impl Room {
         if self.config.broadcast.has(of.role) {
             self.tell(of, news, self.others(of), out);
         }
-        self.tell_own(of, news, of.visits.iter().map(|visit| visit.jid.clone()).collect(), out);
+        self.tell_own(of, news, clients(of), out);
     }
 
-    /// What is known of an occupant, to one client that has just come.
-    pub(super) fn introduce(&self, of: &Occupant, to: &Jid, sees: bool) -> Delivery {
+    /// What is known of an occupant, to who has not known it.
+    pub(super) fn introduce(&self, of: &Occupant, news: &News, to: Recipients, sees: bool) -> Delivery {
         let address = of.visits.last().filter(|_| sees).map(|visit| visit.jid.clone());
-        Delivery { from: of.nick.jid.clone(), to: vec![to.clone()], stanza: show(of, &News::of(of), address, &[]) }
+        Delivery { from: of.nick.jid.clone(), to, stanza: show(of, news, address, &[]) }
     }
+
+    /// New moderators may see from now on who the others are, each of whom is shown once to all of them.
+    pub(super) fn introduce_to_promoted(&self, effects: &mut Effects) {
+        let mut promoted = std::mem::take(&mut effects.promoted);
+        if promoted.is_empty() {
+            return;
+        }
+        promoted.sort_unstable();
+        promoted.dedup();
+        let there = promoted.iter().filter_map(|number| Some((*number, self.occupants.get(*number)?)));
+        let row = Row::of(there.filter(|(_, occupant)| occupant.role == Role::Moderator));
+        for (number, of, news) in self.portraits() {
+            let to = row.but(Some(number));
+            if !to.is_empty() {
+                effects.then.push(self.introduce(of, &news, to, true));
+            }
+        }
+    }
+}
+
+/// All clients of an occupant.
+pub(super) fn clients(of: &Occupant) -> Recipients {
+    of.visits.iter().map(|visit| visit.jid.clone()).collect()
 }
 
 /// The presence as it is sent.
@@ -157,7 +193,7 @@ fn show(of: &Occupant, news: &News, jid: Option<Jid>, own: &[StatusCode]) -> Sta
         .append(&|out| {
             id.write(out);
             info.write(out);
-            if let Some(hats) = of.hats.as_deref().filter(|_| !news.gone) {
+            if let Some(hats) = of.hats.as_deref().filter(|_| !news.gone && !news.bare_headed) {
                 hats.write(out);
             }
         })

@@ -1,6 +1,6 @@
 //! A room's vCard, and the photo in it (XEP-0486).
 
-use super::{Change, Delivery, Effects, Incoming, Kept, Plan, Room};
+use super::{Change, Delivery, Effects, Incoming, Kept, Plan, Recipients, Room};
 use crate::payload::StatusCode;
 use xmpp_core::{
     jid::Jid,
@@ -141,13 +141,8 @@ impl Room {
         }
     }
 
-    /// All clients that are in the room.
-    pub(super) fn all(&self) -> Vec<Jid> {
-        self.occupants.iter().flat_map(|(_, one)| &one.visits).map(|visit| visit.jid.clone()).collect()
-    }
-
     /// The presence of the room itself, by which clients learn of its photo without asking (XEP-0486 §5.2).
-    pub(super) fn show_avatar(&self, to: Vec<Jid>) -> Delivery {
+    pub(super) fn show_avatar(&self, to: Recipients) -> Delivery {
         let mut out = Writer::new(ns::CLIENT);
         out.open("presence", ns::CLIENT);
         out.attr("from", self.jid.as_str());

@@ -1,9 +1,9 @@
 //! Entering, leaving, presence and nicknames (§7.2, §7.6, §7.7, §7.14).
 
 use super::{
-    Change, Delivery, Effects, Incoming, Nick, Number, Occupant, Plan, Room, Visit,
+    Change, Delivery, Effects, Incoming, Nick, Number, Occupant, Plan, Recipients, Room, Visit,
     announce::{self, News},
-    pace,
+    pace::{DEAR, Pace, VISIT},
 };
 use crate::{
     Affiliation, NS, Role,
@@ -68,14 +68,17 @@ impl Room {
         let id = root.attr("id").map(|id| id.into_owned());
         let (client, join) = (input.from.clone(), join);
         let Some((number, occupant)) = there else {
-            return self.admit(client, nick, renamed, presence, join.unwrap_or_default(), id);
+            let plan = self.admit(client, nick, renamed, presence, join.unwrap_or_default(), id)?;
+            self.check_pace(&input.from.to_bare(), Pace::Presence, VISIT, input.now)?;
+            return Ok(plan);
         };
         if occupant.nick.key != nick.key || occupant.nick.jid != nick.jid {
             let visit = Visit::new(client, presence);
-            self.check_pace(occupant, pace::DEAR, input.now)?;
+            self.check_pace(&occupant.user, Pace::Presence, DEAR, input.now)?;
             return self.admit_nick(number, occupant, nick, renamed, visit, join.map(|join| (join, id)));
         }
-        self.check_pace(occupant, if join.is_some() { pace::DEAR } else { 1 }, input.now)?;
+        let cost = if join.is_some() { DEAR } else { 1 };
+        self.check_pace(&occupant.user, Pace::Presence, cost, input.now)?;
         Ok(Plan::of(match join {
             Some(join) => Change::Resync { client, presence, join, id },
             None => Change::Present { client, presence, id },
@@ -110,6 +113,7 @@ impl Room {
         } else {
             self.has_place(affiliation)?;
         }
+        self.check_shown(same.map(|(_, occupant)| occupant), &nick, &client, affiliation)?;
         let remembered = self.voices.of(&user).filter(|_| self.config.moderated && affiliation < Affiliation::Admin);
         // Who has lost voice by one nickname has none by another.
         let least = self.occupants.of_user(&user).map(|(_, occupant)| occupant.role).min();
@@ -119,7 +123,7 @@ impl Room {
         let id_of = self.occupant_id(&user);
         let visits = vec![Visit::new(client, presence)];
         let hats = self.wardrobe.of(&user);
-        let occupant = Occupant { nick, user, role, affiliation, id: id_of.into(), hats, paced: 0, visits };
+        let occupant = Occupant { nick, user, role, affiliation, id: id_of.into(), hats, visits };
         Ok(Plan::of(Change::Enter { occupant, join, renamed, created: false, id }))
     }
 
@@ -175,6 +179,7 @@ impl Room {
         if there.is_some_and(|(other, _)| other != number) {
             return Err(StanzaError::conflict().with_text("another client of yours has the nickname"));
         }
+        self.check_shown(Some(occupant), &nick, &visit.jid, occupant.affiliation)?;
         let (client, presence) = (visit.jid.clone(), visit.presence.clone());
         let mut plan = Plan::of(Change::Rename { number, nick, renamed, visit });
         if let Some((join, id)) = join {
@@ -205,7 +210,7 @@ impl Room {
         let stanza = announce::blank();
         let stanza = stanza.rewrite(ns::CLIENT).from(Some(input.to.as_str())).type_(Some("unavailable"));
         let stanza = stanza.append(&|out| info.write(out)).to_stanza();
-        Delivery { from: input.to.clone(), to: vec![input.from.clone()], stanza }
+        Delivery { from: input.to.clone(), to: input.from.clone().into(), stanza }
     }
 
     fn unavailable(&self, input: Incoming<'_>) -> Plan {
@@ -262,8 +267,9 @@ impl Room {
     ) {
         let Some(occupant) = self.occupants.get(number) else { return };
         let sees = self.sees_addresses(occupant.role);
-        let shown = |(other, of): &(Number, &Occupant)| *other != number && self.config.broadcast.has(of.role);
-        effects.then.extend(self.occupants.iter().filter(shown).map(|(_, other)| self.introduce(other, client, sees)));
+        let itself = Recipients::from(client.clone());
+        let others = self.portraits().filter(|(other, ..)| *other != number);
+        effects.then.extend(others.map(|(_, of, news)| self.introduce(of, &news, itself.clone(), sees)));
         let mut news = News::of(occupant);
         let shown_to_others = tell_others && self.config.broadcast.has(occupant.role);
         if shown_to_others {
@@ -281,9 +287,9 @@ impl Room {
         }
         news.own_codes.extend(codes.into_iter().filter_map(|(is, code)| is.then_some(code)));
         news.id = id;
-        self.tell_own(occupant, &news, vec![client.clone()], &mut effects.then);
+        self.tell_own(occupant, &news, itself.clone(), &mut effects.then);
         if !self.avatar_hashes().is_empty() {
-            effects.then.push(self.show_avatar(vec![client.clone()]));
+            effects.then.push(self.show_avatar(itself));
         }
     }
 
@@ -293,7 +299,7 @@ impl Room {
             let Some(from) = past.stanza.root().attr("from").and_then(|from| Jid::lenient(&from).ok()) else {
                 continue;
             };
-            effects.then.push(Delivery { from, to: vec![client.clone()], stanza: past.stanza.clone() });
+            effects.then.push(Delivery { from, to: client.clone().into(), stanza: past.stanza.clone() });
         }
         let room = Jid::from(self.jid.clone());
         let delivery = match &self.subject {
@@ -301,7 +307,7 @@ impl Room {
                 let delay = Delay { from: Some(room.clone()), stamp: subject.at, reason: None };
                 let stanza = subject.stanza.rewrite(ns::CLIENT).append(&|out| delay.write(out)).to_stanza();
                 let from = subject.stanza.root().attr("from").and_then(|from| Jid::lenient(&from).ok());
-                Delivery { from: from.unwrap_or(room), to: vec![client.clone()], stanza }
+                Delivery { from: from.unwrap_or(room), to: client.clone().into(), stanza }
             }
             None => {
                 let mut out = Writer::new(ns::CLIENT);
@@ -310,7 +316,7 @@ impl Room {
                 out.attr("type", "groupchat");
                 out.text_element("subject", ns::CLIENT, "");
                 out.close();
-                Delivery { from: room, to: vec![client.clone()], stanza: out.into_stanza() }
+                Delivery { from: room, to: client.clone().into(), stanza: out.into_stanza() }
             }
         };
         effects.then.push(delivery);
@@ -319,10 +325,8 @@ impl Room {
     /// Notes a client's presence, which is then the one that is shown; whether it is another than before.
     fn remember(&mut self, client: &Jid, presence: Stanza) -> Option<(Number, bool)> {
         let (number, _) = self.occupants.of_client(client)?;
-        let occupant = self.occupants.get_mut(number)?;
-        let differs = occupant.presence().map(Stanza::as_str) != Some(presence.as_str());
-        occupant.visits.retain(|visit| visit.jid != *client);
-        occupant.visits.push(Visit::new(client.clone(), presence));
+        let differs = self.occupants.get(number)?.presence().map(Stanza::as_str) != Some(presence.as_str());
+        self.occupants.show(number, Visit::new(client.clone(), presence));
         Some((number, differs))
     }
 
@@ -371,7 +375,7 @@ impl Room {
             // §10.1.3: nobody has configured it, and nobody will.
             news.destroy = Some(Destroyed::default());
         }
-        self.tell_own(&was, &news, vec![client.clone()], &mut effects.then);
+        self.tell_own(&was, &news, client.clone().into(), &mut effects.then);
         if last {
             if self.config.broadcast.has(was.role) {
                 self.tell(&was, &news, self.others(&was), &mut effects.then);

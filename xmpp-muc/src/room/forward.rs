@@ -95,7 +95,7 @@ impl Room {
             Some(error) => veiled("iq", &from, id, error),
             None => input.stanza.rewrite(ns::CLIENT).from(Some(from.as_str())).to(None).id(Some(id)).to_stanza(),
         };
-        Plan::of(Change::Send(Delivery { from, to: vec![to], stanza }))
+        Plan::of(Change::Send(Delivery { from, to: to.into(), stanza }))
     }
 
     /// A private message, of which an error may come back; without an id none does.
@@ -122,7 +122,7 @@ impl Room {
         let whisper = self.whispers.iter().find(is_meant)?;
         let from = occupant.nick.jid.clone();
         let stanza = veiled("message", &from, &id, error);
-        let delivery = Delivery { from, to: vec![whisper.from.clone()], stanza };
+        let delivery = Delivery { from, to: whisper.from.clone().into(), stanza };
         Some(Change::Undelivered { whisper: whisper.clone(), delivery })
     }
 

@@ -52,7 +52,7 @@ impl Room {
         out.attr("id", &self.ping_id(client));
         Ping.write(&mut out);
         out.close();
-        let delivery = Delivery { from: self.jid.clone().into(), to: vec![client.clone()], stanza: out.into_stanza() };
+        let delivery = Delivery { from: self.jid.clone().into(), to: client.clone().into(), stanza: out.into_stanza() };
         Plan::of(Change::Ask { client: client.clone(), delivery })
     }
 

@@ -1,6 +1,6 @@
 //! Hats: what occupants are in a room besides role and affiliation (XEP-0317).
 
-use super::{Change, Delivery, Effects, Kept, Number, Plan, Room};
+use super::{Change, Delivery, Effects, Kept, Number, Occupant, Plan, Room, announce::News};
 use crate::{
     Affiliation,
     payload::{Hat, Hats, StatusCode},
@@ -262,6 +262,8 @@ impl Room {
             return Ok(Plan::default());
         }
         let all = Box::new(all);
+        let changes = |one: &Occupant| one.hats != all.of(&one.user);
+        self.check_crowd(self.occupants.iter().filter(|(_, one)| changes(one)).count())?;
         Ok(Plan { changes: vec![Change::Hats(all.clone())], kept: vec![Kept::Hats(all)] })
     }
 
@@ -317,11 +319,15 @@ impl Room {
             .filter(|(_, occupant)| users.contains(&occupant.user) && occupant.hats != self.wardrobe.of(&occupant.user))
             .map(|(number, _)| number)
             .collect();
+        let brief = self.is_too_much(affected.iter().filter_map(|number| self.occupants.get(*number)));
         for number in affected {
             let Some(occupant) = self.occupants.get_mut(number) else { continue };
             occupant.hats = self.wardrobe.of(&occupant.user);
             let Some(occupant) = self.occupants.get(number) else { continue };
-            self.tell_all(occupant, &super::announce::News::of(occupant), &mut effects.then);
+            let mut news = if brief { News::brief(occupant) } else { News::of(occupant) };
+            // The hats are what is new.
+            news.bare_headed = false;
+            self.tell_all(occupant, &news, &mut effects.then);
         }
     }
 }

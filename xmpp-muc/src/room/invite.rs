@@ -1,6 +1,6 @@
 //! What is asked of a room by message, and registration: invitations, voice, membership (§7.8, §7.10, §7.13, §8.6, §9.9).
 
-use super::{Affiliated, Change, Delivery, Effects, Incoming, Kept, Nick, Plan, Room};
+use super::{Affiliated, Change, Delivery, Effects, Incoming, Kept, Nick, Plan, Recipients, Room};
 use crate::{
     Affiliation, Role, USER,
     payload::{Decline, Invite, UserInfo},
@@ -104,7 +104,7 @@ impl Room {
             };
             let info = UserInfo { invites: vec![shown], password: self.config.password.clone(), ..UserInfo::default() };
             let stanza = self.letter(None, |out| info.write(out));
-            let delivery = Delivery { from: self.jid.clone().into(), to: vec![to.clone()], stanza };
+            let delivery = Delivery { from: self.jid.clone().into(), to: to.clone().into(), stanza };
             plan.changes.push(Change::Invite { invited: user, by: occupant.user.clone(), delivery });
         }
         let mut added = Plan::default();
@@ -134,7 +134,7 @@ impl Room {
             return Err(nobody());
         }
         let there = self.occupants.of_user(&by).flat_map(|(_, occupant)| &occupant.visits);
-        let to: Vec<Jid> = there.map(|visit| visit.jid.clone()).collect();
+        let to: Recipients = there.map(|visit| visit.jid.clone()).collect();
         if to.is_empty() {
             return Err(nobody());
         }
@@ -195,7 +195,7 @@ impl Room {
             return Ok(Plan::default());
         }
         let moderators = self.occupants.iter().filter(|(_, other)| other.role == Role::Moderator);
-        let to: Vec<Jid> = moderators.flat_map(|(_, other)| &other.visits).map(|visit| visit.jid.clone()).collect();
+        let to: Recipients = moderators.flat_map(|(_, other)| &other.visits).map(|visit| visit.jid.clone()).collect();
         if to.is_empty() {
             return Err(StanzaError::recipient_unavailable().with_text("no moderator is in the room"));
         }
@@ -242,13 +242,18 @@ impl Room {
         let user = input.from.to_bare();
         let nick = form.value("muc#register_roomnick").filter(|nick| !nick.is_empty());
         let nick = nick.ok_or_else(|| StanzaError::not_acceptable().with_text("a nickname is missing"))?;
-        let nick = self.reservable(nick, &user)?;
         let affiliation = self.affiliations.of(&user);
         // In a moderated room membership is voice, which one does not take for oneself; in one with a password it opens
         // the archive to who may not know the password.
         let knows = self.config.password.is_none() || self.sender(input.from).is_some();
         let decided = self.config.members_only || self.config.moderated || !knows;
-        if decided && affiliation == Affiliation::None {
+        let is_stranger = affiliation == Affiliation::None;
+        if is_stranger && (self.config.members_only || !knows) && self.sender(input.from).is_none() {
+            // Who may not see who is in the room does not learn it by asking for one nickname after another.
+            return self.ask_admins(input, &user, &self.as_nick(nick)?.1);
+        }
+        let nick = self.reservable(nick, &user)?;
+        if decided && is_stranger {
             return self.ask_admins(input, &user, &nick);
         }
         // Whoever registers does not take the place of whom admins have to ban.
@@ -282,7 +287,7 @@ impl Room {
 
     fn ask_admins(&self, input: Incoming<'_>, user: &BareJid, nick: &str) -> Result<Plan, StanzaError> {
         let admins = self.occupants.iter().filter(|(_, other)| other.affiliation >= Affiliation::Admin);
-        let to: Vec<Jid> = admins.flat_map(|(_, other)| &other.visits).map(|visit| visit.jid.clone()).collect();
+        let to: Recipients = admins.flat_map(|(_, other)| &other.visits).map(|visit| visit.jid.clone()).collect();
         if to.is_empty() {
             return Err(StanzaError::recipient_unavailable().with_text("nobody is in the room who could decide"));
         }

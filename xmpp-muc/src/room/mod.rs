@@ -7,6 +7,7 @@
 mod administer;
 mod affiliations;
 mod announce;
+mod audience;
 mod card;
 mod enter;
 mod forward;
@@ -17,6 +18,7 @@ mod invite;
 mod occupants;
 mod own;
 mod pace;
+mod portrait;
 mod speak;
 #[cfg(test)]
 mod tests;
@@ -27,6 +29,7 @@ mod voices;
 pub(crate) use self::tombstone::{retracted_id, tombstone};
 pub use self::{
     affiliations::{Affiliated, Affiliations},
+    audience::Recipients,
     card::Card,
     forward::Whisper,
     hats::{HatCommand, Wardrobe},
@@ -38,13 +41,9 @@ pub use self::{
 };
 use crate::{Affiliation, Role, RoomConfig, payload::Actor, payload::Join, payload::StatusCode};
 use hmac::{Hmac, Mac};
+use pace::{Pace, Paces};
 use sha2::Sha256;
-use std::{
-    collections::{HashSet, VecDeque},
-    fmt::Write,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::VecDeque, fmt::Write, sync::Arc, time::Duration};
 use voices::Voices;
 use xmpp_core::{
     jid::{BareJid, Jid},
@@ -75,7 +74,7 @@ pub struct RoomLimits {
     pub history_bytes: usize,
     /// Bytes of a reason.
     pub reason_bytes: usize,
-    /// Items of one request about roles or affiliations.
+    /// Items of one request about roles or affiliations, and affiliations that a form changes.
     pub items: usize,
     /// People invited by one message; and invitations of a room that can be declined, times ten.
     pub invitations: usize,
@@ -93,10 +92,22 @@ pub struct RoomLimits {
     pub hat_wearers: usize,
     /// Bytes of a hat's title, and of its URI.
     pub hat_bytes: usize,
-    /// Changes of presence of one occupant at once; a nickname counts as three.
+    /// Bytes of presence that somebody who enters is shown, which have to find place in its queue. Where that is less than
+    /// what all occupants say, the rest of them are shown without more than whether they are away; where it is too little for
+    /// that, the room is full.
+    pub shown_bytes: usize,
+    /// Presences that one change of the configuration or of hats sends to all occupants, times these.
+    pub shown_at_once: usize,
+    /// Changes of presence of one user at once; a nickname counts as three, entering as two with leaving.
     pub presence_burst: u32,
     /// How long it takes until one more is free; nothing is counted if that is zero.
     pub presence_every: Duration,
+    /// Messages of one user to all at once.
+    pub message_burst: u32,
+    /// How long it takes until one more is free; nothing is counted if that is zero.
+    pub message_every: Duration,
+    /// Users whose changes and messages are remembered, in the room or not.
+    pub paced: usize,
     /// Whether two may have nicknames that look the same (UTS #39).
     pub look_alikes: bool,
 }
@@ -104,8 +115,9 @@ pub struct RoomLimits {
 impl Default for RoomLimits {
     /// 5,000 occupants and 50 more; 10 clients; 10,000 affiliated; 8 KiB of presence and 64 KiB of message; 100 messages
     /// of history in 256 KiB; reasons of 1,023 bytes; 100 items; 10 invitations; 4 KiB of subject; 1,000 voices; 128 KiB of
-    /// vCard; 50 hats, 10 of a user, of 1,000 users, with titles of 255 bytes; 20 changes of presence, and one more each 3
-    /// seconds; nobody looks like somebody else.
+    /// vCard; 50 hats, 10 of a user, of 1,000 users, with titles of 255 bytes; 3 MiB of presence for who enters, and
+    /// 1,000,000 presences at once; 20 changes of presence, and one more each 3 seconds; 20 messages, and 5 more each second,
+    /// of 10,000 users; nobody looks like somebody else.
     fn default() -> RoomLimits {
         RoomLimits {
             occupants: 5_000,
@@ -126,8 +138,13 @@ impl Default for RoomLimits {
             hats_of_user: 10,
             hat_wearers: 1_000,
             hat_bytes: 255,
+            shown_bytes: 3 << 20,
+            shown_at_once: 1_000_000,
             presence_burst: 20,
             presence_every: Duration::from_secs(3),
+            message_burst: 20,
+            message_every: Duration::from_millis(200),
+            paced: 10_000,
             look_alikes: false,
         }
     }
@@ -391,7 +408,7 @@ pub struct Delivery {
     /// The room, or an occupant.
     pub from: Jid,
     /// Who gets it.
-    pub to: Vec<Jid>,
+    pub to: Recipients,
     /// The stanza, with its `from`.
     pub stanza: Stanza,
 }
@@ -403,20 +420,8 @@ pub struct Effects {
     pub first: Vec<Delivery>,
     /// After that.
     pub then: Vec<Delivery>,
-}
-
-impl Effects {
-    /// Whoever hears first that it is out hears nothing after that, of what had happened before.
-    fn spare_the_gone(&mut self) {
-        if self.first.is_empty() || self.then.is_empty() {
-            return;
-        }
-        let gone: HashSet<&Jid> = self.first.iter().flat_map(|delivery| &delivery.to).collect();
-        for delivery in &mut self.then {
-            delivery.to.retain(|to| !gone.contains(to));
-        }
-        self.then.retain(|delivery| !delivery.to.is_empty());
-    }
+    /// Those who have become moderators, and see from now on who the others are.
+    promoted: Vec<Number>,
 }
 
 /// A room.
@@ -439,6 +444,7 @@ pub struct Room {
     petitions: VecDeque<(BareJid, DateTime)>,
     /// Private messages that may come back; the last ones.
     whispers: VecDeque<Whisper>,
+    paces: Paces,
     card: Option<Card>,
     wardrobe: Wardrobe,
     limits: Arc<RoomLimits>,
@@ -476,6 +482,7 @@ impl Room {
             invitations: VecDeque::new(),
             petitions: VecDeque::new(),
             whispers: VecDeque::new(),
+            paces: Paces::default(),
             card: record.card,
             wardrobe: record.hats,
             limits,
@@ -563,18 +570,19 @@ impl Room {
         for change in plan.changes {
             match change {
                 Change::Enter { occupant, join, renamed, created, id } => {
+                    self.pace_on(&occupant.user, Pace::Presence, pace::VISIT, now);
                     self.enter(occupant, &join, renamed, created, id, now, &mut effects);
                 }
                 Change::Resync { client, presence, join, id } => {
-                    self.pace_of(&client, pace::DEAR, now);
+                    self.pace_on(&client.to_bare(), Pace::Presence, pace::DEAR, now);
                     self.resync(&client, presence, &join, id, now, &mut effects);
                 }
                 Change::Present { client, presence, id } => {
-                    self.pace_of(&client, 1, now);
+                    self.pace_on(&client.to_bare(), Pace::Presence, 1, now);
                     self.present(&client, presence, id, &mut effects);
                 }
                 Change::Rename { number, nick, renamed, visit } => {
-                    self.pace_on(number, pace::DEAR, now);
+                    self.pace_on(&visit.jid.to_bare(), Pace::Presence, pace::DEAR, now);
                     self.rename(number, nick, renamed, visit, &mut effects);
                 }
                 Change::Leave { client, presence, code } => self.leave(&client, presence, code, &mut effects),
@@ -587,7 +595,10 @@ impl Room {
                 Change::Configure(config) => self.configure(*config, &mut effects),
                 Change::Card(card) => self.show_card(card, &mut effects),
                 Change::Hats(hats) => self.put_on(*hats, &mut effects),
-                Change::Publish(publication) => self.publish(publication, &mut effects),
+                Change::Publish(publication) => {
+                    self.pace_on(&publication.sender.to_bare(), Pace::Message, 1, now);
+                    self.publish(publication, &mut effects);
+                }
                 Change::Invite { invited, by, delivery } => self.invite(invited, by, delivery, &mut effects),
                 Change::Decline { invited, by, delivery } => {
                     self.invitations.retain(|(other, inviter)| (other, inviter) != (&invited, &by));
@@ -611,6 +622,7 @@ impl Room {
                 Change::End(ending) => self.end(&ending, &mut effects),
             }
         }
+        self.introduce_to_promoted(&mut effects);
         effects.spare_the_gone();
         effects
     }

@@ -1,5 +1,6 @@
 //! Who is in a room.
 
+use super::audience::{Row, Rows};
 use crate::{Affiliation, Role, payload::Hats};
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -89,8 +90,6 @@ pub struct Occupant {
     pub id: Arc<str>,
     /// The hats (XEP-0317), if it wears any.
     pub hats: Option<Arc<Hats>>,
-    /// Until when it has used up its changes of presence, in microseconds since 1970.
-    pub(super) paced: i64,
     /// The clients; the one whose presence is shown is last. Never empty.
     pub visits: Vec<Visit>,
 }
@@ -117,6 +116,7 @@ pub struct Occupants {
     by_looks: BTreeSet<(Arc<str>, Number)>,
     by_client: HashMap<Jid, Number>,
     next: Number,
+    rows: Rows,
 }
 
 impl Occupants {
@@ -160,12 +160,46 @@ impl Occupants {
         self.iter().filter(move |(_, occupant)| occupant.user == *user)
     }
 
+    /// The clients of all.
+    pub(super) fn everybody(&self) -> &Row {
+        self.rows.everybody.get_or_init(|| Row::of(self.iter()))
+    }
+    /// Those of moderators.
+    pub(super) fn moderators(&self) -> &Row {
+        self.rows.moderators.get_or_init(|| Row::of(self.iter().filter(|(_, one)| one.role == Role::Moderator)))
+    }
+    /// Those of all others.
+    pub(super) fn rest(&self) -> &Row {
+        self.rows.rest.get_or_init(|| Row::of(self.iter().filter(|(_, one)| one.role != Role::Moderator)))
+    }
+
+    /// Changes a role, and says which it was.
+    pub(super) fn set_role(&mut self, number: Number, role: Role) -> Option<Role> {
+        let was = std::mem::replace(&mut self.all.get_mut(&number)?.role, role);
+        if (was == Role::Moderator) != (role == Role::Moderator) {
+            (self.rows.moderators, self.rows.rest) = Default::default();
+        }
+        Some(was)
+    }
+
+    /// Makes the presence of one of an occupant's clients the one that is shown.
+    pub(super) fn show(&mut self, number: Number, visit: Visit) {
+        let Some(occupant) = self.all.get_mut(&number) else { return };
+        if occupant.visits.len() > 1 {
+            self.rows = Rows::default();
+        }
+        occupant.visits.retain(|other| other.jid != visit.jid);
+        occupant.visits.push(visit);
+    }
+
+    /// Not for its role or its clients.
     pub(super) fn get_mut(&mut self, number: Number) -> Option<&mut Occupant> {
         self.all.get_mut(&number)
     }
 
     /// Lets a client in: beside others of the same user under the nickname, or as a new occupant.
     pub(super) fn enter(&mut self, occupant: Occupant) -> Number {
+        self.rows = Rows::default();
         let number = match self.by_nick.get(&occupant.nick.key) {
             Some(number) => *number,
             None => {
@@ -190,6 +224,7 @@ impl Occupants {
     /// Takes one client out, and the occupant if that was the last; whether it was.
     pub(super) fn leave(&mut self, jid: &Jid) -> Option<(Number, Occupant, bool)> {
         let number = self.by_client.remove(jid)?;
+        self.rows = Rows::default();
         let occupant = self.all.get_mut(&number)?;
         let was = occupant.clone();
         occupant.visits.retain(|visit| visit.jid != *jid);
@@ -205,6 +240,7 @@ impl Occupants {
     /// Takes an occupant out, with all of its clients.
     pub(super) fn remove(&mut self, number: Number) -> Option<Occupant> {
         let occupant = self.all.remove(&number)?;
+        self.rows = Rows::default();
         self.by_nick.remove(&occupant.nick.key);
         self.by_looks.remove(&(Arc::clone(&occupant.nick.looks), number));
         for visit in &occupant.visits {

@@ -1,6 +1,9 @@
 //! Configuration, and the end of a room (§10.1, §10.2, §10.9).
 
-use super::{Affiliated, Change, Delivery, Effects, Incoming, Kept, Plan, Room, announce::News};
+use super::{
+    Affiliated, Change, Delivery, Effects, Incoming, Kept, Occupant, Plan, Room,
+    announce::{News, clients},
+};
 use crate::{
     Affiliation, Broadcast, Role, RoomConfig,
     config::{Submitted, Whois},
@@ -100,6 +103,7 @@ impl Room {
             }
         }
         self.plan_affiliations(changes, self.actor(input.from), &mut plan)?;
+        self.check_change(&submitted.config)?;
         // Afterwards: whom the form makes an admin is no stranger to a room that it makes one for members.
         plan.kept.push(Kept::Config(submitted.config.clone()));
         plan.changes.push(Change::Configure(Box::new(submitted.config.clone())));
@@ -137,22 +141,31 @@ impl Room {
         }
         let unseen = opened && self.occupants.len() <= 1;
         if !codes.is_empty() && !unseen {
-            let to = self.occupants.iter().flat_map(|(_, one)| &one.visits).map(|visit| visit.jid.clone()).collect();
-            effects.then.push(Delivery { from: self.jid.clone().into(), to, stanza: self.notice(&codes) });
+            effects.then.push(Delivery { from: self.jid.clone().into(), to: self.all(), stanza: self.notice(&codes) });
         }
         self.end_if_deserted();
     }
 
     /// Those whose presence is shown from now on come, and those whose is not go, as far as others can see.
     fn show_others(&self, was: Broadcast, effects: &mut Effects) {
-        for (_, occupant) in self.occupants.iter() {
-            let news = match (was.has(occupant.role), self.config.broadcast.has(occupant.role)) {
-                (false, true) => News::of(occupant),
-                (true, false) => News::gone(occupant, None, None),
-                _ => continue,
-            };
+        for (_, occupant, news) in self.portraits().filter(|(_, one, _)| !was.has(one.role)) {
             self.tell(occupant, &news, self.others(occupant), &mut effects.then);
         }
+        let hidden = |one: &Occupant| was.has(one.role) && !self.config.broadcast.has(one.role);
+        for (_, occupant) in self.occupants.iter().filter(|(_, one)| hidden(one)) {
+            self.tell(occupant, &News::gone(occupant, None, None), self.others(occupant), &mut effects.then);
+        }
+    }
+
+    /// Whether what a configuration makes of roles and of who is shown can be told to everybody.
+    fn check_change(&self, config: &RoomConfig) -> Result<(), StanzaError> {
+        let (was, is) = (self.config.broadcast, config.broadcast);
+        let moderated = self.config.moderated != config.moderated;
+        let changes = |one: &Occupant| {
+            let heard = moderated && !config.moderated && one.role == Role::Visitor;
+            heard || was.has(one.role) != is.has(one.role)
+        };
+        self.check_crowd(self.occupants.iter().filter(|(_, one)| changes(one)).count())
     }
 
     /// In a room that is no longer moderated all may speak (§5.1.2).
@@ -164,9 +177,7 @@ impl Room {
             })
             .map(|(number, _)| number)
             .collect();
-        for number in mute {
-            self.set_role(number, Role::Participant, None, None, effects);
-        }
+        self.set_roles(&mute, Role::Participant, effects);
     }
 
     /// Everybody is told that the room is no more, and nothing else (§10.9).
@@ -187,8 +198,7 @@ impl Room {
             } else {
                 news.destroy = Some(destroy.clone());
             }
-            let to = was.visits.iter().map(|visit| visit.jid.clone()).collect();
-            self.tell_own(&was, &news, to, &mut effects.first);
+            self.tell_own(&was, &news, clients(&was), &mut effects.first);
         }
         self.ended = true;
     }

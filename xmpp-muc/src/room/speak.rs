@@ -1,7 +1,9 @@
 //! Messages: to all, in private, subjects, retractions by moderators (§7.4, §7.5, §8.1, XEP-0425).
 
 use super::{
-    Change, Delivery, Effects, Incoming, Kept, Number, Occupant, Past, Plan, Room, Subject, announce,
+    Change, Delivery, Effects, Incoming, Kept, Number, Occupant, Past, Plan, Room, Subject,
+    announce::{self, clients},
+    pace::Pace,
     tombstone::{retracted_id, tombstone},
 };
 use crate::{
@@ -89,6 +91,7 @@ impl Room {
         } else if occupant.role < Role::Participant {
             return Err(StanzaError::forbidden().with_text("you have no voice in this room"));
         }
+        self.check_pace(&occupant.user, Pace::Message, 1, input.now)?;
         let is_owner = occupant.affiliation == crate::Affiliation::Owner && !is_subject;
         let publication = Publication {
             from: occupant.nick.jid.clone(),
@@ -160,8 +163,7 @@ impl Room {
                 UserInfo::default().write(out);
             })
             .to_stanza();
-        let to = other.visits.iter().map(|visit| visit.jid.clone()).collect();
-        let delivery = Delivery { from: occupant.nick.jid.clone(), to, stanza };
+        let delivery = Delivery { from: occupant.nick.jid.clone(), to: clients(other), stanza };
         Ok(Plan::of(Change::Whisper { whisper: self.whisper_of(input, number), delivery }))
     }
 
@@ -193,6 +195,7 @@ impl Room {
         if request.id.len() > MAX_ID {
             return Err(StanzaError::item_not_found().with_text("there is no such message"));
         }
+        self.check_pace(&occupant.user, Pace::Message, 1, input.now)?;
         let by = Moderated { by: Some(occupant.nick.jid.clone()), occupant: Some(self.mark(occupant)) };
         let retraction = RetractedBy { id: request.id.clone(), moderated: by, reason: request.reason.clone() };
         let mut out = Writer::new(ns::CLIENT);
@@ -236,8 +239,7 @@ impl Room {
         if lasting {
             self.remember_said(&stanza, at, id);
         }
-        let to = self.occupants.iter().flat_map(|(_, one)| &one.visits).map(|visit| visit.jid.clone()).collect();
-        effects.then.push(Delivery { from, to, stanza });
+        effects.then.push(Delivery { from, to: self.all(), stanza });
     }
 
     fn remember_said(&mut self, stanza: &Stanza, at: DateTime, id: Option<String>) {

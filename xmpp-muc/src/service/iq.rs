@@ -188,7 +188,9 @@ async fn act(
     let effects = rooms.carry_out(&mut visit, plan).await?;
     rooms.send(&effects.first).await;
     let mut behind = rooms.outlet().behind(effects.then, visit).await;
-    rooms.settle(&mut behind.visit).await;
+    if let Some(visit) = &mut behind.visit {
+        rooms.settle(visit).await;
+    }
     Ok(Reply::empty().then(move || drop(behind)))
 }
 
@@ -227,7 +229,7 @@ async fn page(
     for entry in order {
         let (id, stamp) = (entry.id.to_string(), entry.id.time());
         let stanza = result(&room, asker, query.queryid.as_deref(), id, stamp, entry.stanza());
-        let part = Delivery { from: room.clone().into(), to: vec![asker.clone()], stanza };
+        let part = Delivery { from: room.clone().into(), to: asker.clone().into(), stanza };
         rooms.outlet().send_before(part).await;
     }
     Ok(fin(query, &page))

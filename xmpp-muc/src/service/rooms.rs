@@ -636,7 +636,7 @@ fn refusal(client: Jid, to: Jid, stanza: &Stanza, error: StanzaError) -> Deliver
     Join::default().write(&mut out);
     error.write(&mut out);
     out.close();
-    Delivery { from: to, to: vec![client], stanza: out.into_stanza() }
+    Delivery { from: to, to: client.into(), stanza: out.into_stanza() }
 }
 
 /// A client asks whether it is still in the room (XEP-0410 §3): the room knows, and need not pass it on.

@@ -34,7 +34,9 @@ pub(crate) fn server() -> Server {
     server_with(MucSettings::default())
 }
 
-pub(crate) fn server_with(settings: MucSettings) -> Server {
+pub(crate) fn server_with(mut settings: MucSettings) -> Server {
+    // Nobody waits here.
+    (settings.limits.message_every, settings.limits.presence_every) = (Duration::ZERO, Duration::ZERO);
     let accounts = MemoryAccounts::new();
     for name in ["juliet@localhost", "romeo@localhost", "nurse@localhost"] {
         accounts.set_password(bare(name), "secret");

@@ -62,6 +62,8 @@ impl Line {
     }
 }
 
+const SHOWN: &str = "muc#roomconfig_presencebroadcast";
+
 /// One of many. What comes is taken at once.
 struct Member {
     nick: String,
@@ -198,6 +200,26 @@ fn server(change: impl FnOnce(&mut Limits)) -> Server {
 
 fn numbers(range: std::ops::Range<usize>) -> Vec<String> {
     range.map(|number| format!("{number:08}")).collect()
+}
+
+#[tokio::test]
+async fn abuse_all_200_of_a_room_are_hidden_and_shown_to_all_in_one_order_with_what_is_said() {
+    let server = server(|_| ());
+    let (juliet, mut members) = crowd(&server, 200).await;
+    for (roles, gone) in [(&["moderator"][..], true), (&["moderator", "participant", "visitor"], false)] {
+        let field = Field { values: roles.iter().map(|role| (*role).to_owned()).collect(), ..Field::new(SHOWN) };
+        let form = DataForm::typed(FormKind::Submit, "http://jabber.org/protocol/muc#roomconfig").with(field);
+        let query = OwnerQuery { form: Some(form), destroy: None };
+        juliet.0.request(Iq::set(Person::address("cave")).payload(&query)).await.unwrap();
+        juliet.says("done").await;
+        for member in &mut members {
+            let heard = member.hears_up_to("done").await;
+            // All others once, and nothing of Juliet, who was there all the time.
+            let (these, those) = if gone { (heard.went, heard.came) } else { (heard.came, heard.went) };
+            assert!(those.is_empty() && these.len() == 199 && these.values().all(|count| *count == 1), "{gone}");
+            assert!(!these.contains_key(&member.nick));
+        }
+    }
 }
 
 #[tokio::test]

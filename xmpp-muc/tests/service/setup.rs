@@ -188,6 +188,8 @@ pub(crate) fn builder(
         accounts.set_credentials(format!("{name}@localhost").parse().unwrap(), keys.clone());
     }
     let mut settings = MucSettings::default();
+    // Nobody waits here.
+    (settings.limits.message_every, settings.limits.presence_every) = (Duration::ZERO, Duration::ZERO);
     change(&mut settings);
     let rooms = Muc::new(SERVICE, disk.clone()).archive(disk.clone()).settings(settings);
     let mut limits = Limits::default();

@@ -32,6 +32,15 @@ const SID: usize = 1023;
 /// [`Socks5Error::Refused`] with `not-acceptable` where the peer does not want it, with `item-not-found` where it could reach
 /// none of the hosts.
 pub async fn offer(client: &Client, peer: impl Into<Jid>, sid: &str) -> Result<ByteStream, Socks5Error> {
+    offer_link(client, peer, sid).await.map(|(stream, _)| stream)
+}
+
+/// As [`offer`], and says whether it goes by way of a relay.
+pub(crate) async fn offer_link(
+    client: &Client,
+    peer: impl Into<Jid>,
+    sid: &str,
+) -> Result<(ByteStream, bool), Socks5Error> {
     let (part, peer) = (Part::of(client)?, peer.into());
     let me: Jid = client.jid().ok_or(Socks5Error::Ended)?.into();
     let settings = &part.settings;
@@ -48,12 +57,12 @@ pub async fn offer(client: &Client, peer: impl Into<Jid>, sid: &str) -> Result<B
     if used == me {
         let arrival = tokio::time::timeout(settings.attempt, chosen(&mut listening)).await;
         let socket = arrival.map_err(|_| Socks5Error::TimedOut)?;
-        return Ok(Box::new(socket));
+        return Ok((Box::new(socket), false));
     }
     drop(listening);
     let relay = relays.into_iter().find(|relay| relay.jid == used).ok_or(Socks5Error::UnknownHost)?;
     let socket = activate(client, &relay, sid, hash, &peer, settings.attempt).await?;
-    Ok(Box::new(socket))
+    Ok((Box::new(socket), true))
 }
 
 /// The connection that the peer uses, which it has told us is ours. Some peers connect to all hosts at once, and keep the first of
@@ -99,14 +108,14 @@ pub(super) async fn activate(
 
 /// Who waits for a stream.
 #[derive(Debug)]
-pub(super) struct Waiting(oneshot::Sender<TcpStream>);
+pub(super) struct Waiting(oneshot::Sender<(TcpStream, bool)>);
 
 /// A bytestream that a peer may offer. Dropped, it may not any more.
 #[derive(Debug)]
 pub struct Expected {
     part: Arc<Part>,
     key: (Jid, String),
-    stream: oneshot::Receiver<TcpStream>,
+    stream: oneshot::Receiver<(TcpStream, bool)>,
 }
 
 /// Lets `peer` offer the bytestream `sid`. The hosts that it offers will be connected to, in their order; those that others
@@ -133,9 +142,14 @@ impl Expected {
     ///
     /// # Errors
     /// [`Socks5Error::Unreachable`] if the peer has offered it and could not be reached, [`Socks5Error::Ended`] with the client.
-    pub async fn stream(mut self) -> Result<ByteStream, Socks5Error> {
+    pub async fn stream(self) -> Result<ByteStream, Socks5Error> {
+        self.link().await.map(|(stream, _)| stream)
+    }
+
+    /// As [`stream`](Self::stream), and says whether it goes by way of a relay.
+    pub(crate) async fn link(mut self) -> Result<(ByteStream, bool), Socks5Error> {
         match (&mut self.stream).await {
-            Ok(socket) => Ok(Box::new(socket)),
+            Ok((socket, relayed)) => Ok((Box::new(socket), relayed)),
             Err(_) => Err(Socks5Error::Unreachable),
         }
     }
@@ -178,7 +192,7 @@ impl Part {
         };
         let found = tokio::time::timeout(self.settings.patience, all).await.ok().flatten();
         let (jid, socket) = found.ok_or_else(StanzaError::item_not_found)?;
-        let give = waiting.0;
-        Ok(Reply::payload(Query::used(sid, jid)).then(move || drop(give.send(socket))))
+        let (give, relayed) = (waiting.0, jid != peer);
+        Ok(Reply::payload(Query::used(sid, jid)).then(move || drop(give.send((socket, relayed)))))
     }
 }

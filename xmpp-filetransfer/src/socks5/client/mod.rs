@@ -10,6 +10,7 @@ mod proxies;
 #[allow(clippy::unwrap_used)]
 mod tests;
 
+pub(crate) use classic::offer_link;
 pub use classic::{Expected, expect, offer};
 pub use dial::may_dial;
 pub use jingle::{Gathered, gather};

@@ -24,13 +24,14 @@
 //! | 10.1 to 10.9 owners | `owner`, `intrusion` (two owners), `service/presence` (who comes while a room ends) |
 //! | 11.1, 18.1.2 ghosts | `ghosts`, `service/crowd` |
 //! | 11.2 a service stops | `ghosts`, `service/presence` |
-//! | 13.4, 13.6 what is told, and what there may be of it | `abuse`, `limits`, `service/archive`, `service/makers` |
+//! | 13.4, 13.6 what is told, and what there may be of it | `abuse`, `limits`, `crowds`, `service/archive`, `service/makers` |
 //! | 15.5, 15.6 fields and codes | `rules` |
 //! | 16.1, 16.2, 16.4 | `enter`, `service/discovery`, `admin`, `occupant` |
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod abuse;
 mod admin;
+mod crowds;
 mod enter;
 mod faces;
 mod ghosts;

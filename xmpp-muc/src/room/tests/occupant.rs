@@ -195,7 +195,7 @@ fn xep0045_16_4_an_account_answers_for_its_vcard_as_who_was_asked() {
     let xml = format!("<iq type='get' id='v1' from='{CRONE}' to='{ROOM}/second'><vCard xmlns='vcard-temp'/></iq>");
     let Heard::Planned(Ok(plan)) = stage.judge(&parse(&xml)) else { panic!() };
     let effects = stage.carry_out(plan);
-    assert_eq!(effects.then[0].to, [jid("hag@lit")]);
+    assert_eq!(effects.then[0].to.iter().collect::<Vec<_>>(), [&jid("hag@lit")]);
     let id = effects.then[0].stanza.root().attr("id").unwrap().into_owned();
     // That both nicknames are one user's does not show.
     stage.plays(

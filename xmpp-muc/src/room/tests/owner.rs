@@ -131,12 +131,11 @@ fn xep0045_10_2_members_only_removes_strangers_by_322() {
          crone@lit/a <presence from='coven@chat/witch'><x><item affiliation='admin' jid='witch@lit/a' role='moderator'><actor nick='crone'/></item></x></presence>
          wiz@lit/a <presence from='coven@chat/witch'><x><item affiliation='admin' role='moderator'><actor nick='crone'/></item></x></presence>
          witch@lit/a <presence from='coven@chat/witch'><x><item affiliation='admin' jid='witch@lit/a' role='moderator'><actor nick='crone'/></item><status code='110'/></x></presence>
-         witch@lit/a <presence from='coven@chat/crone'><x><item affiliation='owner' jid='crone@lit/a' role='moderator'/></x></presence>
-         witch@lit/a <presence from='coven@chat/hag'><x><item affiliation='none' jid='hag@lit/a' role='participant'/></x></presence>
-         witch@lit/a <presence from='coven@chat/wiz'><x><item affiliation='member' jid='wiz@lit/a' role='participant'/></x></presence>
          crone@lit/a witch@lit/a <presence from='coven@chat/hag' type='unavailable'><x><item affiliation='none' jid='hag@lit/a' role='none'/><status code='322'/></x></presence>
          wiz@lit/a <presence from='coven@chat/hag' type='unavailable'><x><item affiliation='none' role='none'/><status code='322'/></x></presence>
-         crone@lit/a wiz@lit/a witch@lit/a <message from='coven@chat' type='groupchat' id='*'><x><status code='104'/></x></message>",
+         crone@lit/a wiz@lit/a witch@lit/a <message from='coven@chat' type='groupchat' id='*'><x><status code='104'/></x></message>
+         witch@lit/a <presence from='coven@chat/crone'><x><item affiliation='owner' jid='crone@lit/a' role='moderator'/></x></presence>
+         witch@lit/a <presence from='coven@chat/wiz'><x><item affiliation='member' jid='wiz@lit/a' role='participant'/></x></presence>",
     );
 }
 
