@@ -325,6 +325,31 @@ async fn abuse_a101_events_that_nobody_takes_are_bounded() {
 }
 
 #[tokio::test]
+async fn abuse_a101_few_large_events_are_bounded_as_well() {
+    let server = server();
+    let mut settings = JingleSettings::default();
+    settings.event_bytes = 10_000;
+    let (takes, mut guests) = tea(|it| it.info("urn:example:gossip"));
+    let hatter = |it: ClientBuilder| it.with(client_with(settings)).with(takes);
+    let (_hatter, there, ..) = connect(&server, "hatter", hatter).await;
+    let (alice, ..) = connect(&server, "alice", |it| it.with(client)).await;
+    let (session, _events) = alice.jingle().unwrap().initiate(there, vec![cup()]).await.unwrap();
+    let mut invitation = guests.next().await;
+    let gossip = |bytes| Some(element(&format!("<gossip xmlns='urn:example:gossip'>{}</gossip>", "x".repeat(bytes))));
+    session.session_info(gossip(20_000)).await.unwrap();
+    assert_eq!(refusal(session.session_info(gossip(1)).await).condition.as_str(), "resource-constraint");
+    for _ in 0..3 {
+        assert!(matches!(next(&mut invitation.events).await, Some(Event::Info(_))));
+        session.session_info(gossip(4_000)).await.unwrap();
+        session.session_info(gossip(4_000)).await.unwrap();
+        assert_eq!(refusal(session.session_info(gossip(4_000)).await).condition.as_str(), "resource-constraint");
+        assert!(matches!(next(&mut invitation.events).await, Some(Event::Info(_))));
+    }
+    session.terminate(Reason::success()).await.unwrap();
+    assert_eq!(condition(&ending(&mut invitation.events).await), ReasonCondition::Success);
+}
+
+#[tokio::test]
 async fn a_session_that_is_dropped_is_terminated() {
     let server = server();
     let mut declined = table(&server, |it| it, |it| it).await;

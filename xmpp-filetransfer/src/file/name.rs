@@ -22,13 +22,13 @@ pub fn safe(name: &str) -> Option<String> {
     clean.push_str(&parts.into_iter().find(|part| !part.is_empty())?);
     // A name that was cut can end in what it must not end in.
     loop {
-        let before = clean.len();
+        let before = clean.clone();
         clean = trim(&clean).to_owned();
         if clean.starts_with(['-', '~']) || is_device(&clean) {
             clean.insert(0, '_');
         }
         clean = cut(clean);
-        if clean.len() == before {
+        if clean == before {
             break;
         }
     }

@@ -206,6 +206,13 @@ fn abuse_a087_long_names_keep_their_ending() {
     assert_eq!(name.len(), 255);
     let dots = safe(&format!("a{}b", ".".repeat(4_096))).unwrap();
     assert!(!dots.ends_with('.'), "{dots}");
+    // Nor does what is cut twice end in what it must not end in.
+    for first in ["-", "~"] {
+        let name = safe(&format!("{first}{} b", "x".repeat(252))).unwrap();
+        assert_eq!(name, format!("_{first}{}", "x".repeat(252)));
+        let name = safe(&format!("{first}{}.{}", "x".repeat(252), "y".repeat(40))).unwrap();
+        assert!(!name.ends_with('.'), "{name}");
+    }
 }
 
 proptest! {

@@ -290,7 +290,20 @@ impl Jingle {
             others: Vec::new(),
         }
     }
+
+    /// About what it takes in memory.
+    #[cfg(feature = "client")]
+    pub(super) fn bytes(&self) -> usize {
+        let parts = self.contents.iter().flat_map(|it| [&it.description, &it.transport, &it.security]).flatten();
+        let elements = parts.chain(&self.others).map(|element| ELEMENT + element.as_str().len());
+        let names = self.contents.iter().map(|content| ELEMENT + content.id.name.len());
+        elements.chain(names).sum()
+    }
 }
+
+/// What any element takes beside its text.
+#[cfg(feature = "client")]
+const ELEMENT: usize = 128;
 
 impl Payload for Jingle {
     const NAME: &'static str = "jingle";

@@ -51,7 +51,7 @@ pub struct Proxy65Settings {
     pub streams: usize,
     /// Those of one user (bare address), of these.
     pub streams_of_user: usize,
-    /// Connections that are not relayed yet, at a time; more are closed.
+    /// Connections that are not relayed yet, at a time. Of more, those are closed first whose address has the most.
     pub waiting: usize,
     /// Connections of one IP address (of one /64, for IPv6) in all.
     pub of_address: usize,

@@ -3,7 +3,7 @@
 use super::{Proxy65Settings, pace::Paced};
 use crate::socks5::{Mode, Query, StreamHash, handshake};
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     io,
     net::IpAddr,
     sync::{
@@ -39,11 +39,28 @@ struct State {
     /// One or two that have asked for the same stream, each with a number.
     parked: HashMap<StreamHash, Vec<(u64, Take)>>,
     next: u64,
-    /// Connections that are not relayed.
-    waiting: usize,
+    /// Connections that are not relayed, in the order in which they came: whose they are, and what sends them away when it
+    /// is dropped.
+    waiting: BTreeMap<u64, (IpAddr, oneshot::Sender<()>)>,
     of_address: HashMap<IpAddr, usize>,
     streams: usize,
     of_user: HashMap<BareJid, usize>,
+}
+
+impl State {
+    /// Sends the first away of the address that has the most who wait, if that has more than this one would then have: so few
+    /// addresses do not keep the others out, however many connections they make.
+    fn make_room(&mut self, ip: IpAddr) -> bool {
+        let mut counts: HashMap<IpAddr, usize> = HashMap::new();
+        self.waiting.values().for_each(|(ip, _)| *counts.entry(*ip).or_default() += 1);
+        let own = counts.get(&ip).copied().unwrap_or_default();
+        let Some((heaviest, most)) = counts.into_iter().max_by_key(|(_, count)| *count) else { return false };
+        let first = self.waiting.iter().find(|(_, (ip, _))| *ip == heaviest).map(|(number, _)| *number);
+        match first {
+            Some(number) if most > own + 1 => self.waiting.remove(&number).is_some(),
+            _ => false,
+        }
+    }
 }
 
 /// A relay at work.
@@ -69,15 +86,15 @@ impl Drop for Stop {
 struct Place {
     relay: Arc<Relay>,
     ip: IpAddr,
-    waiting: bool,
+    /// Its number among those that wait.
+    waiting: Option<u64>,
 }
 
 impl Place {
     /// It is relayed now.
     fn moves_on(&mut self) {
-        if std::mem::take(&mut self.waiting) {
-            let mut state = self.relay.state();
-            state.waiting = state.waiting.saturating_sub(1);
+        if let Some(number) = self.waiting.take() {
+            self.relay.state().waiting.remove(&number);
         }
     }
 }
@@ -94,6 +111,20 @@ impl Drop for Place {
 struct Slot {
     relay: Arc<Relay>,
     user: BareJid,
+}
+
+/// A place beside who else wants a stream.
+#[derive(Debug)]
+struct Parked {
+    relay: Arc<Relay>,
+    hash: StreamHash,
+    number: u64,
+}
+
+impl Drop for Parked {
+    fn drop(&mut self) {
+        self.relay.unpark(&self.hash, self.number);
+    }
 }
 
 impl Drop for Slot {
@@ -157,8 +188,8 @@ impl Relay {
             match accepted {
                 Ok((socket, address)) => {
                     // One too many is closed: to leave it in the queue would make others wait for it.
-                    let Some(place) = self.place(household(address.ip())) else { continue };
-                    tokio::spawn(Arc::clone(&self).receive(Guest { socket, place }));
+                    let Some((place, leave)) = self.place(household(address.ip())) else { continue };
+                    tokio::spawn(Arc::clone(&self).receive(Guest { socket, place }, leave));
                 }
                 Err(error) => {
                     tracing::warn!(%error, "a connection to the relay could not be accepted");
@@ -168,41 +199,51 @@ impl Relay {
         }
     }
 
-    fn place(self: &Arc<Relay>, ip: IpAddr) -> Option<Place> {
+    /// A place for a connection, and what tells when it is taken away again.
+    fn place(self: &Arc<Relay>, ip: IpAddr) -> Option<(Place, oneshot::Receiver<()>)> {
         let mut state = self.state();
         let of_address = state.of_address.get(&ip).copied().unwrap_or_default();
-        if state.waiting >= self.settings.waiting || of_address >= self.settings.of_address {
+        let full = state.waiting.len() >= self.settings.waiting;
+        if of_address >= self.settings.of_address || (full && !state.make_room(ip)) {
             tracing::debug!(%ip, "too many connections to the relay");
             return None;
         }
-        state.waiting += 1;
+        let number = state.next;
+        state.next += 1;
+        let (stay, leave) = oneshot::channel();
+        state.waiting.insert(number, (ip, stay));
         state.of_address.insert(ip, of_address + 1);
         drop(state);
-        Some(Place { relay: Arc::clone(self), ip, waiting: true })
+        Some((Place { relay: Arc::clone(self), ip, waiting: Some(number) }, leave))
     }
 
     /// Hears which stream a client wants, and lets it wait for the other and the activation.
-    async fn receive(self: Arc<Relay>, mut guest: Guest) {
-        let asked = tokio::select! {
-            asked = timeout(self.settings.handshake, handshake::asked(&mut guest.socket)) => asked,
-            () = self.stopped() => return,
-        };
+    async fn receive(self: Arc<Relay>, guest: Guest, leave: oneshot::Receiver<()>) {
+        tokio::select! {
+            // Whoever is relayed does not wait any more, which is no reason to send it away.
+            biased;
+            () = self.attend(guest) => {}
+            _ = leave => {}
+            () = self.stopped() => {}
+        }
+    }
+
+    async fn attend(self: &Arc<Relay>, mut guest: Guest) {
+        let asked = timeout(self.settings.handshake, handshake::asked(&mut guest.socket)).await;
         let Ok(Ok(hash)) = asked else { return };
-        let Some((number, mut taken)) = self.park(hash) else { return };
+        let Some((_parked, mut taken)) = self.park(hash) else { return };
         let waited = tokio::select! {
             give = &mut taken => give.ok(),
             _ = timeout(self.settings.activation, linger(&mut guest.socket, &hash)) => None,
-            () = self.stopped() => None,
         };
-        match waited {
-            // The other may have gone meanwhile.
-            Some(give) => drop(give.send(guest)),
-            None => self.unpark(&hash, number),
+        // The other may have gone meanwhile.
+        if let Some(give) = waited {
+            drop(give.send(guest));
         }
     }
 
     /// A place beside who else wants this stream: there are two (§10).
-    fn park(&self, hash: StreamHash) -> Option<(u64, oneshot::Receiver<oneshot::Sender<Guest>>)> {
+    fn park(self: &Arc<Relay>, hash: StreamHash) -> Option<(Parked, oneshot::Receiver<oneshot::Sender<Guest>>)> {
         let (take, taken) = oneshot::channel();
         let mut state = self.state();
         let number = state.next;
@@ -212,7 +253,8 @@ impl Relay {
             return None;
         }
         parked.push((number, take));
-        Some((number, taken))
+        drop(state);
+        Some((Parked { relay: Arc::clone(self), hash, number }, taken))
     }
 
     fn unpark(&self, hash: &StreamHash, number: u64) {

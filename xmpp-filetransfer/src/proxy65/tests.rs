@@ -248,3 +248,60 @@ async fn a_rate_is_kept_to() {
     assert!(got.iter().all(|byte| *byte == 7));
     drop(writer.await.unwrap());
 }
+
+/// Connects from an address of this machine's that is not the usual one.
+#[cfg(target_os = "linux")]
+async fn from(address: &str, house: &House) -> TcpStream {
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind(format!("{address}:0").parse().unwrap()).unwrap();
+    socket.connect(house.place).await.unwrap()
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn abuse_a100_few_addresses_do_not_take_the_place_of_others() {
+    let house = House::new(|settings| (settings.waiting, settings.of_address) = (6, 4)).await;
+    let (romeo, me, _events) = house.client("romeo").await;
+    let peer: Jid = "juliet@localhost/x".parse().unwrap();
+    let hash = StreamHash::of("a", &me, &peer);
+    // One address says nothing; another, which has heard of the stream, sits in it.
+    let mut silent = Vec::new();
+    for _ in 0..3 {
+        silent.push(from("127.0.0.2", &house).await);
+    }
+    let mut sitting = Vec::new();
+    for _ in 0..3 {
+        let mut socket = from("127.0.0.3", &house).await;
+        sitting.push(handshake::ask(&mut socket, hash).await.map(|()| socket));
+    }
+    assert!(sitting[0].is_ok() && sitting[1].is_ok() && sitting[2].is_err());
+    // The one that was refused is another place.
+    silent.push(from("127.0.0.2", &house).await);
+    silent.push(from("127.0.0.3", &house).await);
+    let other = StreamHash::of("b", &me, &peer);
+    let (_one, _two) = (house.guest(other).await.unwrap(), house.guest(other).await.unwrap());
+    assert!(!matches!(silent[0].read(&mut [0]).await, Ok(1..)), "who came first of those that have most makes room");
+    romeo.request(Iq::set(proxy()).payload(&Query::activate("b", peer.clone()))).await.unwrap();
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn abuse_a100_who_makes_room_leaves_no_trace() {
+    let house = House::new(|settings| (settings.waiting, settings.of_address) = (4, 4)).await;
+    let (romeo, me, _events) = house.client("romeo").await;
+    let peer: Jid = "juliet@localhost/x".parse().unwrap();
+    let hash = StreamHash::of("a", &me, &peer);
+    let mut sitting = Vec::new();
+    for sid in ["a", "a", "b", "b"] {
+        let mut socket = from("127.0.0.2", &house).await;
+        handshake::ask(&mut socket, StreamHash::of(sid, &me, &peer)).await.unwrap();
+        sitting.push(socket);
+    }
+    let (mut guests, mut tries) = (Vec::new(), 0);
+    while guests.len() < 2 {
+        guests.extend(house.guest(hash).await);
+        tries += 1;
+        assert!(tries < 1_000, "the stream is free again");
+    }
+    romeo.request(Iq::set(proxy()).payload(&Query::activate("a", peer))).await.unwrap();
+}

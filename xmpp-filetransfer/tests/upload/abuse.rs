@@ -1,6 +1,6 @@
 //! Those who do not mean well.
 
-use super::House;
+use super::{House, store::At};
 use std::{sync::atomic::Ordering, time::Duration};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -247,4 +247,124 @@ async fn abuse_a100_so_many_are_put_at_a_time_and_no_more() {
         tokio::task::yield_now().await;
     }
     assert_eq!(house.ask("PUT", house.path(&slot.put.url), &own, b"hark").await.status, 201);
+}
+
+#[tokio::test]
+async fn abuse_a088_a_put_that_comes_too_late_takes_nothing_away() {
+    let house = House::new(|_| {}).await;
+    let (slot, authorization) = house.slot("a", 4, None).await;
+    let (path, own) = (house.path(&slot.put.url), [("Authorization", authorization.as_str())]);
+    let (found, go) = house.store.hold(At::Find);
+    // It has found an empty slot, and looks away for as long as another takes.
+    let late = house.ask("PUT", path, &own, b"mark");
+    let first = async {
+        found.await.unwrap();
+        let answer = house.ask("PUT", path, &own, b"hark").await;
+        go.send(()).unwrap();
+        answer
+    };
+    let (late, first) = tokio::join!(late, first);
+    assert_eq!((first.status, late.status), (201, 409));
+    let answer = house.ask("GET", path, &[], b"").await;
+    assert_eq!((answer.status, answer.body.as_slice()), (200, b"hark".as_slice()));
+    assert_eq!(house.files(), (1, 0));
+}
+
+#[tokio::test]
+async fn abuse_a088_what_is_put_while_it_is_removed_does_not_stay_unknown() {
+    let house = House::new(|_| {}).await;
+    let (slot, authorization) = house.slot("a", 4, None).await;
+    let (path, own) = (house.path(&slot.put.url), [("Authorization", authorization.as_str())]);
+    let (removing, go) = house.store.hold(At::Remove);
+    let remove = house.ask("DELETE", path, &own, b"");
+    let put = async {
+        removing.await.unwrap();
+        let answer = house.ask("PUT", path, &own, b"hark").await;
+        go.send(()).unwrap();
+        answer
+    };
+    let (removed, put) = tokio::join!(remove, put);
+    assert_eq!((put.status, removed.status), (201, 204));
+    assert_eq!(house.ask("GET", path, &[], b"").await.status, 404);
+    assert_eq!((house.files(), house.bytes_kept().await), ((0, 0), 0), "nothing stays that nobody knows of");
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn abuse_a088_a_full_disk_is_told_of_and_leaves_nothing() {
+    let house = House::new(|_| {}).await;
+    // What is found out when it is written, and what only when it is to be kept.
+    for size in [1_000_000, 4] {
+        let (slot, authorization) = house.slot("a", size, None).await;
+        let (path, own) = (house.path(&slot.put.url), [("Authorization", authorization.as_str())]);
+        let id = path.split('/').nth(2).unwrap();
+        std::os::unix::fs::symlink("/dev/full", house.folder.path().join("parts").join(id)).unwrap();
+        let body = vec![b'x'; usize::try_from(size).unwrap()];
+        let answer = house.ask("PUT", path, &own, &body).await;
+        assert_eq!((answer.status, answer.header("retry-after"), house.files()), (507, "10", (0, 0)));
+        assert_eq!(house.ask("GET", path, &[], b"").await.status, 404);
+        // With room again the slot is still good.
+        assert_eq!(house.ask("PUT", path, &own, &body).await.status, 201);
+        assert_eq!(house.ask("DELETE", path, &own, b"").await.status, 204);
+    }
+}
+
+#[tokio::test]
+async fn abuse_a088_who_asks_first_is_not_invited_to_send_what_is_refused() {
+    let house = House::new(|_| {}).await;
+    let (slot, authorization) = house.slot("a", 4, None).await;
+    let path = house.path(&slot.put.url);
+    for (authorization, length, begins) in
+        [("Bearer x", 4, "HTTP/1.1 403 "), (&authorization, 5, "HTTP/1.1 413 "), (&authorization, 4, "HTTP/1.1 100 ")]
+    {
+        let mut socket = TcpStream::connect(house.address).await.unwrap();
+        let head = format!(
+            "PUT {path} HTTP/1.1\r\nHost: x\r\nAuthorization: {authorization}\r\nContent-Length: {length}\r\n\
+             Expect: 100-continue\r\n\r\n"
+        );
+        socket.write_all(head.as_bytes()).await.unwrap();
+        let mut answer = vec![0; begins.len()];
+        socket.read_exact(&mut answer).await.unwrap();
+        assert_eq!(String::from_utf8(answer).unwrap(), begins);
+    }
+}
+
+#[tokio::test]
+async fn abuse_a091_no_other_method_does_anything() {
+    let house = House::new(|_| {}).await;
+    let (path, authorization) = house.file("a", b"hark", None).await;
+    let own = ("Authorization", authorization.as_str());
+    for method in ["TRACE", "POST", "PATCH", "PROPFIND", "MOVE", "LINK", "delete", "X"] {
+        for header in ["X-HTTP-Method-Override", "X-HTTP-Method", "X-Method-Override"] {
+            let answer = house.ask(method, &path, &[own, (header, "DELETE")], b"").await;
+            assert_eq!((answer.status, answer.body.len()), (405, 0), "{method}");
+        }
+    }
+    for query in ["?_method=DELETE", "?X-HTTP-Method-Override=PUT"] {
+        assert_eq!(house.ask("GET", &format!("{path}{query}"), &[own], b"").await.body, b"hark");
+    }
+    assert_eq!(house.ask("GET", &path, &[], b"").await.body, b"hark");
+}
+
+#[tokio::test]
+async fn abuse_a088_chunks_say_how_long_they_are_and_nothing_else() {
+    let house = House::new(|_| {}).await;
+    let (slot, authorization) = house.slot("a", 4, None).await;
+    let path = house.path(&slot.put.url);
+    let own = ("Authorization", authorization.as_str());
+    let chunked = [own, ("Transfer-Encoding", "chunked")];
+    for (body, status) in [
+        (b"ffffffffffffffff\r\nharks".as_slice(), 413),
+        (b"fffffffffffffffff\r\nhark", 400),
+        (b"-4\r\nhark\r\n0\r\n\r\n", 400),
+        (b"4 \nhark\r\n0\r\n\r\n", 400),
+        (b"4\r\nharks\r\n0\r\n\r\n", 400),
+    ] {
+        assert_eq!(house.ask("PUT", path, &chunked, body).await.status, status, "{}", String::from_utf8_lossy(body));
+        assert_eq!(house.files(), (0, 0));
+    }
+    // Trailers change nothing of what was said before.
+    let body = b"4\r\nhark\r\n0\r\nContent-Type: text/html\r\nAuthorization: x\r\n\r\n";
+    assert_eq!(house.ask("PUT", path, &chunked, body).await.status, 201);
+    assert_eq!(house.ask("GET", path, &[], b"").await.header("content-type"), "application/octet-stream");
 }

@@ -5,6 +5,7 @@
 mod abuse;
 mod client;
 mod service;
+mod store;
 mod web;
 
 use std::{
@@ -16,6 +17,7 @@ use std::{
     },
     time::{Duration, SystemTime},
 };
+use store::Held;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
@@ -31,7 +33,7 @@ use xmpp_filetransfer::upload::{
     Slot, SlotRequest,
     client::{UploadClientSettings, client_with},
     server::{UploadSettings, Uploads},
-    store::{MemoryUploads, UploadStore},
+    store::UploadStore,
 };
 
 /// A server with uploads, and where it listens for HTTP.
@@ -40,7 +42,7 @@ struct House {
     address: SocketAddr,
     url: String,
     folder: tempfile::TempDir,
-    store: Arc<MemoryUploads>,
+    store: Arc<Held>,
     trust: ClientTls,
     /// Seconds by which its clock is fast.
     later: Arc<AtomicU64>,
@@ -56,14 +58,13 @@ impl House {
         let address = listener.local_addr().unwrap();
         let url = format!("{}://localhost:{}", if tls { "https" } else { "http" }, address.port());
         let folder = tempfile::tempdir().unwrap();
-        let store = Arc::new(MemoryUploads::new());
+        let store = Arc::new(Held::default());
         let later = Arc::new(AtomicU64::new(0));
         let fast = Arc::clone(&later);
         let mut settings = UploadSettings::default();
         settings.slots_per_minute = 1000;
         change(&mut settings);
-        let uploads =
-            Uploads::open("upload.localhost", &url, Arc::<MemoryUploads>::clone(&store), folder.path()).unwrap();
+        let uploads = Uploads::open("upload.localhost", &url, Arc::<Held>::clone(&store), folder.path()).unwrap();
         let uploads = more(uploads.settings(settings))
             .clock(move || SystemTime::now() + Duration::from_secs(fast.load(Ordering::Relaxed)));
         let made = SelfSigned::generate(&["localhost"], 1).unwrap();

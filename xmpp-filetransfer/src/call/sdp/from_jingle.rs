@@ -5,6 +5,7 @@ use crate::{
     call::{Candidate, Feedback, FeedbackInterval, Group, IceTransport, Parameter, PayloadType, RtpDescription},
     jingle::Content,
 };
+use std::collections::HashSet;
 use xmpp_core::payload::{Payload, TextValue};
 
 /// Maps the contents of a session to an offer or an answer. `session` is the number of the session in SDP, digits that stay
@@ -29,7 +30,12 @@ pub fn from_jingle(
         }
         out.line(format_args!("a=group:{}", words.join(" ")));
     }
+    let mut names = HashSet::new();
     for content in contents {
+        // Both ends may have made one of this name; in SDP there is nothing to tell them apart.
+        if !names.insert(&content.id.name) {
+            return Err(SdpError::Unspeakable("two contents of one name"));
+        }
         let name = || content.id.name.clone();
         let description = content.description.as_ref().and_then(|it| RtpDescription::read(it.root()).ok());
         let transport = content.transport.as_ref().and_then(|it| IceTransport::read(it.root()).ok());
@@ -55,12 +61,15 @@ fn word<'a>(text: &'a str, what: &'static str) -> Result<&'a str, SdpError> {
     if fits { Ok(text) } else { Err(SdpError::Unspeakable(what)) }
 }
 
+/// Whether nobody takes anything in it for the end of a line.
+fn is_one_line(text: &str) -> bool {
+    text.chars().all(|char| !char.is_control() && !matches!(char, '\u{2028}' | '\u{2029}'))
+}
+
 /// What stands to the end of a line.
 fn rest<'a>(text: &'a str, what: &'static str) -> Result<&'a str, SdpError> {
     let text = text.trim();
-    let fits =
-        !text.is_empty() && text.chars().all(|char| !char.is_control() && !matches!(char, '\u{2028}' | '\u{2029}'));
-    if fits { Ok(text) } else { Err(SdpError::Unspeakable(what)) }
+    if !text.is_empty() && is_one_line(text) { Ok(text) } else { Err(SdpError::Unspeakable(what)) }
 }
 
 fn media(
@@ -196,7 +205,7 @@ fn encoding(payload: &PayloadType, out: &mut Lines) -> Result<(), SdpError> {
     if !payload.parameters.is_empty() {
         let mut parts = Vec::new();
         for Parameter { name, value } in &payload.parameters {
-            let fits = |text: &str| !text.contains(';') && !text.chars().any(char::is_control);
+            let fits = |text: &str| !text.contains(';') && is_one_line(text);
             match (name.as_str(), value.as_str()) {
                 ("", "") => continue,
                 (name, value) if !fits(name) || !fits(value) => return Err(SdpError::Unspeakable("a parameter")),
@@ -205,7 +214,9 @@ fn encoding(payload: &PayloadType, out: &mut Lines) -> Result<(), SdpError> {
                 (name, value) => parts.push(format!("{name}={value}")),
             }
         }
-        out.line(format_args!("a=fmtp:{id} {}", parts.join(";")));
+        if !parts.is_empty() {
+            out.line(format_args!("a=fmtp:{id} {}", parts.join(";")));
+        }
     }
     feedback(&id.to_string(), &payload.feedback, payload.feedback_interval, out)
 }

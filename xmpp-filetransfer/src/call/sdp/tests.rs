@@ -213,3 +213,35 @@ proptest! {
         }
     }
 }
+
+/// A content that says this in one place.
+fn told(change: impl FnOnce(&mut RtpDescription)) -> Content {
+    let mut description = RtpDescription::new("audio");
+    description.payload_types = vec![PayloadType { id: 96, name: Some("x".into()), ..PayloadType::default() }];
+    change(&mut description);
+    let (mut said, mut way) = (Writer::new(""), Writer::new(""));
+    description.write(&mut said);
+    IceTransport::default().write(&mut way);
+    Content::initial("a").with_description(said.into_stanza()).with_transport(way.into_stanza())
+}
+
+#[test]
+fn abuse_a096_a_parameter_ends_no_line() {
+    for (name, value) in [("n", "a\u{2028}b"), ("n\u{2029}", "b"), ("", "a\u{2028}"), ("n", "a\r\nb"), ("n", "a;b")] {
+        let parameter = Parameter { name: name.into(), value: value.into() };
+        let content = told(|it| it.payload_types[0].parameters = vec![parameter]);
+        let error = from_jingle(&[content], &[], "1", Direction::offer()).unwrap_err();
+        assert_eq!(error, SdpError::Unspeakable("a parameter"), "{name:?} {value:?}");
+    }
+    let content = told(|it| it.payload_types[0].parameters = vec![Parameter::default()]);
+    let sdp = from_jingle(&[content], &[], "1", Direction::offer()).unwrap();
+    assert!(!sdp.contains("a=fmtp"), "there is nothing to say: {sdp}");
+}
+
+#[test]
+fn rfc8843_7_1_no_two_media_have_one_name() {
+    let theirs =
+        Content { id: crate::jingle::ContentId { creator: Creator::Responder, name: "a".into() }, ..told(|_| {}) };
+    let error = from_jingle(&[told(|_| {}), theirs], &[], "1", Direction::offer()).unwrap_err();
+    assert_eq!(error, SdpError::Unspeakable("two contents of one name"));
+}

@@ -281,14 +281,16 @@ impl Part {
             return self.bounced(message, peer);
         }
         let Some(block) = message.payload::<Data>() else { return Flow::Continue };
-        let answer = match block {
-            Ok(block) => match self.link(peer, &block.sid) {
-                Some(link) => link.receive(&block).map(|_| ()),
-                None => Err(StanzaError::item_not_found()),
-            },
-            Err(error) => Err(StanzaError::from(error)),
+        let link = block.as_ref().ok().and_then(|block| self.link(peer, &block.sid));
+        // Who writes to all our clients at once is not to learn from an error which of them are there.
+        let may_know = link.is_some() || message.to().is_some_and(|to| to.resource().is_some());
+        let answer = match (block, link) {
+            (Ok(block), Some(link)) => link.receive(&block).map(|_| ()),
+            (Ok(_), None) => Err(StanzaError::item_not_found()),
+            (Err(error), _) => Err(StanzaError::from(error)),
         };
         if let Err(error) = answer
+            && may_know
             && let Some(reply) = message.error_reply(&error)
             && let Ok(permit) = Arc::clone(&self.complaints).try_acquire_owned()
         {

@@ -303,3 +303,23 @@ async fn xep0261_4_support_is_told() {
         romeo.client.query(Iq::get(juliet.jid.clone()).payload(&query)).await.unwrap();
     assert!(info.has_feature(super::super::NS) && info.has_feature(super::super::JINGLE_NS));
 }
+
+#[tokio::test]
+async fn abuse_a_stranger_does_not_learn_by_a_message_who_is_there() {
+    let (_server, romeo, juliet) = two(IbbSettings::default()).await;
+    let mut events = romeo._events;
+    let part = Part::of(&juliet.client).unwrap();
+    for (id, to) in [("all", juliet.jid.to_bare().into()), ("one", Jid::from(juliet.jid.clone()))] {
+        let block = Message::chat(to).from(romeo.jid.clone()).id(id).payload(&Data::new("a", 0, vec![1])).build();
+        assert!(matches!(part.message(&AnyStanza::Message(block), &juliet.client), Flow::Handled));
+    }
+    let back = loop {
+        match events.next().await {
+            Some(xmpp_core::client::Event::Message(message)) => break message,
+            Some(_) => {}
+            None => unreachable!(),
+        }
+    };
+    assert_eq!(back.error().unwrap().condition, Condition::ItemNotFound);
+    assert_eq!(back.id().as_deref(), Some("one"), "who does not know its address hears nothing");
+}

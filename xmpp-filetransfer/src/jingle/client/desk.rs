@@ -127,7 +127,7 @@ impl Desk {
         match (self.find(&peer, &jingle.sid), jingle.action) {
             (Some(seat), Action::SessionInitiate) => self.same_id(&seat, peer, jingle),
             (Some(seat), _) => {
-                let events = seat.receive(jingle, self.settings.events)?;
+                let events = seat.receive(jingle, &self.settings)?;
                 // The answer goes out before anything that the application says to it.
                 Ok(Reply::empty().then(move || seat.tell(events)))
             }

@@ -75,6 +75,8 @@ pub struct JingleSettings {
     pub sessions_per_peer: usize,
     /// Events of a session that wait for the application; the peer is refused until some are taken.
     pub events: usize,
+    /// Bytes that the messages of these had; beyond, the peer is refused as well. One message always has room.
+    pub event_bytes: usize,
     /// How long a session may wait to be accepted, on either side.
     pub patience: Duration,
     /// How long a peer that has gone offline may stay silent (§6.7).
@@ -84,12 +86,13 @@ pub struct JingleSettings {
 }
 
 impl Default for JingleSettings {
-    /// 256 sessions, 16 with a peer, 128 events; 5 minutes, 10 seconds.
+    /// 256 sessions, 16 with a peer, 128 events of 512 KiB; 5 minutes, 10 seconds.
     fn default() -> JingleSettings {
         JingleSettings {
             sessions: 256,
             sessions_per_peer: 16,
             events: 128,
+            event_bytes: 512 * 1024,
             patience: Duration::from_secs(300),
             absence: Duration::from_secs(10),
             session: SessionLimits::default(),

@@ -31,6 +31,8 @@ pub(super) struct Seat {
 pub(super) struct State {
     pub(super) session: Session,
     pub(super) events: VecDeque<Event>,
+    /// What the messages had by which these came, since there were none.
+    pub(super) event_bytes: usize,
     /// Nobody takes events any more.
     pub(super) deaf: bool,
     /// Nothing more will come.
@@ -73,6 +75,7 @@ impl Seat {
             opening: session.end() == Creator::Initiator,
             session,
             events: VecDeque::new(),
+            event_bytes: 0,
             deaf: false,
             over: false,
             clock: Clock { began: Instant::now(), absent: None },
@@ -93,15 +96,20 @@ impl Seat {
     }
 
     /// Takes a message of the peer; the events are for [`tell`](Self::tell) when it is answered.
-    pub(super) fn receive(&self, jingle: &Jingle, room: usize) -> Result<Vec<Event>, JingleError> {
+    pub(super) fn receive(&self, jingle: &Jingle, settings: &JingleSettings) -> Result<Vec<Event>, JingleError> {
         let mut state = self.state();
         if state.over {
             return Err(JingleError::UnknownSession);
         }
-        if state.events.len() >= room && jingle.action != Action::SessionTerminate {
+        let bytes = state.event_bytes.saturating_add(jingle.bytes());
+        let full = state.events.len() >= settings.events || (bytes > settings.event_bytes && !state.events.is_empty());
+        if full && jingle.action != Action::SessionTerminate {
             return Err(JingleError::TooMany);
         }
         let events = state.session.receive(jingle)?;
+        if !events.is_empty() {
+            state.event_bytes = bytes;
+        }
         state.clock.seen(true, Instant::now());
         drop(state);
         self.wake.notify_one();

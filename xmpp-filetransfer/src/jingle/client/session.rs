@@ -366,6 +366,9 @@ impl SessionEvents {
             {
                 let mut state = self.seat.state();
                 if let Some(event) = state.events.pop_front() {
+                    if state.events.is_empty() {
+                        state.event_bytes = 0;
+                    }
                     return Some(event);
                 }
                 if state.over {

@@ -50,7 +50,7 @@ pub enum ProposalEvent {
         /// Both have proposed at the same time.
         tie_break: bool,
     },
-    /// The contact does not want it any more.
+    /// The contact does not want it any more; or it has rung for so long, with so many others, that this device gives it up.
     Retracted {
         /// The session's id.
         id: String,
@@ -109,6 +109,12 @@ pub(super) struct Proposal {
 
 /// Proposals known at a time; of others nothing is known.
 pub(super) const PROPOSALS: usize = 64;
+/// Of these, proposals to us that nobody has answered; with more, who has rung for longest gives way.
+pub(super) const INCOMING: usize = 48;
+/// Of these, proposals of one contact; more are ignored.
+pub(super) const OF_CONTACT: usize = 8;
+/// The longest id, in bytes.
+const ID_BYTES: usize = 1_023;
 /// After so long nothing is known of a proposal that nobody has finished (§5).
 pub(super) const FORGOTTEN: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -125,10 +131,23 @@ impl Proposals {
         Proposals { me, known: HashMap::new() }
     }
 
-    /// Whether there is room for another.
-    fn make_room(&mut self, now: Instant) -> bool {
+    fn forget(&mut self, now: Instant) {
         self.known.retain(|_, proposal| now.saturating_duration_since(proposal.since) < FORGOTTEN);
-        self.known.len() < PROPOSALS
+    }
+
+    /// Whether there is room for another of `from`; with what gives way to it.
+    fn make_room(&mut self, from: &Jid) -> (bool, Option<String>) {
+        let ring = || self.known.iter().filter(|(_, it)| it.stage == Stage::Incoming);
+        let theirs = ring().filter(|(_, it)| is_contact(it, from)).count();
+        if theirs >= OF_CONTACT {
+            return (false, None);
+        }
+        let oldest = ring().min_by_key(|(_, it)| it.since).map(|(id, _)| id.clone());
+        let gives_way = oldest.filter(|_| ring().count() >= INCOMING || self.known.len() >= PROPOSALS);
+        if let Some(id) = &gives_way {
+            self.known.remove(id);
+        }
+        (self.known.len() < PROPOSALS, gives_way)
     }
 
     /// Proposes a session to a contact (§3.1), under an id that nobody has used: random, best a UUID. `None` where the id is in
@@ -141,7 +160,8 @@ impl Proposals {
         now: Instant,
     ) -> Option<(Jid, JingleMessage)> {
         let id = id.into();
-        if !self.make_room(now) || self.known.contains_key(&id) {
+        self.forget(now);
+        if self.known.len() >= PROPOSALS || self.known.contains_key(&id) {
             return None;
         }
         let contact: Jid = to.clone().into();
@@ -186,7 +206,8 @@ impl Proposals {
     }
 
     /// Takes what stands in a message, ours or a contact's. What our own devices send comes as a copy (XEP-0280), which only
-    /// our own account may send, or from our own address.
+    /// our own account may send, or from our own address. Messages of people in a room are not for this: all of them have its
+    /// bare address, by which contacts are told apart here, and one would speak for another.
     pub fn receive(&mut self, from: &Jid, message: &JingleMessage, now: Instant) -> Reaction {
         if from.bare_str() == self.me.bare_str() {
             return self.own_device(from, message);
@@ -226,9 +247,14 @@ impl Proposals {
 
     fn proposed(&mut self, from: &Jid, id: &str, descriptions: &[Stanza], now: Instant) -> Reaction {
         let mut reaction = Reaction::default();
-        let has_room = self.make_room(now);
+        self.forget(now);
         let is_taken = self.known.get(id).is_some_and(|it| it.stage != Stage::Outgoing || !is_contact(it, from));
-        if is_taken || !has_room {
+        if is_taken || id.len() > ID_BYTES {
+            return reaction;
+        }
+        let (has_room, gives_way) = self.make_room(from);
+        reaction.events.extend(gives_way.map(|id| ProposalEvent::Retracted { id, reason: Some(Reason::timeout()) }));
+        if !has_room {
             return reaction;
         }
         let expired = |text: &str| Some(Reason::expired().with_text(text));

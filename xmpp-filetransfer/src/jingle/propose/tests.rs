@@ -1,5 +1,5 @@
 use super::{
-    proposals::{FORGOTTEN, PROPOSALS},
+    proposals::{FORGOTTEN, INCOMING, OF_CONTACT, PROPOSALS},
     *,
 };
 use std::time::Instant;
@@ -192,10 +192,36 @@ fn xep0353_4_2_a_session_moves_to_another_device() {
 fn abuse_a101_proposals_are_bounded_and_forgotten() {
     let mut his = hatter("table");
     let now = Instant::now();
-    for n in 0..PROPOSALS {
+    for n in 0..OF_CONTACT {
         assert_eq!(his.receive(&alice(), &proposal(&n.to_string()), now).events.len(), 1);
     }
     assert!(his.receive(&alice(), &proposal("more"), now).events.is_empty());
     assert!(his.receive(&alice(), &proposal("0"), now + FORGOTTEN).events.len() == 1);
     assert_eq!(his.known.len(), 1);
+    let dormouse = "dormouse@wonder.example".parse().unwrap();
+    for n in 1..PROPOSALS {
+        assert!(his.propose(format!("ours{n}"), &dormouse, Vec::new(), now).is_some());
+    }
+    assert!(his.propose("one more", &dormouse, Vec::new(), now).is_none());
+}
+
+#[test]
+fn abuse_a101_strangers_do_not_take_the_place_of_others() {
+    let mut his = hatter("table");
+    let mut now = Instant::now();
+    for n in 0..10 * PROPOSALS {
+        now += std::time::Duration::from_secs(1);
+        let from = jid(&format!("knave{n}@cards.example/x"));
+        let reaction = his.receive(&from, &proposal(&format!("k{n}")), now);
+        let [.., ProposalEvent::Proposed { .. }] = &reaction.events[..] else { panic!("{reaction:?}") };
+        // Who has rung for longest does not ring any more.
+        if n >= INCOMING {
+            let [ProposalEvent::Retracted { id, .. }, _] = &reaction.events[..] else { panic!("{reaction:?}") };
+            assert_eq!(*id, format!("k{}", n - INCOMING));
+        }
+        assert!(his.known.len() <= INCOMING);
+    }
+    assert!(matches!(&his.receive(&alice(), &proposal("hers"), now).events[..], [.., ProposalEvent::Proposed { .. }]));
+    assert!(his.propose("his", &"dormouse@wonder.example".parse().unwrap(), Vec::new(), now).is_some());
+    assert!(his.receive(&alice(), &proposal(&"x".repeat(2_000)), now).events.is_empty(), "that is no id");
 }

@@ -266,6 +266,13 @@ impl Session {
         }
         Ok(())
     }
+
+    /// Whether there is room for what an answer says in place of what was said before.
+    fn check_answer(&self, answers: &[Content]) -> Result<(), JingleError> {
+        let bytes = self.contents.iter().map(|content| content.bytes()).sum::<usize>()
+            + answers.iter().map(content::bytes).sum::<usize>();
+        if bytes > self.limits.bytes { Err(JingleError::TooMany) } else { Ok(()) }
+    }
 }
 
 /// Whose request for a session counts, where both asked at the same time.

@@ -104,6 +104,7 @@ impl Session {
         }
         check_whole(&jingle.contents)?;
         self.find_all(&jingle.contents)?;
+        self.check_answer(&jingle.contents)?;
         let contents = self.alive(&jingle.contents);
         let dropped = self.theirs(&Op::AcceptSession(jingle.contents.clone()));
         let others = jingle.others.clone();
@@ -152,6 +153,7 @@ impl Session {
 
     fn on_content_accept(&mut self, jingle: &Jingle) -> Result<Vec<Event>, JingleError> {
         self.check_ours(&jingle.contents)?;
+        self.check_answer(&jingle.contents)?;
         let alive = self.alive(&jingle.contents);
         self.theirs(&Op::Accept(jingle.contents.clone()));
         Ok(if alive.is_empty() { Vec::new() } else { vec![Event::ContentAccepted(alive)] })
@@ -251,6 +253,7 @@ impl Session {
 
     fn on_transport_accept(&mut self, jingle: &Jingle) -> Result<Vec<Event>, JingleError> {
         self.check_our_proposals(&jingle.contents)?;
+        self.check_answer(&jingle.contents)?;
         let answers = jingle.contents.iter().map(|it| (it.id.clone(), it.transport.clone())).collect();
         self.theirs(&Op::AcceptTransport(answers));
         let contents = self.alive(&jingle.contents);

@@ -269,3 +269,31 @@ fn an_answer_counts_once() {
     assert!(pair.ends[0].answered(sent.id, Err(JingleError::UnknownSession.into())).is_empty());
     assert!(pair.ends[0].is_active());
 }
+
+#[test]
+fn xep0166_13_2_answers_are_bounded_as_well() {
+    let big = |namespace: &str| {
+        let big = format!("<transport xmlns='{namespace}'>{}</transport>", "x".repeat(300_000));
+        xmpp_core::xml::Stanza::parse(&big, "", &xmpp_core::xml::XmlLimits::unbounded()).unwrap()
+    };
+    let say = |action, creator| {
+        let mut jingle = crate::jingle::Jingle::new(action, "rabbit");
+        jingle.contents = vec![offer(creator, "tea").with_transport(big("urn:example:pot"))];
+        jingle
+    };
+    let mut pair = Pair::new(&["tea"]);
+    let accept = say(crate::jingle::Action::SessionAccept, I);
+    assert_eq!(pair.ends[0].receive(&accept).unwrap_err(), JingleError::TooMany);
+    let mut pair = Pair::active(&["tea"]);
+    let mut accept = say(crate::jingle::Action::ContentAccept, R);
+    accept.contents[0].id.name = "more".into();
+    let sent = pair.ends[1].add_content(vec![offer(R, "more")]).unwrap();
+    pair.send(1, sent);
+    pair.settle();
+    assert_eq!(pair.ends[1].receive(&accept).unwrap_err(), JingleError::TooMany);
+    let sent = pair.ends[1].replace_transport(vec![(id(I, "tea"), transport("urn:example:cup"))]).unwrap();
+    pair.send(1, sent);
+    pair.settle();
+    let accept = say(crate::jingle::Action::TransportAccept, I);
+    assert_eq!(pair.ends[1].receive(&accept).unwrap_err(), JingleError::TooMany);
+}

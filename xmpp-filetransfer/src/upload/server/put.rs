@@ -43,15 +43,24 @@ impl Service {
         Ok(Place { service: Arc::clone(self), id: upload.id.clone() })
     }
 
-    pub(super) async fn put(self: &Arc<Self>, upload: Upload, request: Request<Body>) -> Result<Response, Refusal> {
+    /// Whether a file may still come.
+    fn takes(&self, upload: &Upload) -> Result<(), Refusal> {
         if upload.published {
             return Err(Refusal::new(StatusCode::CONFLICT, "it is there already\n"));
         }
         if upload.expires.is_some_and(|expires| expires <= self.now()) {
             return Err(Refusal::new(StatusCode::GONE, "the slot has expired\n"));
         }
+        Ok(())
+    }
+
+    pub(super) async fn put(self: &Arc<Self>, upload: Upload, request: Request<Body>) -> Result<Response, Refusal> {
+        self.takes(&upload)?;
         check(&upload, request.headers())?;
         let place = self.enter(&upload)?;
+        // Since it was looked up another may have put it, and left its place again; from here on nobody does.
+        let upload = self.store.find(&upload.id).await?.ok_or_else(Refusal::not_found)?;
+        self.takes(&upload)?;
         let mut part = self.folder.begin(&upload.id).await.map_err(unwritten)?;
         let seconds = upload.size / self.settings.put_rate.max(1);
         let time = GRACE.saturating_add(Duration::from_secs(seconds));

@@ -51,14 +51,19 @@ pub(super) async fn some(service: &Service) -> Result<usize, StorageError> {
 }
 
 impl Service {
-    /// Removes a file, and then what is known of it: in this order nothing stays that nobody knows of.
+    /// Removes a file, and then what is known of it: in this order nothing stays that nobody knows of. One that was put
+    /// meanwhile goes too: what comes later finds no slot.
     pub(super) async fn drop_file(&self, id: &str) -> Result<(), Refusal> {
-        if let Err(error) = self.folder.remove(id).await {
-            tracing::error!(%error, "an upload cannot be removed");
-            return Err(Refusal::new(axum::http::StatusCode::INTERNAL_SERVER_ERROR, "the file cannot be removed\n"));
-        }
+        self.unlink(id).await?;
         self.store.remove(id).await?;
-        Ok(())
+        self.unlink(id).await
+    }
+
+    async fn unlink(&self, id: &str) -> Result<(), Refusal> {
+        self.folder.remove(id).await.map_err(|error| {
+            tracing::error!(%error, "an upload cannot be removed");
+            Refusal::new(axum::http::StatusCode::INTERNAL_SERVER_ERROR, "the file cannot be removed\n")
+        })
     }
 
     /// Removes all that an account had.
