@@ -17,7 +17,7 @@ use tokio::{
 };
 use xmpp_core::{
     client::{Client, Events},
-    server::{Audience, MemoryAccounts, Server},
+    server::{Audience, Limits, MemoryAccounts, Server},
     stanza::Presence,
 };
 use xmpp_filetransfer::{
@@ -140,7 +140,16 @@ async fn serve(folder: &Path) -> Result<(u16, (Server, u16)), Failure> {
     settings.quota.user_bytes = None;
     let store = Arc::new(MemoryUploads::new());
     let uploads = Uploads::open("upload.localhost", url, store, folder.join("store"))?.settings(settings);
-    let server = Server::builder("localhost").accounts(accounts).allow_plaintext().with(relay).with(uploads).build()?;
+    // What a session may send in a second bounds what goes in-band, by default 1 MiB; here the road itself is measured.
+    let mut limits = Limits::default();
+    limits.bytes_per_second = u32::MAX;
+    let server = Server::builder("localhost")
+        .accounts(accounts)
+        .limits(limits)
+        .allow_plaintext()
+        .with(relay)
+        .with(uploads)
+        .build()?;
     let port = server.listen("127.0.0.1:0".parse()?).await?.port();
     server.listen_on(http, Audience::Http)?;
     Ok((port, (server, port)))
