@@ -8,7 +8,8 @@ use super::{
     send::start,
     sink::Sink,
     tally::Tally,
-    wire::{Way, Wire, file_of, session_failed},
+    way::Way,
+    wire::{Wire, file_of, session_failed},
 };
 use crate::{
     file::{Description, File, Range, name},

@@ -7,7 +7,8 @@ use super::{
     send::start,
     source::Source,
     tally::Tally,
-    wire::{Way, Wire, session_failed},
+    way::Way,
+    wire::{Wire, session_failed},
 };
 use crate::{
     file::{Description, File, Function, not_available},

@@ -7,7 +7,8 @@ use super::{
     sink::Sink,
     source::Source,
     tally::Tally,
-    wire::{Way, Wire, file_of},
+    way::Way,
+    wire::{Wire, file_of},
 };
 use crate::{
     ByteStream,

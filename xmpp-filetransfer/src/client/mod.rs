@@ -58,6 +58,7 @@ mod sink;
 mod source;
 mod tally;
 mod transfer;
+mod way;
 mod wire;
 
 pub use error::{TransferError, WithoutFiles};

@@ -5,7 +5,8 @@ use super::{
     jingle::{Job, function_of, take, verify},
     sink::Sink,
     tally::Tally,
-    wire::{Way, Wire, session_failed},
+    way::Way,
+    wire::{Wire, session_failed},
 };
 use crate::{
     file::{Description, File, Range},

@@ -8,7 +8,8 @@ use super::{
     progress::{Brake, Meter},
     source::Source,
     tally::Tally,
-    wire::{Way, Wire, session_failed},
+    way::Way,
+    wire::{Wire, session_failed},
 };
 use crate::{
     file::{Description, File, Function, Range},

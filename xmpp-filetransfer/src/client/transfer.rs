@@ -35,7 +35,7 @@ pub struct Report {
     /// How many of them went over the wire in this transfer; fewer than its length if an earlier one had got so far.
     pub moved: u64,
     /// The function of the hash by which it was found to be right; `None` if the sender gave none, or the receiver did not
-    /// say whether it looked.
+    /// say whether it looked. `sha-1` is good against accidents, and no proof against somebody who means harm (XEP-0300 §2).
     pub verified: Option<String>,
     /// From the offer to the end.
     pub elapsed: Duration,

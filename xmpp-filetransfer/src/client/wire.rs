@@ -1,6 +1,9 @@
 //! A session of Jingle that moves one file, as either end sees it: what is told in it, and the roads that are made by it.
 
-use super::{FilesSettings, Road, TransferError, Ways, element};
+use super::{
+    FilesSettings, Road, TransferError, element,
+    way::{Way, blocks, expect, in_band, read},
+};
 use crate::{
     ByteStream,
     file::{self, Checksum, Description, ERRORS, File, Range, Received},
@@ -24,9 +27,8 @@ use tokio::{
 };
 use xmpp_core::{
     client::{Client, RequestError},
-    jid::FullJid,
-    payload::{Payload, hash::Hash},
-    stanza::{Condition, StanzaError, generate_id},
+    payload::hash::Hash,
+    stanza::{Condition, StanzaError},
     xml::Stanza,
 };
 
@@ -49,73 +51,6 @@ enum News {
     Proposed(Content),
     TransportAccepted(Content),
     TransportRejected,
-}
-
-/// A way, as far as it is prepared.
-#[derive(Debug)]
-pub(super) enum Way {
-    Sockets(socks5::Gathered),
-    InBand(ibb::Transport, Option<ibb::Expected>),
-}
-
-impl Way {
-    pub(super) fn transport(&self) -> Stanza {
-        match self {
-            Way::Sockets(gathered) => element(&gathered.transport()),
-            Way::InBand(transport, _) => element(transport),
-        }
-    }
-
-    /// The first way that the initiator offers.
-    pub(super) async fn offer(
-        client: &Client,
-        peer: &FullJid,
-        ways: Ways,
-        settings: &FilesSettings,
-    ) -> Result<Way, TransferError> {
-        if ways.sockets {
-            let gathered = socks5::gather(client, peer.clone(), &generate_id(), true, &[]).await;
-            return gathered.map(Way::Sockets).map_err(|_| TransferError::Offline);
-        }
-        Ok(Way::InBand(in_band(settings), None))
-    }
-
-    /// What the responder answers to the way that was offered.
-    pub(super) async fn answer(
-        client: &Client,
-        peer: &FullJid,
-        theirs: &Content,
-        settings: &FilesSettings,
-    ) -> Result<Way, TransferError> {
-        if let Some(transport) = read::<socks5::Transport>(theirs.transport.as_ref()) {
-            let gathered = socks5::gather(client, peer.clone(), &transport.sid, false, &transport.candidates).await;
-            return gathered.map(Way::Sockets).map_err(|_| TransferError::Offline);
-        }
-        let transport = read::<ibb::Transport>(theirs.transport.as_ref()).ok_or(TransferError::NoRoad)?;
-        expect(client, peer, transport, settings)
-    }
-}
-
-fn in_band(settings: &FilesSettings) -> ibb::Transport {
-    ibb::Transport { block_size: settings.block_size, sid: generate_id(), carrier: ibb::Carrier::Iq }
-}
-
-/// Lets the peer open a stream within stanzas.
-fn expect(
-    client: &Client,
-    peer: &FullJid,
-    mut transport: ibb::Transport,
-    settings: &FilesSettings,
-) -> Result<Way, TransferError> {
-    transport.block_size = transport.block_size.min(settings.block_size);
-    let expected = ibb::expect(client, peer.clone(), &transport.sid, transport.block_size);
-    let expected = expected.map_err(|_| TransferError::NoRoad)?;
-    Ok(Way::InBand(transport, Some(expected)))
-}
-
-fn read<P: Payload>(element: Option<&Stanza>) -> Option<P> {
-    let root = element?.root();
-    if P::matches(root) { P::read(root).ok() } else { None }
 }
 
 /// The file that a content is about.
@@ -278,7 +213,7 @@ impl Wire {
                 _ => Err(TransferError::NoRoad),
             },
             Way::InBand(ours, None) => {
-                let transport = read::<ibb::Transport>(theirs.transport.as_ref()).ok_or(TransferError::NoRoad)?;
+                let transport = blocks(theirs.transport.as_ref()).ok_or(TransferError::NoRoad)?;
                 let opening = ibb::Opening::default().exactly(transport.block_size.min(ours.block_size));
                 let peer = self.session.peer().clone();
                 let stream = ibb::open(&self.client, peer, &ours.sid, opening.carrier(ours.carrier)).await;
@@ -413,7 +348,7 @@ impl Wire {
         content: Content,
         have: Option<u64>,
     ) -> Result<(ByteStream, Road, Option<u64>), TransferError> {
-        let Some(transport) = read::<ibb::Transport>(content.transport.as_ref()) else {
+        let Some(transport) = blocks(content.transport.as_ref()) else {
             let reason = Some(Reason::unsupported_transports());
             self.session.reject_transport(self.id.clone(), reason).await.map_err(|error| self.failed(error))?;
             return Err(TransferError::NoRoad);
