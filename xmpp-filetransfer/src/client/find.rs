@@ -64,6 +64,7 @@ impl Taker {
                 sockets: ours.sockets && info.has_feature(sockets),
                 in_band: ours.in_band && info.has_feature(in_band),
                 initiation: ours.initiation,
+                http: ours.http,
             };
             (ways.sockets || ways.in_band).then_some(ways)
         };

@@ -46,6 +46,8 @@ mod error;
 mod fetch;
 mod find;
 mod host;
+#[cfg(feature = "http-client")]
+mod http;
 mod initiation;
 mod jingle;
 mod offer;
@@ -103,12 +105,15 @@ pub struct Ways {
     pub in_band: bool,
     /// Offers without Jingle, to and from older clients (XEP-0096).
     pub initiation: bool,
+    /// By way of the server's store of files, where everybody can fetch it who knows the address (XEP-0363): for who is not there
+    /// to take it. Needs the feature `http-client`.
+    pub http: bool,
 }
 
 impl Default for Ways {
     /// All.
     fn default() -> Ways {
-        Ways { jingle: true, sockets: true, in_band: true, initiation: true }
+        Ways { jingle: true, sockets: true, in_band: true, initiation: true, http: true }
     }
 }
 
@@ -297,7 +302,9 @@ pub struct Files {
 
 impl Files {
     /// Sends a file: awaited, it is a [`Transfer`] as soon as the file is open and somebody is found to offer it to. To a bare
-    /// address it goes to that of its clients that we see, and that take files, which has the highest priority.
+    /// address it goes to that of its clients that we see, and that take files, which has the highest priority. If there is none,
+    /// it is uploaded, where the client was built with [uploads](crate::upload::client) and [`Ways::http`] allows it, and a message tells
+    /// where it is.
     pub fn send(&self, to: Jid, path: impl Into<PathBuf>) -> Sending {
         Sending::new(self.client.clone(), Arc::clone(&self.part), to, path.into())
     }

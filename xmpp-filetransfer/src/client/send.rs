@@ -73,8 +73,16 @@ impl Sending {
             sockets: ways.sockets && allowed.sockets,
             in_band: ways.in_band && allowed.in_band,
             initiation: ways.initiation && allowed.initiation,
+            http: ways.http && allowed.http,
         };
         self
+    }
+
+    /// Whether what nobody takes is uploaded.
+    #[cfg(feature = "http-client")]
+    fn uploads(&self) -> bool {
+        use crate::upload::client::UploadClient;
+        self.ways.http && self.client.uploads().is_ok()
     }
 
     async fn begin(self) -> Result<Transfer, TransferError> {
@@ -101,8 +109,20 @@ impl Sending {
             file.hashes_used.push(HashUsed { algo: Function::Sha256.name().to_owned() });
         }
         let there = self.part.present().of(&self.to);
-        let taker = taker(&self.client, &self.to, there, self.ways).await?;
-        let (peer, size) = (taker.jid.clone().into(), source.size);
+        let size = source.size;
+        let taker = match taker(&self.client, &self.to, there, self.ways).await {
+            Ok(taker) => taker,
+            #[cfg(feature = "http-client")]
+            Err(TransferError::NobodyThere | TransferError::PeerGone) if self.uploads() => {
+                let Sending { client, to, .. } = self;
+                return Ok(start(to.clone(), name, Some(size), move |mut job| async move {
+                    let result = super::http::send(&client, to, &file, source, &mut job).await;
+                    (result, job)
+                }));
+            }
+            Err(error) => return Err(error),
+        };
+        let peer = taker.jid.clone().into();
         let Sending { client, part, .. } = self;
         Ok(start(peer, name, Some(size), move |job| run(client, part, taker, file, source, job)))
     }

@@ -4,6 +4,7 @@
 
 mod abuse;
 mod client;
+mod road;
 mod service;
 mod store;
 mod web;
