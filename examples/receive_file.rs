@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use xmpp_core::{
     client::{Client, Event},
     net::ClientTls,
+    stanza::Presence,
 };
 use xmpp_filetransfer::client::{self as files, FilesClient, FilesSettings, Offer};
 
@@ -33,10 +34,15 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     std::fs::create_dir_all(&folder)?;
     let (client, mut connection) = builder.connect()?;
     let mut offers = client.files()?.offers();
+    let here = client.clone();
     tokio::spawn(async move {
         while let Some(event) = connection.next().await {
             match event {
-                Event::Online { jid, .. } => println!("waiting as {jid}"),
+                Event::Online { jid, .. } => {
+                    println!("waiting as {jid}");
+                    // So that contacts find this client.
+                    let _ = here.send(Presence::available().priority(-1)).await;
+                }
                 Event::Offline { error, .. } => eprintln!("offline: {error}"),
                 _ => {}
             }

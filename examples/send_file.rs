@@ -1,15 +1,21 @@
 //! Sends a file to somebody, by whatever road there is, and shows how far it is.
 //!
-//! `cargo run -p xmpp-filetransfer --example send_file -- me@example.org secret friend@example.org photo.jpg`; `host:port` and
-//! the path of a certificate to trust can follow, for a server of one's own. To a full address (`friend@example.org/desk`)
-//! it goes to that client.
+//! `cargo run -p xmpp-filetransfer --features http-client --example send_file -- me@example.org secret friend@example.org
+//! photo.jpg`; `host:port` and the path of a certificate to trust can follow, for a server of one's own. To a full address
+//! (`friend@example.org/desk`) it goes to that client. Whom nobody is there for gets a message that says where the file is.
 
 use indicatif::{ProgressBar, ProgressStyle};
+use std::time::Duration;
 use xmpp_core::{
     client::{Client, Event},
+    jid::Jid,
     net::ClientTls,
+    stanza::Presence,
 };
-use xmpp_filetransfer::client::{self as files, FilesClient, FilesSettings};
+use xmpp_filetransfer::{
+    client::{self as files, FilesClient, FilesSettings},
+    upload,
+};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -22,7 +28,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let place = place.as_deref().and_then(|place| place.rsplit_once(':'));
     // A server on this machine may have its relay here, too.
     settings.socks5.loopback = place.is_some_and(|(host, _)| matches!(host, "localhost" | "127.0.0.1" | "[::1]"));
-    let mut builder = Client::builder(jid.parse()?, password).with(files::client_with(settings));
+    let mut builder =
+        Client::builder(jid.parse()?, password).with(files::client_with(settings)).with(upload::client::client);
     if let Some((host, port)) = place {
         builder = builder.server(host, port.parse()?);
     }
@@ -38,7 +45,14 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         }
     });
 
-    let transfer = client.files()?.send(to.parse()?, path).await?;
+    let to: Jid = to.parse()?;
+    client.online().await.ok_or("not online")?;
+    if to.is_bare() {
+        // To see which of their clients is there. Nobody is to write to this one.
+        client.send(Presence::available().priority(-1)).await?;
+        tokio::time::sleep(Duration::from_secs(2)).await;
+    }
+    let transfer = client.files()?.send(to, path).await?;
     let bar = ProgressBar::new(transfer.size().unwrap_or_default());
     bar.set_style(ProgressStyle::with_template("{msg} {bar:30} {bytes}/{total_bytes} {bytes_per_sec} {eta}")?);
     let mut progress = transfer.progress();
