@@ -1,7 +1,7 @@
 //! Rooms with many in them: what that costs, what of them is shown, and how much one of them may cause.
 
 use super::{register::register, *};
-use std::collections::HashSet;
+use std::{collections::HashSet, time::Duration};
 
 /// A room that stays, with its owner and some others in it.
 fn full(config: RoomConfig, limits: RoomLimits, others: usize) -> Stage {

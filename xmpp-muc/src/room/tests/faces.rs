@@ -2,6 +2,7 @@
 
 use super::*;
 use proptest::prelude::*;
+use std::time::Duration;
 use xmpp_core::payload::form::{DataForm, Field, FormKind};
 use xmpp_im::vcard::VCard;
 
