@@ -10,6 +10,7 @@ mod daemon;
 mod federation;
 mod files;
 mod handed;
+mod limits;
 mod logging;
 mod messages;
 mod password;
