@@ -185,6 +185,15 @@ async def main():
                 await client.plugin["xep_0095"].decline(request["from"], request["si"]["id"], ifrom=request["to"])
                 printed, _ = await program.communicate()
                 expect(program.returncode != 0 and b"Declined" in printed, printed.decode(errors="replace"))
+            async with check("our clients send each other a file by Jingle") as note:
+                program = await sending(source, there)
+                printed, _ = await program.communicate()
+                line = printed.decode(errors="replace").strip()
+                expect(program.returncode == 0 and ", direct, sha-256, " in line, line)
+                place = folder / "in" / NAME
+                # One is there from before, and nothing is overwritten.
+                expect(await received(place.with_stem(f"{place.stem} (2)")) == CONTENT, "another content")
+                note.append(line)
             async with check("slixmpp is refused where it offers nothing that we know"):
                 client.only(IBB)
                 client.plugin["xep_0095"].register_method("urn:example:carrier-pigeon", "xep_0047")
