@@ -3,11 +3,14 @@
 //! This is one of the two seams towards several machines (the other is the bus): code outside reaches sessions by
 //! address alone and learns of them as [`Resource`]s.
 
-use super::session::{Role, Session};
+use super::{
+    hashed::Hashed,
+    session::{Role, Session},
+};
 use crate::{jid::Jid, xml::Stanza};
 use std::{
     collections::HashMap,
-    hash::{BuildHasher, Hasher, RandomState},
+    hash::{BuildHasher, RandomState},
     sync::{Arc, Mutex, MutexGuard, Weak},
 };
 
@@ -67,30 +70,6 @@ impl Sessions {
 /// Sessions by the hash of their bare address. The hash is keyed: nobody can bring it about that two accounts share one,
 /// and if two do, they are told apart by their addresses.
 type Shard = HashMap<u64, Sessions, Hashed>;
-
-/// Hashes what is a hash.
-#[derive(Clone, Copy, Debug, Default)]
-struct Hashed(u64);
-
-impl BuildHasher for Hashed {
-    type Hasher = Hashed;
-
-    fn build_hasher(&self) -> Hashed {
-        *self
-    }
-}
-
-impl Hasher for Hashed {
-    fn write(&mut self, bytes: &[u8]) {
-        self.0 = bytes.iter().fold(self.0, |hash, byte| hash.rotate_left(8) ^ u64::from(*byte));
-    }
-    fn write_u64(&mut self, hash: u64) {
-        self.0 = hash;
-    }
-    fn finish(&self) -> u64 {
-        self.0
-    }
-}
 
 /// The table of sessions, sharded by bare address.
 pub(crate) struct Directory {

@@ -26,6 +26,7 @@ mod detached;
 mod directory;
 mod domains;
 mod federation;
+mod hashed;
 mod hibernation;
 #[cfg(feature = "http")]
 mod http;
@@ -56,6 +57,7 @@ pub use directory::{Resource, SessionFlag};
 #[cfg(feature = "posh")]
 pub use federation::PoshLimits;
 pub use federation::{Federation, FederationLimits};
+pub use hashed::Hashed;
 #[cfg(feature = "http")]
 pub use http::{Http, IpRange, WebPeer};
 #[cfg(feature = "http")]

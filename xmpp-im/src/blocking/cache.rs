@@ -4,13 +4,13 @@ use super::{BlockList, BlockingStore};
 use crate::StorageError;
 use std::{
     collections::HashMap,
-    hash::{BuildHasher, Hasher, RandomState},
+    hash::{BuildHasher, RandomState},
     sync::{
         Arc, Mutex, MutexGuard,
         atomic::{AtomicU64, Ordering},
     },
 };
-use xmpp_core::jid::BareJid;
+use xmpp_core::{jid::BareJid, server::Hashed};
 
 const SHARDS: usize = 16;
 
@@ -48,30 +48,6 @@ impl Shard {
             self.old = std::mem::take(&mut self.young);
         }
         self.young.insert(hash, held);
-    }
-}
-
-/// Hashes what is a hash.
-#[derive(Clone, Copy, Default)]
-struct Hashed(u64);
-
-impl BuildHasher for Hashed {
-    type Hasher = Hashed;
-
-    fn build_hasher(&self) -> Hashed {
-        *self
-    }
-}
-
-impl Hasher for Hashed {
-    fn write(&mut self, bytes: &[u8]) {
-        self.0 = bytes.iter().fold(self.0, |hash, byte| hash.rotate_left(8) ^ u64::from(*byte));
-    }
-    fn write_u64(&mut self, hash: u64) {
-        self.0 = hash;
-    }
-    fn finish(&self) -> u64 {
-        self.0
     }
 }
 
