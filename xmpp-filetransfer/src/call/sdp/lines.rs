@@ -2,6 +2,9 @@
 
 use super::{MAX_BYTES, MAX_MEDIA, SdpError};
 
+/// What is wrong with a line that is more than text.
+pub(super) const CONTROLS: &str = "it has control characters";
+
 /// The value of a line, and which it is.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Line<'a> {
@@ -63,6 +66,10 @@ impl<'a> Sdp<'a> {
         let mut sdp = Sdp::default();
         for (number, line) in text.lines().enumerate().map(|(at, line)| (at + 1, line.trim_end_matches('\r'))) {
             let wrong = |problem| SdpError::Line { line: number, problem };
+            if line.chars().any(char::is_control) {
+                // XML has no place for most of them, and no line that we write has any.
+                return Err(wrong(CONTROLS));
+            }
             let (kind, value) = line.split_once('=').ok_or_else(|| wrong("it is not of the form k=value"))?;
             let line = Line { number, value };
             if kind == "m" && sdp.media.len() == MAX_MEDIA {

@@ -149,6 +149,15 @@ fn rfc8866_5_what_is_no_sdp_is_refused_with_its_line() {
 }
 
 #[test]
+fn what_has_no_place_in_xml_is_no_sdp() {
+    let refused = |sdp: &str| matches!(to_jingle(sdp, Direction::offer()), Err(SdpError::Line { line: 3, .. }));
+    assert!(refused("v=0\r\nm=audio 9 RTP/AVP 0\r\na=mid:a\0b\r\n"));
+    assert!(refused("v=0\r\nm=audio 9 RTP/AVP 0\r\na=mid:a\rb\r\n"));
+    let found = candidate("candidate:2 1 udp 1 192.0.2.3 4 typ srflx raddr 10\0\0 rport 8", "c");
+    assert!(matches!(found, Err(SdpError::Line { line: 1, .. })), "{found:?}");
+}
+
+#[test]
 fn a_content_that_is_no_call_is_named() {
     let error = from_jingle(&[Content::initial("file")], &[], "1", Direction::offer()).unwrap_err();
     assert_eq!(error, SdpError::NotRtp("file".to_owned()));

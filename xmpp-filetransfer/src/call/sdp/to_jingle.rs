@@ -2,7 +2,7 @@
 
 use super::{
     Call, Direction, SdpError,
-    lines::{Line, Media, Sdp, named},
+    lines::{CONTROLS, Line, Media, Sdp, named},
 };
 use crate::{
     call::{
@@ -250,6 +250,9 @@ pub fn candidate(text: &str, id: &str) -> Result<Candidate, SdpError> {
     let text = text.trim();
     let text = text.strip_prefix("a=").unwrap_or(text);
     let line = Line { number: 1, value: text.strip_prefix("candidate:").unwrap_or(text) };
+    if text.chars().any(char::is_control) {
+        return Err(line.wrong(CONTROLS));
+    }
     Ok(Candidate { id: id.to_owned(), ..read_candidate(line, 0)? })
 }
 
