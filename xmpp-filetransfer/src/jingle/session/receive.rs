@@ -1,7 +1,7 @@
 //! What the peer says, judged and done.
 
-use super::{Ending, Event, Phase, Session, SessionContent, apply::Op};
-use crate::jingle::{Action, Content, ContentId, Jingle, JingleError};
+use super::{Ending, Event, Phase, Session, SessionContent, Unanswered, apply::Op};
+use crate::jingle::{Action, Content, ContentId, Creator, Jingle, JingleError};
 
 /// Contents that are offered: at least one, each with application and transport (§6.2, §7.2.8).
 pub(super) fn check_whole(contents: &[Content]) -> Result<(), JingleError> {
@@ -42,6 +42,11 @@ impl Session {
         if self.has_ended() || jingle.sid != self.sid {
             return Err(JingleError::UnknownSession);
         }
+        if let Some(mut heard) = self.heard(jingle) {
+            let events = heard.receive(jingle)?;
+            *self = heard;
+            return Ok(events);
+        }
         match jingle.action {
             Action::SessionInitiate => Err(JingleError::OutOfOrder),
             Action::SessionAccept => self.on_session_accept(jingle),
@@ -66,6 +71,26 @@ impl Session {
 
     fn theirs(&mut self, op: &Op) -> Vec<ContentId> {
         self.apply(op, self.end.other(), None)
+    }
+
+    /// How it is when what this answers was heard, which it says, though the acknowledgement is looked at later: some send both
+    /// in one go. `None` where it answers nothing that waits for one.
+    fn heard(&self, jingle: &Jingle) -> Option<Session> {
+        let is_answered = |sent: &Unanswered| {
+            let fits = match (&sent.op, jingle.action) {
+                (Some(Op::Propose(_)), Action::TransportAccept | Action::TransportReject) => true,
+                (Some(Op::Add(_)), Action::ContentAccept | Action::ContentReject) => true,
+                _ => false,
+            };
+            fits && jingle.contents.iter().any(|content| sent.is_about(&content.id))
+        };
+        // What a responder does holds at once.
+        let place = self.unanswered.iter().position(is_answered).filter(|_| self.is_initiator())?;
+        let mut heard = self.clone();
+        if let Some(op) = heard.unanswered.remove(place).op {
+            heard.apply(&op, Creator::Initiator, None);
+        }
+        Some(heard)
     }
 
     /// A content that the message is about.

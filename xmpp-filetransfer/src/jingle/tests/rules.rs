@@ -167,6 +167,41 @@ fn xep0166_7_2_16_the_initiators_transport_counts() {
     pair.assert_agreed();
 }
 
+/// Gajim 1.7 acknowledges what it is asked, twice, and answers, all in one go; the answer may be looked at first.
+#[test]
+fn xep0166_7_2_12_what_is_answered_was_heard() {
+    let answer = |action: &str, name: &str| {
+        let transport = "<transport xmlns='urn:example:cup' block-size='4096' sid='a'/>";
+        let content = format!("<content name='{name}' creator='initiator' senders='both'>{transport}</content>");
+        jingle(&format!("<jingle xmlns='urn:xmpp:jingle:1' action='{action}' sid='rabbit'>{content}</jingle>"))
+    };
+    for accepts in [true, false] {
+        let mut pair = Pair::active(&["tea"]);
+        let ours = &mut pair.ends[0];
+        let (accept, reject) = (answer("transport-accept", "tea"), answer("transport-reject", "tea"));
+        assert!(matches!(ours.receive(&accept), Err(JingleError::OutOfOrder)), "nothing was proposed");
+        let sent = ours.replace_transport(vec![(id(I, "tea"), transport("urn:example:cup"))]).unwrap();
+        assert!(matches!(ours.receive(&answer("transport-accept", "milk")), Err(JingleError::OutOfOrder)));
+        let events = ours.receive(if accepts { &accept } else { &reject }).unwrap();
+        match events.as_slice() {
+            [Event::TransportAccepted(_)] if accepts => {}
+            [Event::TransportRejected { .. }] if !accepts => {}
+            other => panic!("{other:?}"),
+        }
+        assert!(ours.answered(sent.id, Ok(())).is_empty());
+        let namespace = if accepts { "urn:example:cup" } else { "urn:example:pot" };
+        assert_eq!(ours.content(&id(I, "tea")).unwrap().definition().transport_ns(), Some(namespace));
+        assert!(matches!(ours.receive(&accept), Err(JingleError::OutOfOrder)), "it was answered");
+    }
+    let mut pair = Pair::active(&["tea"]);
+    let ours = &mut pair.ends[0];
+    let sent = ours.add_content(vec![offer(I, "milk")]).unwrap();
+    let events = ours.receive(&answer("content-reject", "milk")).unwrap();
+    assert!(matches!(events.as_slice(), [Event::ContentRejected { .. }]), "{events:?}");
+    assert!(ours.answered(sent.id, Ok(())).is_empty());
+    assert!(ours.content(&id(I, "milk")).is_none());
+}
+
 #[test]
 fn xep0166_7_2_15_a_transport_is_replaced_or_stays() {
     let mut pair = Pair::active(&["tea"]);
