@@ -2,6 +2,7 @@
 
 use super::{
     Part, Socks5Error, addresses,
+    chosen::Chosen,
     classic::{activate, is_closed},
     dial::{Trust, dial},
     listen::{Listening, listen},
@@ -97,8 +98,11 @@ impl Gathered {
         tell: &mpsc::Sender<Transport>,
     ) -> Result<ByteStream, Socks5Error> {
         let deadline = Instant::now() + self.part.settings.patience;
-        let result = timeout_at(deadline, Trial::new(self, theirs).run(told, tell)).await;
-        result.unwrap_or(Err(Socks5Error::TimedOut)).map(|socket| Box::new(socket) as ByteStream)
+        let mut trial = Trial::new(self, theirs);
+        let result = timeout_at(deadline, trial.run(told, tell)).await;
+        let socket = result.unwrap_or(Err(Socks5Error::TimedOut))?;
+        let others = trial.made.into_values().chain(trial.arrived.into_values()).collect();
+        Ok(Box::new(Chosen { socket, _others: others }))
     }
 }
 

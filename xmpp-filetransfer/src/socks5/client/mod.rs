@@ -1,6 +1,7 @@
 //! SOCKS5 bytestreams of a client.
 
 mod addresses;
+mod chosen;
 mod classic;
 mod dial;
 mod jingle;

@@ -110,6 +110,50 @@ async fn xep0260_2_both_sides_meet_at_a_direct_candidate() {
     }
 }
 
+/// Gajim 1.7 takes a file for broken off when a connection to its own address ends, also where the other one is used.
+#[tokio::test]
+async fn xep0260_2_4_what_is_not_used_stays_open_as_long_as_the_stream() {
+    let (_server, romeo, juliet) = two(false, open(), closed()).await;
+    let ours = gather(&romeo.client, juliet.jid.clone(), "vj3hs98y", true, &[]).await.unwrap();
+    let mine = ours.transport().candidates.into_iter().find(|one| one.host == "127.0.0.1").unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let worse = Candidate {
+        cid: "a".to_owned(),
+        host: "127.0.0.1".to_owned(),
+        jid: juliet.jid.clone().into(),
+        port: listener.local_addr().unwrap().port(),
+        priority: priority(CandidateKind::Direct, 0),
+        kind: CandidateKind::Direct,
+    };
+    let answer = Transport { sid: "vj3hs98y".to_owned(), candidates: vec![worse], ..Transport::default() };
+    let (told, mut hears) = mpsc::channel(8);
+    let (tell, mut said) = mpsc::channel::<Transport>(8);
+    let hash = StreamHash::of("vj3hs98y", &romeo.jid.clone().into(), &juliet.jid.clone().into());
+    let them = async {
+        let (mut unused, _) = listener.accept().await.unwrap();
+        let asked = handshake::asked(&mut unused).await.unwrap();
+        handshake::grant(&mut unused, &asked).await.unwrap();
+        let mut used = TcpStream::connect(("127.0.0.1", mine.port)).await.unwrap();
+        handshake::ask(&mut used, hash).await.unwrap();
+        assert_eq!(said.recv().await.unwrap().used.unwrap().cid, "a");
+        told.send(Info::Used(mine.cid.clone()).transport("vj3hs98y")).await.unwrap();
+        (unused, used)
+    };
+    let (stream, (unused, mut used)) = tokio::join!(ours.negotiate(&answer, &mut hears, &tell), them);
+    let mut stream = stream.unwrap();
+    stream.write_all(b"hello").await.unwrap();
+    let mut got = [0; 5];
+    used.read_exact(&mut got).await.unwrap();
+    assert_eq!(&got, b"hello");
+    // The answer is the system's: there is nothing, and no end.
+    let mut unused = unused.into_std().unwrap();
+    let nothing = std::io::Read::read(&mut unused, &mut [0]).unwrap_err();
+    assert_eq!(nothing.kind(), std::io::ErrorKind::WouldBlock);
+    drop(stream);
+    assert_eq!(used.read(&mut [0]).await.unwrap(), 0);
+    assert_eq!(std::io::Read::read(&mut unused, &mut [0]).unwrap(), 0);
+}
+
 #[tokio::test]
 async fn xep0260_2_4_a_relay_is_used_where_nothing_else_is() {
     let (_server, romeo, juliet) = two(true, closed(), closed()).await;
