@@ -11,6 +11,7 @@ use xmpp_core::{
     stanza::Presence,
 };
 use xmpp_filetransfer::client::{self as files, FilesClient, FilesSettings, Offer};
+use xmpp_im::caps;
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -23,7 +24,9 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let place = place.as_deref().and_then(|place| place.rsplit_once(':'));
     // A server on this machine may have its relay here, too.
     settings.socks5.loopback = place.is_some_and(|(host, _)| matches!(host, "localhost" | "127.0.0.1" | "[::1]"));
-    let mut builder = Client::builder(jid.parse()?, password).with(files::client_with(settings));
+    // Contacts see in its presence that this client takes files: some clients offer none to others.
+    let software = caps::client("https://example.org/receive-file");
+    let mut builder = Client::builder(jid.parse()?, password).with(files::client_with(settings)).with(software);
     if let Some((host, port)) = place {
         builder = builder.server(host, port.parse()?);
     }

@@ -40,7 +40,8 @@ fn part_of(theirs: &Content, size: u64) -> Option<(u64, u64)> {
 }
 
 /// Sends the file, once the session is accepted. `theirs` is what the peer wants, and where it is; `told` says whether it knows the
-/// hash already. Says by which road the last of it went, and whether the peer has confirmed it.
+/// hash already. Says by which road the last of it went, and whether the peer has confirmed it after it had the hash: some
+/// end the session as soon as they have the last byte.
 pub(super) async fn transmit(
     wire: &mut Wire,
     way: Way,
@@ -69,11 +70,12 @@ pub(super) async fn transmit(
                 let _ = timeout(FAREWELL, stream.shutdown()).await;
                 job.meter.phase(Phase::Verifying);
                 source.go_to(source.size, tally).await.map_err(TransferError::File)?;
-                if let Some(hash) = tally.hash().filter(|_| !told) {
-                    wire.tell_hash(hash).await;
-                }
+                let told = match tally.hash() {
+                    Some(hash) if !told => wire.tell_hash(hash).await,
+                    _ => told,
+                };
                 match confirmed(wire).await {
-                    Ok(confirmed) => return Ok((road, confirmed)),
+                    Ok(confirmed) => return Ok((road, confirmed && told)),
                     Err(proposed) => (None, Some(proposed)),
                 }
             }

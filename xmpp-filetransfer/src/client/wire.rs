@@ -376,12 +376,14 @@ impl Wire {
         session_failed(error)
     }
 
-    /// Tells the hash (XEP-0234 §8.2).
-    pub(super) async fn tell_hash(&self, hash: Hash) {
+    /// Tells the hash (XEP-0234 §8.2). Whether it was taken.
+    pub(super) async fn tell_hash(&self, hash: Hash) -> bool {
         let checksum = Checksum::of(&self.id, vec![hash]);
-        if let Err(error) = self.session.session_info(Some(element(&checksum))).await {
+        let told = self.session.session_info(Some(element(&checksum))).await;
+        if let Err(error) = &told {
             tracing::debug!(%error, "the hash of a file is not taken");
         }
+        told.is_ok()
     }
 
     /// Tells that the file is there (XEP-0234 §8.1).
