@@ -60,6 +60,7 @@ pub(super) async fn send(
         bytes: size,
         moved: size,
         verified: None,
+        compared: None,
         elapsed: job.started.elapsed(),
     })
 }

@@ -83,7 +83,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use xmpp_core::{
     client::{Client, ClientRegistrar, Flow},
     extension::Target,
@@ -129,7 +129,7 @@ pub struct FilesSettings {
     pub ibb: IbbSettings,
     /// The size of blocks within stanzas, in bytes, before Base64. Servers need not take stanzas of more than 10,000 bytes.
     pub block_size: u16,
-    /// Offers that wait for the application. Others are declined.
+    /// Offers that wait for the application, and as many without Jingle that it has not decided on. Others are declined.
     pub offers: usize,
     /// Files that others may fetch.
     pub hosted: usize,
@@ -137,6 +137,11 @@ pub struct FilesSettings {
     pub present: usize,
     /// How long nothing may move before the peer is asked whether it is still there.
     pub patience: Duration,
+    /// How long nothing may move in a connection though the peer is there, as when it pauses. Then it counts as broken.
+    pub standstill: Duration,
+    /// The most bytes that are taken of a file whose length was not told before it was wanted: that of an offer without one, and
+    /// of what is fetched.
+    pub unannounced: u64,
     /// How long it may take until a stream within stanzas is open, and until the peer has said something about another way.
     pub connecting: Duration,
     /// How long the other side may take to propose another way when a connection breaks, before we do.
@@ -148,8 +153,8 @@ pub struct FilesSettings {
 }
 
 impl Default for FilesSettings {
-    /// All ways, blocks of 4,096 bytes, 16 offers, 1,024 files to fetch, 4,096 clients; 30 seconds each of patience and connecting, 3 of grace, 20 for
-    /// a hash, 2 minutes for the end.
+    /// All ways, blocks of 4,096 bytes, 16 offers, 1,024 files to fetch, 4,096 clients; 30 seconds of patience, an hour of
+    /// standstill, 1 GiB unannounced; 30 seconds of connecting, 3 of grace, 20 for a hash, 2 minutes for the end.
     fn default() -> FilesSettings {
         FilesSettings {
             ways: Ways::default(),
@@ -160,6 +165,8 @@ impl Default for FilesSettings {
             hosted: 1_024,
             present: 4_096,
             patience: Duration::from_secs(30),
+            standstill: Duration::from_secs(3_600),
+            unannounced: 1 << 30,
             connecting: Duration::from_secs(30),
             grace: Duration::from_secs(3),
             checksum: Duration::from_secs(20),
@@ -186,12 +193,14 @@ pub fn client_with(settings: FilesSettings) -> impl FnOnce(&mut ClientRegistrar)
             ibb::client_with(settings.ibb.clone())(r);
         }
         let ways = settings.ways;
+        let undecided = Arc::new(Semaphore::new(settings.offers.max(1)));
         let part = Arc::new(Part {
             settings,
             present: Mutex::default(),
             listener: Mutex::default(),
             shelf: Mutex::default(),
             client: Mutex::default(),
+            undecided,
         });
         r.provide(Arc::clone(&part));
         r.feature(Target::Client, hash::NS);
@@ -251,6 +260,8 @@ pub(super) struct Part {
     listener: Mutex<Listener>,
     shelf: Mutex<host::Shelf>,
     client: Mutex<Option<xmpp_core::client::WeakClient>>,
+    /// Offers without a session that nobody has decided on: each keeps one of the client's handlers busy.
+    undecided: Arc<Semaphore>,
 }
 
 impl Part {

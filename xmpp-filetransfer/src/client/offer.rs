@@ -67,7 +67,8 @@ impl Offer {
     }
 
     /// Takes it to a place. It has another name there until it is whole; nothing is overwritten. What an earlier attempt has left
-    /// of the same file is not sent again.
+    /// of the same file is not sent again, and is left only where it can be known again: if the offer has a hash that proves
+    /// something, or comes from a client whose presence we see, other than in a room.
     ///
     /// # Errors
     /// [`TransferError::Exists`], [`TransferError::File`]; the offer is declined then. The rest is told by
@@ -82,7 +83,9 @@ impl Offer {
         for hash in &file.hashes {
             mark.extend([hash.algo.as_bytes(), hash.value.0.as_slice()]);
         }
-        let part = PartFile::open(&place, &mark).await.map_err(|error| TransferError::file(error, &place))?;
+        // Without a hash, nothing proves that it is the same file but who offers it: a contact, and not whoever is in a room.
+        let again = file.proof().is_some() || self.part.present().knows(&self.from);
+        let part = PartFile::open(&place, &mark, again).await.map_err(|error| TransferError::file(error, &place))?;
         Ok(self.begin(Sink::Part(part)))
     }
 

@@ -221,6 +221,7 @@ async fn by_jingle(
         bytes: size,
         moved: tally.moved,
         verified: confirmed.then(|| function.name().to_owned()),
+        compared: None,
         elapsed: job.started.elapsed(),
     })
 }

@@ -105,6 +105,12 @@ impl File {
         said.chain(self.hashes_used.iter().map(|used| used.algo.as_str()))
     }
 
+    /// The strongest function by which it is proved what the file is, of those whose hash is told here.
+    pub fn proof(&self) -> Option<Function> {
+        let told = self.hashes.iter().filter(|hash| !hash.value.0.is_empty());
+        Function::strongest(told.map(|hash| hash.algo.as_str())).filter(|function| function.is_proof())
+    }
+
     /// How many bytes are to be transferred, if that is known: the part that is meant, or all (§5).
     pub fn length(&self) -> Option<u64> {
         let Range { offset, length, .. } = self.range.clone().unwrap_or_default();

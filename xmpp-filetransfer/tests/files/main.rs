@@ -2,6 +2,13 @@
 #![cfg(all(feature = "client", feature = "server"))]
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
 
+mod abroad;
+mod crowd;
+mod lies;
+mod places;
+mod silence;
+mod villain;
+
 use std::{
     future::Future,
     io,
@@ -548,6 +555,8 @@ async fn xep0234_6_4_a_later_offer_goes_on_from_what_is_there() {
         settings.ways.in_band = false;
     };
     let (romeo, mut juliet) = house.two(only_relayed, only_relayed).await;
+    // Who is known.
+    romeo.client.send(Presence::available().to(juliet.jid.clone())).await.unwrap();
     let (path, bytes) = house.file("letter.txt", 500_000);
     let sending = send(&romeo, &juliet, &path).await;
     let receiving = offer(&mut juliet).await.accept_to(house.path("got")).await.unwrap();
@@ -669,6 +678,7 @@ async fn xep0096_3_2_a_later_offer_goes_on_from_what_is_there() {
     let house = house(Some(150_000)).await;
     let change = |settings: &mut FilesSettings| (relayed(settings), older(settings)).0;
     let (romeo, mut juliet) = house.two(change, change).await;
+    romeo.client.send(Presence::available().to(juliet.jid.clone())).await.unwrap();
     let (path, bytes) = house.file("letter.txt", 500_000);
     let sending = send(&romeo, &juliet, &path).await;
     let receiving = offer(&mut juliet).await.accept_to(house.path("got")).await.unwrap();
