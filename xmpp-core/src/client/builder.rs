@@ -558,12 +558,14 @@ impl ClientBuilder {
         let connector = beside.or_else(|| road.connector().cloned());
         let (commands, received) = mpsc::channel::<Command>(self.queue);
         let (online, watching) = watch::channel(None);
+        let (leaving, left) = watch::channel(false);
         let (sender, events) = events::channel(self.queue, self.manual_acks);
         let mut registrar = self.registrar;
         let shared = Shared {
             account: self.account.clone(),
             parts: std::mem::take(&mut registrar.parts),
             online: watching,
+            leaving,
             request_timeout: self.request_timeout,
             max_bytes: self.max_stanza_bytes.into(),
             #[cfg(feature = "https")]
@@ -583,7 +585,7 @@ impl ClientBuilder {
             management: self.management,
             sasl2: Sasl2Options { bind: registrar.bind_features.clone(), ..self.sasl2 },
         };
-        let desk = Desk::new(received, self.queue);
+        let desk = Desk::new(received, left, self.queue);
         let task = Task::new(settings, road, desk, sender, online, &client, registrar);
         let task = task.timing(self.backoff, self.keepalive, self.floor).token(self.token).session(self.session);
         tokio::spawn(task.run());

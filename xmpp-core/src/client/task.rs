@@ -368,9 +368,14 @@ impl Task {
 
     /// The application wants no more. `clean` says that the server has everything.
     fn leave(mut self, leave: Leave, clean: bool) {
+        self.desk.shut();
         match leave {
             Leave::Close(done) => {
-                if !clean {
+                if clean {
+                    // Said while the stream was being closed.
+                    self.unreported.extend(self.desk.left());
+                    self.report();
+                } else {
                     self.give_up();
                 }
                 if let Some(done) = done {
