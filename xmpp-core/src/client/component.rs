@@ -4,9 +4,10 @@ use super::{
     Backoff, BuildError, Client, ConnectionError, Event, Events, Flow, ForBoth, Keepalive, RequestError, SendError,
     Shared, Unacknowledged,
     asked::{ComponentRequest, IqEvents},
-    builder::{ClientRegistrar, Road},
+    builder::Road,
     desk::{Command, Desk},
     events::{self, News},
+    extend::ClientRegistrar,
     negotiate::Settings,
     task::Task,
 };

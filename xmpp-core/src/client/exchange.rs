@@ -3,10 +3,10 @@
 use super::{
     Client, ConnectionError, Event,
     asked::IqEvents,
-    builder::Flow,
     desk::Leave,
     entity::Entity,
     events::News,
+    extend::Flow,
     keepalive::Silence,
     ledger::{Origin, Outgoing},
     output::{GATHER, Reader, Session},

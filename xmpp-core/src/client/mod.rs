@@ -43,12 +43,12 @@ mod weak;
 
 pub use asked::ComponentRequest;
 pub use backoff::Backoff;
-pub use builder::{BuildError, ClientBuilder, ClientRegistrar, Extension, Flow, ForBoth, ForClient};
+pub use builder::{BuildError, ClientBuilder};
 pub use component::{
     Component, ComponentBuilder, ComponentEvent, ComponentEvents, ComponentExtension, ComponentRegistrar, ForComponent,
 };
 pub use events::{ConnectionError, Event, Events};
-pub use extend::SessionStart;
+pub use extend::{ClientRegistrar, Extension, Flow, ForBoth, ForClient, SessionStart};
 pub use keepalive::Keepalive;
 pub use receipt::{Handover, Receipt};
 pub use unacknowledged::{SavedSession, SavedStanza, Unacknowledged};

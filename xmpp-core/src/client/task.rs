@@ -3,11 +3,11 @@
 use super::{
     Backoff, Client, ConnectionError, Event, Keepalive, SavedSession, SessionStart, Unacknowledged,
     asked::IqEvents,
-    builder::{ClientRegistrar, Hook, Road},
+    builder::Road,
     desk::{Command, Desk, Leave},
     events::EventSender,
     exchange::{End, Handlers},
-    extend::SessionHook,
+    extend::{ClientRegistrar, Hook, SessionHook},
     keepalive::Pulse,
     negotiate::{Memory, Ready, Settings, establish, farewell},
     output::{Reader, Session},
