@@ -14,6 +14,7 @@ use super::{
 use crate::{
     file::{Description, File, Function, Range},
     jingle::{Content, Senders, client::JingleClient},
+    share::Thumbnail,
 };
 use std::{future::IntoFuture, path::PathBuf, sync::Arc};
 use tokio::{sync::oneshot, time::Instant};
@@ -30,6 +31,7 @@ pub struct Sending {
     name: Option<String>,
     media_type: Option<String>,
     description: Option<String>,
+    thumbnails: Vec<Thumbnail>,
     hash_first: bool,
     ways: Ways,
 }
@@ -37,7 +39,18 @@ pub struct Sending {
 impl Sending {
     pub(super) fn new(client: Client, part: Arc<Part>, to: Jid, path: PathBuf) -> Sending {
         let ways = part.settings.ways;
-        Sending { client, part, to, path, name: None, media_type: None, description: None, hash_first: false, ways }
+        Sending {
+            client,
+            part,
+            to,
+            path,
+            name: None,
+            media_type: None,
+            description: None,
+            thumbnails: Vec::new(),
+            hash_first: false,
+            ways,
+        }
     }
 
     /// Under another name than that of the file.
@@ -55,6 +68,12 @@ impl Sending {
     /// With words about it.
     pub fn description(mut self, words: impl Into<String>) -> Sending {
         self.description = Some(words.into());
+        self
+    }
+
+    /// With a small picture of it (XEP-0264), which [bits of binary](crate::share::bob::client) can offer.
+    pub fn thumbnail(mut self, thumbnail: Thumbnail) -> Sending {
+        self.thumbnails.push(thumbnail);
         self
     }
 
@@ -103,6 +122,7 @@ impl Sending {
         if let Some(words) = &self.description {
             file = file.with_description(words);
         }
+        file = self.thumbnails.iter().fold(file, File::with_thumbnail);
         if self.hash_first {
             file.hashes.push(source.hash(Function::Sha256).await.map_err(unreadable)?);
         } else {
