@@ -18,9 +18,11 @@ mod proposals;
 mod tests;
 
 pub use event::{ProposalEvent, Reaction};
-pub use proposals::Proposals;
 #[cfg(feature = "client")]
-pub(in crate::jingle) use proposals::{DESCRIPTIONS, usual};
+pub(in crate::jingle) use proposals::DESCRIPTIONS;
+pub use proposals::Proposals;
+#[cfg(any(feature = "client", test))]
+pub(in crate::jingle) use proposals::usual;
 
 /// `urn:xmpp:jingle-message:0`.
 pub const NS: &str = "urn:xmpp:jingle-message:0";

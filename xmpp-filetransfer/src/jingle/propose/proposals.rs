@@ -191,6 +191,20 @@ impl Proposals {
         Some((proposal.contact, JingleMessage::Finish { id: id.to_owned(), reason: Some(reason), migrated: None }))
     }
 
+    /// Whether this session was proposed, and is with this device.
+    pub fn is_of(&self, id: &str, peer: &FullJid) -> bool {
+        let is_it = |it: &Proposal| match it.contact.resource() {
+            Some(_) => it.contact.as_str() == peer.as_str(),
+            None => it.contact.as_str() == peer.bare_str(),
+        };
+        self.known.get(id).is_some_and(|it| it.stage == Stage::Taken && is_it(it))
+    }
+
+    /// Whether this is proposed to the account, and nobody has taken it.
+    pub fn is_proposed_to(&self, id: &str, account: &Jid) -> bool {
+        self.known.get(id).is_some_and(|it| it.stage == Stage::Outgoing && it.contact == *account)
+    }
+
     /// Drops what is known of a proposal, without a word to anybody.
     pub fn ignore(&mut self, id: &str) {
         self.known.remove(id);
@@ -245,13 +259,7 @@ impl Proposals {
         some.map(|(id, _)| id).min().cloned()
     }
 
-    fn proposed(
-        &mut self,
-        from: &Jid,
-        (id, descriptions): (&str, &[Stanza]),
-        trusted: bool,
-        now: Instant,
-    ) -> Reaction {
+    fn proposed(&mut self, from: &Jid, (id, descriptions): (&str, &[Stanza]), trusted: bool, now: Instant) -> Reaction {
         let mut reaction = Reaction::default();
         self.forget(now);
         let bytes: usize = descriptions.iter().map(|it| it.as_str().len()).sum();

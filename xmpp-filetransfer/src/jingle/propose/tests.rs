@@ -210,7 +210,10 @@ fn xep0353_4_files_do_not_take_each_others_place() {
     let _ = his.proceed(HERS).unwrap();
     let of_file = |id: &str| JingleMessage::Propose { id: id.into(), descriptions: description(file) };
     let reaction = his.receive(&alice(), &of_file("f1"), true, Instant::now());
-    assert!(matches!(&reaction.events[..], [ProposalEvent::Proposed { resumes: None, .. }]), "nobody asks for that call");
+    assert!(
+        matches!(&reaction.events[..], [ProposalEvent::Proposed { resumes: None, .. }]),
+        "nobody asks for that call"
+    );
     assert!(reaction.replies.is_empty());
     let _ = his.proceed("f1").unwrap();
     his.propose("f2", &"alice@wonder.example".parse().unwrap(), description(file), Instant::now()).unwrap();
@@ -362,7 +365,10 @@ fn abuse_a101_of_many_the_oldest_gives_way() {
         }
         assert!(his.known.len() <= INCOMING);
     }
-    assert!(matches!(&his.receive(&alice(), &proposal("hers"), true, now).events[..], [.., ProposalEvent::Proposed { .. }]));
+    assert!(matches!(
+        &his.receive(&alice(), &proposal("hers"), true, now).events[..],
+        [.., ProposalEvent::Proposed { .. }]
+    ));
     assert!(his.propose("his", &"dormouse@wonder.example".parse().unwrap(), Vec::new(), now).is_some());
     assert!(his.receive(&alice(), &proposal(&"x".repeat(2_000)), true, now).events.is_empty(), "that is no id");
 }
