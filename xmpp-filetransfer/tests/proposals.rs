@@ -15,8 +15,9 @@ use xmpp_core::{
     stanza::{Iq, Message, Presence},
     xml::{Stanza, XmlLimits},
 };
+use xmpp_filetransfer::client::{self as files, FilesClient, FilesSettings, Offers, Road, TransferError};
 use xmpp_filetransfer::jingle::{
-    Content, Ending, Event, JingleError, Misuse, Reason, ReasonCondition,
+    Content, Ending, Event, JingleError, Misuse, Reason, ReasonCondition, Senders,
     client::{
         Admission, Application, Invitation, JingleClient, JingleSettings, NotTaken, Opening, ProceedError,
         ProposalAnswer, Proposed, Proposing, SessionError, SessionEvents, Withdrawal, application, client_with,
@@ -498,5 +499,125 @@ async fn xep0353_proposals_are_advertised_where_somebody_hears_them() {
         let info: DiscoInfo = queen.query(Iq::get(who).payload(&DiscoInfoQuery::default())).await.unwrap();
         assert!(info.has_feature(TEA));
         assert_eq!(info.has_feature(propose::NS), has);
+    }
+}
+
+/// A client that takes files.
+async fn filer(server: &Server, name: &str, change: impl FnOnce(&mut FilesSettings)) -> (Client, FullJid, Offers) {
+    let mut settings = FilesSettings::default();
+    settings.ways.proposals = true;
+    settings.socks5.loopback = true;
+    change(&mut settings);
+    let pipe = server.clone();
+    let builder = Client::builder(format!("{name}@localhost/{name}").parse().unwrap(), "secret");
+    let builder = builder.with(files::client_with(settings)).pipe(move || pipe.connect_memory());
+    let (client, mut events) = builder.connect().unwrap();
+    tokio::spawn(async move { while events.next().await.is_some() {} });
+    let jid = soon(client.online()).await.unwrap();
+    client.send(Presence::available()).await.unwrap();
+    let _: DiscoInfo =
+        soon(client.query(Iq::get(bare("localhost")).payload(&DiscoInfoQuery::default()))).await.unwrap();
+    let offers = client.files().unwrap().offers();
+    (client, jid, offers)
+}
+
+fn letter(folder: &tempfile::TempDir) -> std::path::PathBuf {
+    let path = folder.path().join("letter.txt");
+    std::fs::write(&path, "Wilt thou be gone?").unwrap();
+    path
+}
+
+#[tokio::test]
+async fn xep0353_a_file_goes_to_who_is_not_seen() {
+    let (server, folder) = (server(), tempfile::tempdir().unwrap());
+    let (alice, here, _) = filer(&server, "alice", |_| {}).await;
+    let (_hatter, there, mut offers) = filer(&server, "hatter", |_| {}).await;
+    for in_band in [false, true] {
+        let sending = alice.files().unwrap().send(bare("hatter@localhost").into(), letter(&folder));
+        let mut ways = FilesSettings::default().ways;
+        (ways.proposals, ways.sockets) = (true, !in_band);
+        let sending = soon(async { sending.ways(ways).await }).await.unwrap();
+        let offer = soon(offers.next()).await.unwrap();
+        assert_eq!((offer.name(), offer.from(), offer.file().size), ("letter.txt", &here, Some(18)));
+        let place = folder.path().join(format!("received{in_band}"));
+        let receiving = soon(offer.accept_to(&place)).await.unwrap();
+        let (sent, received) = soon(async { tokio::join!(sending.finish(), receiving.finish()) }).await;
+        let road = if in_band { Road::InBand } else { Road::Direct };
+        assert_eq!((sent.unwrap().road, received.unwrap().verified.as_deref()), (road, Some("sha-256")));
+        assert_eq!(std::fs::read(place).unwrap(), b"Wilt thou be gone?");
+    }
+    let info: DiscoInfo = alice.query(Iq::get(there).payload(&DiscoInfoQuery::default())).await.unwrap();
+    assert!(info.has_feature(propose::NS));
+}
+
+#[tokio::test]
+async fn a_file_that_nobody_takes_is_not_waited_for() {
+    let (server, folder) = (server(), tempfile::tempdir().unwrap());
+    let (alice, ..) = filer(&server, "alice", |it| it.ringing = Duration::from_millis(200)).await;
+    let (_hatter, there, mut offers) = filer(&server, "hatter", |_| {}).await;
+    let send = || async {
+        let sending = alice.files().unwrap().send(bare("hatter@localhost").into(), letter(&folder));
+        soon(async { sending.await.unwrap().finish().await }).await
+    };
+    // Nobody has said that nobody wants it, and the other side learns that it is too late.
+    assert!(matches!(send().await, Err(TransferError::NobodyThere)));
+    let late = soon(offers.next()).await.unwrap();
+    let place = folder.path().join("late");
+    let late = soon(late.accept_to(&place)).await.unwrap();
+    assert!(matches!(soon(late.finish()).await, Err(TransferError::EndedByPeer(_))));
+    assert!(std::fs::read_dir(folder.path()).unwrap().count() == 1, "nothing is left of it");
+
+    let (queen, _, mut hers) = filer(&server, "queen", |it| it.ways.proposals = false).await;
+    let to_queen = alice.files().unwrap().send(bare("queen@localhost").into(), letter(&folder));
+    assert!(matches!(soon(async { to_queen.await.unwrap().finish().await }).await, Err(TransferError::NobodyThere)));
+    let off = queen.files().unwrap().send(bare("hatter@localhost").into(), letter(&folder));
+    assert!(matches!(soon(async { off.await }).await, Err(TransferError::NobodyThere)), "unless it is set");
+    assert!(timeout(Duration::from_millis(1), hers.next()).await.is_err());
+    let info: DiscoInfo = queen.query(Iq::get(there).payload(&DiscoInfoQuery::default())).await.unwrap();
+    assert!(info.has_feature(propose::NS));
+}
+
+#[tokio::test]
+async fn a_file_that_is_not_wanted_is_declined() {
+    let (server, folder) = (server(), tempfile::tempdir().unwrap());
+    let (alice, ..) = filer(&server, "alice", |_| {}).await;
+    let (_hatter, _, mut offers) = filer(&server, "hatter", |_| {}).await;
+    let sending = alice.files().unwrap().send(bare("hatter@localhost").into(), letter(&folder)).await.unwrap();
+    soon(async { offers.next().await.unwrap().reject(Some("not now")).await }).await;
+    let declined = soon(sending.finish()).await.unwrap_err();
+    assert!(matches!(&declined, TransferError::Declined { text: Some(text) } if text == "not now"), "{declined:?}");
+    // Who sends may think better of it.
+    let sending = alice.files().unwrap().send(bare("hatter@localhost").into(), letter(&folder)).await.unwrap();
+    let offer = soon(offers.next()).await.unwrap();
+    sending.cancel();
+    assert!(matches!(soon(sending.finish()).await, Err(TransferError::Cancelled)));
+    let receiving = soon(offer.accept(tokio::io::sink())).await.unwrap();
+    assert!(soon(receiving.finish()).await.is_err());
+}
+
+#[tokio::test]
+async fn abuse_what_comes_is_the_file_that_was_proposed() {
+    let (server, folder) = (server(), tempfile::tempdir().unwrap());
+    let mirror = simple(&server, "mirror").await;
+    let (_hatter, _, mut offers) = filer(&server, "hatter", |_| {}).await;
+    let file = |name: &str, size: u64| {
+        element(&format!(
+            "<description xmlns='urn:xmpp:jingle:apps:file-transfer:5'><file><name>{name}</name><size>{size}</size></file></description>"
+        ))
+    };
+    for (name, size) in [("letter.txt", 19), ("letter.exe", 18)] {
+        let sessions = mirror.client.jingle().unwrap();
+        let mut proposing = sessions.propose(&bare("hatter@localhost"), vec![file("letter.txt", 18)]).await.unwrap();
+        let offer = soon(offers.next()).await.unwrap();
+        let receiving = soon(offer.accept_to(folder.path().join("received"))).await.unwrap();
+        soon(proposing.taken()).await.unwrap();
+        let content = Content::initial("file").with_senders(Senders::Initiator).with_description(file(name, size));
+        let transport = "<transport xmlns='urn:xmpp:jingle:transports:ibb:1' block-size='4096' sid='a'/>";
+        let (_session, mut events) =
+            soon(proposing.initiate(vec![content.with_transport(element(transport))])).await.unwrap();
+        let Ending::Terminated(Some(reason)) = ending(&mut events).await else { panic!() };
+        assert_eq!(reason.condition, ReasonCondition::IncompatibleParameters);
+        assert!(matches!(soon(receiving.finish()).await, Err(TransferError::EndedByPeer(_))));
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
     }
 }
