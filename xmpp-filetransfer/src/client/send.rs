@@ -6,6 +6,7 @@ use super::{
     initiation,
     jingle::{Job, transmit},
     progress::{Brake, Meter},
+    propose,
     source::Source,
     tally::Tally,
     way::Way,
@@ -13,7 +14,10 @@ use super::{
 };
 use crate::{
     file::{Description, File, Function, Range},
-    jingle::{Content, Senders, client::JingleClient},
+    jingle::{
+        Content, Senders,
+        client::{JingleClient, Proposing},
+    },
     share::Thumbnail,
 };
 use std::{future::IntoFuture, path::PathBuf, sync::Arc};
@@ -93,6 +97,7 @@ impl Sending {
             in_band: ways.in_band && allowed.in_band,
             initiation: ways.initiation && allowed.initiation,
             http: ways.http && allowed.http,
+            proposals: ways.proposals && allowed.proposals,
         };
         self
     }
@@ -132,6 +137,11 @@ impl Sending {
         let size = source.size;
         let taker = match taker(&self.client, &self.to, there, self.ways).await {
             Ok(taker) => taker,
+            Err(TransferError::NobodyThere | TransferError::PeerGone)
+                if self.ways.proposals && self.ways.jingle && self.to.resource().is_none() =>
+            {
+                return Ok(start(self.to.clone(), name, Some(size), move |job| self.propose(file, source, job)));
+            }
             #[cfg(feature = "http-client")]
             Err(TransferError::NobodyThere | TransferError::PeerGone) if self.uploads() => {
                 let Sending { client, to, .. } = self;
@@ -145,6 +155,21 @@ impl Sending {
         let peer = taker.jid.clone().into();
         let Sending { client, part, .. } = self;
         Ok(start(peer, name, Some(size), move |job| run(client, part, taker, file, source, job)))
+    }
+}
+
+impl Sending {
+    /// Proposes the file to who is not seen, and uploads it if nobody takes it.
+    async fn propose(self, file: File, source: Source, mut job: Job) -> (Result<Report, TransferError>, Job) {
+        let to = (&self.to, self.ways);
+        let result = match propose::send(&self.client, &self.part, to, &file, source, &mut job).await {
+            #[cfg(feature = "http-client")]
+            Err((TransferError::NobodyThere | TransferError::PeerGone, Some(source))) if self.uploads() => {
+                super::http::send(&self.client, self.to.clone(), &file, source, &mut job).await
+            }
+            result => result.map_err(|(error, _)| error),
+        };
+        (result, job)
     }
 }
 
@@ -183,17 +208,18 @@ async fn run(
     mut job: Job,
 ) -> (Result<Report, TransferError>, Job) {
     let result = match (taker.jingle, taker.initiation) {
-        (Some(ways), _) => by_jingle(client, &part, &taker, ways, file, source, &mut job).await,
+        (Some(ways), _) => by_jingle(client, &part, (&taker, None), ways, file, source, &mut job).await,
         (None, Some(ways)) => initiation::send(&client, &part.settings, (&taker, ways), &file, source, &mut job).await,
         (None, None) => Err(TransferError::NobodyThere),
     };
     (result, job)
 }
 
-async fn by_jingle(
+/// Sends it in a session, which the taker may have been found for by a proposal.
+pub(super) async fn by_jingle(
     client: Client,
     part: &Part,
-    taker: &Taker,
+    (taker, proposing): (&Taker, Option<Proposing>),
     ways: Ways,
     file: File,
     mut source: Source,
@@ -210,7 +236,10 @@ async fn by_jingle(
             .with_transport(way.transport());
         let id = content.id.clone();
         let sessions = client.jingle().map_err(|_| TransferError::Offline)?;
-        let opened = sessions.initiate(taker.jid.clone(), vec![content]).await;
+        let opened = match proposing {
+            Some(proposing) => proposing.initiate(vec![content]).await,
+            None => sessions.initiate(taker.jid.clone(), vec![content]).await,
+        };
         let (session, events) = opened.map_err(session_failed)?;
         Ok::<_, TransferError>((
             way,
