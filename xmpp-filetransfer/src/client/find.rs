@@ -77,6 +77,7 @@ impl Taker {
                 in_band: ours.in_band && info.has_feature(in_band),
                 initiation: ours.initiation,
                 http: ours.http,
+                proposals: ours.proposals,
             };
             (ways.sockets || ways.in_band).then_some(ways)
         };

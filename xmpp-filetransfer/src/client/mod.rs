@@ -53,6 +53,7 @@ mod jingle;
 mod offer;
 mod part_file;
 mod progress;
+mod propose;
 mod pump;
 mod receive;
 mod send;
@@ -108,12 +109,16 @@ pub struct Ways {
     /// By way of the server's store of files, where everybody can fetch it who knows the address (XEP-0363): for who is not there
     /// to take it. Needs the feature `http-client`.
     pub http: bool,
+    /// Proposals to all devices of an account of which none is seen, before the file is uploaded; and from others, which then
+    /// are offers as well (XEP-0353). Off unless it is set: a proposal is a message that is stored and pushed, every file waits
+    /// for [`FilesSettings::ringing`] where nobody answers, and most clients take calls alone that way.
+    pub proposals: bool,
 }
 
 impl Default for Ways {
-    /// All.
+    /// All but proposals.
     fn default() -> Ways {
-        Ways { jingle: true, sockets: true, in_band: true, initiation: true, http: true }
+        Ways { jingle: true, sockets: true, in_band: true, initiation: true, http: true, proposals: false }
     }
 }
 
@@ -135,6 +140,8 @@ pub struct FilesSettings {
     pub hosted: usize,
     /// Clients of others whose presence is known, to find somebody who takes a file.
     pub present: usize,
+    /// How long a file that is proposed waits for a device that takes it.
+    pub ringing: Duration,
     /// How long nothing may move before the peer is asked whether it is still there.
     pub patience: Duration,
     /// How long nothing may move in a connection though the peer is there, as when it pauses. Then it counts as broken.
@@ -153,8 +160,8 @@ pub struct FilesSettings {
 }
 
 impl Default for FilesSettings {
-    /// All ways, blocks of 4,096 bytes, 16 offers, 1,024 files to fetch, 4,096 clients; 30 seconds of patience, an hour of
-    /// standstill, 1 GiB unannounced; 30 seconds of connecting, 3 of grace, 20 for a hash, 2 minutes for the end.
+    /// All ways, blocks of 4,096 bytes, 16 offers, 1,024 files to fetch, 4,096 clients; 30 seconds each of ringing, patience and
+    /// connecting, an hour of standstill, 1 GiB unannounced; 3 seconds of grace, 20 for a hash, 2 minutes for the end.
     fn default() -> FilesSettings {
         FilesSettings {
             ways: Ways::default(),
@@ -164,6 +171,7 @@ impl Default for FilesSettings {
             offers: 16,
             hosted: 1_024,
             present: 4_096,
+            ringing: Duration::from_secs(30),
             patience: Duration::from_secs(30),
             standstill: Duration::from_secs(3_600),
             unannounced: 1 << 30,
@@ -219,6 +227,10 @@ pub fn client_with(settings: FilesSettings) -> impl FnOnce(&mut ClientRegistrar)
             if allowed {
                 application = application.transport(namespace);
             }
+        }
+        if ways.proposals {
+            let hears = Arc::clone(&part);
+            application = application.proposals(move |it| propose::proposed(&hears, it));
         }
         if ways.jingle {
             sessions::client::application(r, application);
@@ -314,7 +326,7 @@ pub struct Files {
 impl Files {
     /// Sends a file: awaited, it is a [`Transfer`] as soon as the file is open and somebody is found to offer it to. To a bare
     /// address it goes to that of its clients that we see, and that take files, which has the highest priority. If there is none,
-    /// it is uploaded, where the client was built with [uploads](crate::upload::client) and [`Ways::http`] allows it, and a message tells
+    /// it is proposed to all of them, where [`Ways::proposals`] allows it, and if none takes it, it is uploaded, where the client was built with [uploads](crate::upload::client) and [`Ways::http`] allows it, and a message tells
     /// where it is.
     pub fn send(&self, to: Jid, path: impl Into<PathBuf>) -> Sending {
         Sending::new(self.client.clone(), Arc::clone(&self.part), to, path.into())

@@ -22,13 +22,12 @@ impl House {
 #[tokio::test]
 async fn abuse_a_file_for_a_room_is_not_for_one_of_its_occupants() {
     let house = house(None).await;
-    let romeo = house.person("romeo", any).await;
+    let romeo = house.person("romeo", |settings| settings.ways.proposals = false).await;
     let occupant = house.client("juliet@localhost/occupant", any).await;
     let client = house.client("juliet@localhost/client", any).await;
     let (path, _) = house.file("letter.txt", 10);
     let here = |priority| Presence::available().to(romeo.jid.clone()).priority(priority);
     occupant.client.send(here(9).payload(&InRoom)).await.unwrap();
-    // What it had said before counts no more.
     let files = romeo.client.files().unwrap();
     client.client.send(here(1)).await.unwrap();
     let sending = loop {
