@@ -65,7 +65,8 @@ impl Transfer {
         self.watching.clone()
     }
 
-    /// Holds it. The peer waits; nothing is lost.
+    /// Holds it. The peer waits, for as long as its patience has it; nothing is lost. What comes within stanzas can be slowed down and
+    /// not held: some of it is still taken, 64 KiB in ten seconds.
     pub fn pause(&self) {
         self.brake.wish(Wish::Pause);
     }
