@@ -123,7 +123,7 @@ async fn a_pause_of_hours_within_stanzas() {
         while progress.next().await.unwrap().bytes == 0 {}
         let held = if sender { &sending } else { &receiving };
         held.pause();
-        tokio::time::sleep(Duration::from_secs(45 * 60)).await;
+        tokio::time::sleep(Duration::from_secs(30 * 60)).await;
         let paused = held.progress().now().phase == Phase::Paused;
         held.resume();
         let (sent, received) = tokio::join!(sending.finish(), receiving.finish());
@@ -247,11 +247,11 @@ async fn dropped_or_cancelled_at_any_moment() {
     let house = house(None).await;
     let (romeo, mut juliet) = house.two(in_band, in_band).await;
     let (path, bytes) = house.file("letter.txt", 20_000);
-    for moment in 0..60 {
+    for moment in 0..30 {
         for (sender, drops) in [(true, false), (true, true), (false, false), (false, true)] {
             let sending = send(&romeo, &juliet, &path).await;
             let receiving = offer(&mut juliet).await.accept_to(house.path("got")).await.unwrap();
-            for _ in 0..moment * 3 {
+            for _ in 0..moment * 6 {
                 tokio::task::yield_now().await;
             }
             let (ours, others) = if sender { (sending, receiving) } else { (receiving, sending) };
