@@ -18,6 +18,7 @@ use crate::{
         Content, Senders,
         client::{JingleClient, Proposing},
     },
+    share::Thumbnail,
 };
 use std::{future::IntoFuture, path::PathBuf, sync::Arc};
 use tokio::{sync::oneshot, time::Instant};
@@ -34,6 +35,7 @@ pub struct Sending {
     name: Option<String>,
     media_type: Option<String>,
     description: Option<String>,
+    thumbnails: Vec<Thumbnail>,
     hash_first: bool,
     ways: Ways,
 }
@@ -41,7 +43,18 @@ pub struct Sending {
 impl Sending {
     pub(super) fn new(client: Client, part: Arc<Part>, to: Jid, path: PathBuf) -> Sending {
         let ways = part.settings.ways;
-        Sending { client, part, to, path, name: None, media_type: None, description: None, hash_first: false, ways }
+        Sending {
+            client,
+            part,
+            to,
+            path,
+            name: None,
+            media_type: None,
+            description: None,
+            thumbnails: Vec::new(),
+            hash_first: false,
+            ways,
+        }
     }
 
     /// Under another name than that of the file.
@@ -59,6 +72,12 @@ impl Sending {
     /// With words about it.
     pub fn description(mut self, words: impl Into<String>) -> Sending {
         self.description = Some(words.into());
+        self
+    }
+
+    /// With a small picture of it (XEP-0264), which [bits of binary](crate::share::bob::client) can offer.
+    pub fn thumbnail(mut self, thumbnail: Thumbnail) -> Sending {
+        self.thumbnails.push(thumbnail);
         self
     }
 
@@ -108,6 +127,7 @@ impl Sending {
         if let Some(words) = &self.description {
             file = file.with_description(words);
         }
+        file = self.thumbnails.iter().fold(file, File::with_thumbnail);
         if self.hash_first {
             file.hashes.push(source.hash(Function::Sha256).await.map_err(unreadable)?);
         } else {

@@ -23,13 +23,16 @@ mod tests;
 
 pub use hash::{Function, Hasher, Verdict};
 
-use crate::jingle::{Content, ContentId, Creator, Reason, Senders};
+use crate::{
+    jingle::{Content, ContentId, Creator, Reason, Senders},
+    share::Thumbnail,
+};
 use xmpp_core::{
     payload::{
         DateTime, Payload, TextValue,
         hash::{Hash, HashUsed},
     },
-    xml::Stanza,
+    xml::{Stanza, Writer},
 };
 
 /// `urn:xmpp:jingle:apps:file-transfer:5`.
@@ -97,6 +100,21 @@ impl File {
     pub fn with_description(mut self, words: impl Into<String>) -> File {
         self.descriptions.push(Words { lang: None, text: words.into() });
         self
+    }
+
+    /// With a small picture of it (XEP-0264).
+    #[must_use]
+    pub fn with_thumbnail(mut self, thumbnail: &Thumbnail) -> File {
+        let mut w = Writer::new("");
+        thumbnail.write(&mut w);
+        self.others.push(w.into_stanza());
+        self
+    }
+
+    /// Small pictures of it (XEP-0264), 16 at most.
+    pub fn thumbnails(&self) -> impl Iterator<Item = Thumbnail> {
+        let pictures = self.others.iter().map(Stanza::root).filter(|element| Thumbnail::matches(*element));
+        pictures.filter_map(|element| Thumbnail::read(element).ok()).take(16)
     }
 
     /// The names of the hash functions that it speaks of.
