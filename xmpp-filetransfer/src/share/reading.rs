@@ -8,7 +8,7 @@ use crate::file::{Function, name};
 use std::collections::HashSet;
 use xmpp_core::{
     payload::{DateTime, Payload, TextValue as _},
-    stanza::Message,
+    stanza::{Message, MessageType},
 };
 
 /// Files of one message that are looked at.
@@ -49,9 +49,14 @@ pub enum Told {
 }
 
 /// The files that a message tells of, each once, though it may be told of in several ways. Addresses that would give the key to
-/// an encrypted file away (`aesgcm:`, XEP-0454 §7), or that are of no use for a file, are left out, and so is what cannot be read.
+/// an encrypted file away (`aesgcm:`, XEP-0454 §7), or that are of no use for a file, are left out, and so is what cannot be read. An error
+/// that comes back shares nothing.
 pub fn shared(message: &Message) -> Vec<SharedFile> {
     let mut found = Vec::new();
+    // What comes back was ours.
+    if message.type_() == MessageType::Error {
+        return found;
+    }
     for payload in message.payloads().take(4 * FILES) {
         if FileSharing::matches(payload) {
             found.extend(FileSharing::read(payload).ok().map(SharedFile::from));

@@ -168,6 +168,9 @@ fn xep0447_4_3_a_file_that_is_told_of_in_all_ways_is_one() {
     assert_eq!(told_as, [Told::Media, Told::OutOfBand]);
     assert_eq!((files[0].sources.len(), files[0].file.thumbnails.len(), files[0].is_provable()), (2, 1, true));
     assert!(matches!(&files[0].sources[1], Source::Jingle { from, id, .. } if from.as_str() == "a@b/c" && id == "j1"));
+    let bounced = format!("<message xmlns='jabber:client' type='error'>{SHARING}</message>");
+    let bounced = Stanza::parse(&bounced, "jabber:client", &XmlLimits::default()).unwrap();
+    assert!(shared(&Message::from_stanza(bounced).unwrap()).is_empty());
     // A link that somebody has typed is nothing but text.
     assert!(told("<body>https://x.example/1</body>").is_empty());
 }

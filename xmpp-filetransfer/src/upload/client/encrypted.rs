@@ -198,6 +198,9 @@ impl<R: AsyncRead + Unpin> AsyncRead for Sealing<R> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         let before = buf.filled().len();
+        if buf.remaining() == 0 {
+            return Poll::Ready(Ok(()));
+        }
         if let Some(mut sealer) = this.sealer.take() {
             let polled = Pin::new(&mut this.inner).poll_read(cx, buf);
             let fresh = buf.filled_mut().get_mut(before..).unwrap_or_default();
