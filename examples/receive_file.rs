@@ -78,7 +78,8 @@ async fn receive(offer: Offer, place: &Path, bar: &ProgressBar) -> Result<(), Bo
         }
     });
     let report = transfer.finish().await?;
-    let proof = report.verified.as_deref().unwrap_or("no hash");
+    let weak = report.compared.map(|function| format!("{function}, which proves nothing"));
+    let proof = report.verified.or(weak).unwrap_or_else(|| "no hash".to_owned());
     bar.finish_with_message(format!("{}, {proof}: {}", report.road, place.display()));
     Ok(())
 }

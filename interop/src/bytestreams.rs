@@ -1,5 +1,5 @@
-//! Bytestreams with a client that others wrote: `slixmpp_bytestreams.py` asks by messages, and this does it. What came through a
-//! stream is told by its length and the sum of its bytes.
+//! Bytestreams with clients that others wrote: `slixmpp_bytestreams.py` and `aioxmpp_bytestreams.py` ask by messages, and this
+//! does it. What came through a stream is told by its length and the sum of its bytes.
 
 use crate::{
     check::Checked,
@@ -55,7 +55,11 @@ async fn listen(client: Client) -> Checked {
     while let Some(offer) = offers.next().await {
         let (peer, sid) = (offer.peer().clone(), offer.sid().to_owned());
         let stream = offer.accept().await?;
-        tokio::spawn(told(client.clone(), peer, sid, stream));
+        match sid.as_str() {
+            "leave" => drop(tokio::spawn(leave(client.clone(), peer, stream))),
+            "echo" => drop(tokio::spawn(echo(client.clone(), peer, stream))),
+            _ => drop(tokio::spawn(told(client.clone(), peer, sid, stream))),
+        }
     }
     Ok(())
 }
@@ -89,6 +93,20 @@ async fn sent(mut stream: impl AsyncWrite + Unpin) -> Checked {
     let bytes: Vec<u8> = (0..BYTES).map(|n| n.wrapping_mul(n).to_le_bytes()[1]).collect();
     stream.write_all(&bytes).await?;
     Ok(stream.shutdown().await?)
+}
+
+/// Reads some of a stream, and closes it.
+async fn leave(client: Client, peer: Jid, mut stream: impl AsyncRead + AsyncWrite + Unpin) -> Checked {
+    stream.read_exact(&mut [0; 10_000]).await?;
+    stream.shutdown().await?;
+    Ok(client.send(Message::chat(peer).body("left leave")).await?)
+}
+
+/// Says what is said, until the peer closes.
+async fn echo(client: Client, peer: Jid, stream: impl AsyncRead + AsyncWrite) -> Checked {
+    let (mut from, mut to) = tokio::io::split(stream);
+    tokio::io::copy(&mut from, &mut to).await?;
+    Ok(client.send(Message::chat(peer).body("echoed echo")).await?)
 }
 
 /// Reads a stream to its end, and tells what came.

@@ -392,6 +392,25 @@ async fn xep0198_4_what_close_could_not_deliver_is_reported() {
     assert!(lost.len() == 3 && lost.iter().all(|one| !one.doubtful));
 }
 
+#[tokio::test(start_paused = true)]
+async fn close_waits_for_no_network_when_the_queue_is_full() {
+    let (client, mut events, _pipes) = client(|builder| builder.queue(2));
+    let sender = client.clone();
+    let sending = tokio::spawn(async move {
+        let mut taken = 0;
+        while sender.send(Message::chat("romeo@localhost".parse::<Jid>().unwrap()).body("x")).await.is_ok() {
+            taken += 1;
+        }
+        taken
+    });
+    sleep(Duration::from_millis(50)).await;
+    assert!(!sending.is_finished(), "who sends, waits");
+    assert!(!timeout(PATIENCE, client.close()).await.unwrap());
+    let taken = timeout(PATIENCE, sending).await.unwrap().unwrap();
+    assert!(taken >= 4, "the queue, and what the task has taken from it");
+    assert_eq!(unacknowledged(&mut events).await.len(), taken, "what was taken over is told");
+}
+
 /// A session in which all is quiet.
 async fn quiet(client: &Client, events: &mut Events, pipes: &mut Pipes) -> Raw {
     let mut raw = managed(pipes, events, "her-id").await;

@@ -496,3 +496,24 @@ async fn abuse_a105_a_panic_of_an_application_declines() {
     assert_eq!(condition(&ending(&mut events).await), ReasonCondition::Decline);
     assert_eq!(hatter.jid(), Some(there));
 }
+
+#[tokio::test]
+async fn xep0166_7_2_what_is_no_action_or_nobodys_session_is_refused() {
+    let server = server();
+    let table = accepted(&server, |it| it).await;
+    let (there, sid) = (table.his.0.me(), table.his.0.sid().to_owned());
+    let cases = [
+        ("session-sing", sid.as_str(), "bad-request", None),
+        ("session-accept", sid.as_str(), "unexpected-request", Some(JingleCondition::OutOfOrder)),
+        ("session-info", "hare", "item-not-found", Some(JingleCondition::UnknownSession)),
+        ("session-terminate", "hare", "item-not-found", Some(JingleCondition::UnknownSession)),
+        ("session-info", "", "bad-request", None),
+    ];
+    for (action, sid, condition, jingle) in cases {
+        let said = format!("<jingle xmlns='urn:xmpp:jingle:1' action='{action}' sid='{sid}'/>");
+        let answer = table.alice.request(Iq::set(there.clone()).element(element(&said).root())).await;
+        let Err(RequestError::Refused(error)) = answer else { panic!("{action}: {answer:?}") };
+        assert_eq!((error.condition.as_str(), JingleCondition::of(&error)), (condition, jingle), "{action} {sid}");
+    }
+    table.hers.0.session_info(None).await.unwrap();
+}

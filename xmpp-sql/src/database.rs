@@ -30,6 +30,7 @@ static MIGRATIONS: &[&str] = &[
     include_str!("../migrations/sqlite/0013_room_makers.sql"),
     include_str!("../migrations/sqlite/0014_room_faces.sql"),
     include_str!("../migrations/sqlite/0015_uploads.sql"),
+    include_str!("../migrations/sqlite/0016_upload_buckets.sql"),
 ];
 
 /// How long a writer waits for another one, in this process or elsewhere.

@@ -107,3 +107,8 @@ impl From<sqlx::Error> for SqlError {
 fn failed(error: impl std::error::Error + Send + Sync + 'static) -> StorageError {
     StorageError(Box::new(error))
 }
+
+/// The programs of the guide.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/guide.md")]
+struct Guide;

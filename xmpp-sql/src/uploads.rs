@@ -1,9 +1,11 @@
 //! What is known of uploads (XEP-0363).
 
 use crate::{Database, SqlError};
-use sqlx::{Row as _, Sqlite, Transaction, sqlite::SqliteRow};
+use sqlx::{Executor, Row as _, Sqlite, sqlite::SqliteRow};
 use xmpp_core::jid::BareJid;
-use xmpp_filetransfer::upload::store::{Quota, Reserved, StorageError, Stored, Upload, UploadStore, Usage};
+use xmpp_filetransfer::upload::store::{
+    Bucket, Due, Quota, Reserved, StorageError, Stored, Upload, UploadStore, Usage,
+};
 
 /// Uploads in a [`Database`]. Those of an account that is deleted expire with it.
 #[derive(Clone, Debug)]
@@ -30,9 +32,13 @@ fn unsigned(number: i64) -> u64 {
     u64::try_from(number).unwrap_or_default()
 }
 
+fn limit(most: usize) -> i64 {
+    i64::try_from(most).unwrap_or(i64::MAX)
+}
+
 fn read(row: &SqliteRow) -> Result<Upload, SqlError> {
     let owner: String = row.try_get("owner")?;
-    let token: Vec<u8> = row.try_get("token")?;
+    let (token, bucket): (Vec<u8>, String) = (row.try_get("token")?, row.try_get("bucket")?);
     let broken = |what: &str| SqlError::Engine(format!("the {what} of an upload cannot be read").into());
     Ok(Upload {
         id: row.try_get("id")?,
@@ -44,15 +50,36 @@ fn read(row: &SqliteRow) -> Result<Upload, SqlError> {
         expires: row.try_get::<Option<i64>, _>("expires_at")?.map(unsigned),
         expire_before: row.try_get::<Option<i64>, _>("expire_before")?.map(unsigned),
         published: row.try_get("published")?,
+        created: unsigned(row.try_get("created_at")?),
+        bucket: Bucket::read(&bucket).ok_or_else(|| broken("bucket"))?,
     })
 }
 
-async fn used(writing: &mut Transaction<'static, Sqlite>, address: &str) -> Result<Usage, SqlError> {
+fn usage((bytes, files): (i64, i64)) -> Usage {
+    Usage { bytes: unsigned(bytes), files: unsigned(files) }
+}
+
+async fn used(reading: impl Executor<'_, Database = Sqlite>, address: &str) -> Result<Usage, SqlError> {
     let row: Option<(i64, i64)> = sqlx::query_as("SELECT bytes, files FROM upload_usage WHERE address = $1")
         .bind(address)
-        .fetch_optional(&mut **writing)
+        .fetch_optional(reading)
         .await?;
-    Ok(row.map(|(bytes, files)| Usage { bytes: unsigned(bytes), files: unsigned(files) }).unwrap_or_default())
+    Ok(row.map(usage).unwrap_or_default())
+}
+
+async fn used_in(
+    reading: impl Executor<'_, Database = Sqlite>,
+    owner: &BareJid,
+    bucket: Bucket,
+) -> Result<Usage, SqlError> {
+    let row: (i64, i64) = sqlx::query_as(
+        "SELECT CAST(COALESCE(SUM(size), 0) AS BIGINT), COUNT(*) FROM upload WHERE owner = $1 AND bucket = $2",
+    )
+    .bind(owner.as_str())
+    .bind(bucket.as_str())
+    .fetch_one(reading)
+    .await?;
+    Ok(usage(row))
 }
 
 impl SqlUploads {
@@ -62,15 +89,18 @@ impl SqlUploads {
 
     async fn insert(&self, slot: &Upload, quota: &Quota) -> Result<Reserved, SqlError> {
         let mut writing = self.database.write().await?;
-        let own = used(&mut writing, slot.owner.as_str()).await?;
-        let all = used(&mut writing, ALL).await?;
-        let reserved = own.admits(all, slot.size, quota);
+        let own = used(&mut *writing, slot.owner.as_str()).await?;
+        let all = used(&mut *writing, ALL).await?;
+        // Where buckets have no quota nobody counts what is in them.
+        let counts = quota.bucket_bytes.is_some() || quota.bucket_files.is_some();
+        let bucket = if counts { used_in(&mut *writing, &slot.owner, slot.bucket).await? } else { Usage::default() };
+        let reserved = own.admits(bucket, all, slot.size, quota);
         if reserved != Reserved::Kept {
             return Ok(reserved);
         }
         sqlx::query(
-            "INSERT INTO upload (id, owner, name, content_type, size, token, expires_at, expire_before, published) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+            "INSERT INTO upload (id, owner, name, content_type, size, token, expires_at, expire_before, published, \
+             created_at, bucket) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
         )
         .bind(&slot.id)
         .bind(slot.owner.as_str())
@@ -81,6 +111,8 @@ impl SqlUploads {
         .bind(slot.expires.map(number))
         .bind(slot.expire_before.map(number))
         .bind(slot.published)
+        .bind(number(slot.created))
+        .bind(slot.bucket.as_str())
         .execute(&mut *writing)
         .await?;
         for address in [slot.owner.as_str(), ALL] {
@@ -128,8 +160,8 @@ impl UploadStore for SqlUploads {
     fn find<'a>(&'a self, id: &'a str) -> Stored<'a, Option<Upload>> {
         Box::pin(async move {
             let row = sqlx::query(
-                "SELECT id, owner, name, content_type, size, token, expires_at, expire_before, published FROM upload \
-                 WHERE id = $1",
+                "SELECT id, owner, name, content_type, size, token, expires_at, expire_before, published, created_at, \
+                 bucket FROM upload WHERE id = $1",
             )
             .bind(id)
             .fetch_optional(self.database.pool())
@@ -159,25 +191,72 @@ impl UploadStore for SqlUploads {
         Box::pin(async move { self.delete(id).await.map_err(failed) })
     }
 
-    fn expired<'a>(&'a self, now: u64, most: usize) -> Stored<'a, Vec<String>> {
+    fn release<'a>(&'a self, user: &'a BareJid) -> Stored<'a, u64> {
         Box::pin(async move {
-            sqlx::query_scalar("SELECT id FROM upload WHERE expires_at <= $1 ORDER BY expires_at, id LIMIT $2")
-                .bind(number(now))
-                .bind(i64::try_from(most).unwrap_or(i64::MAX))
-                .fetch_all(self.database.pool())
-                .await
-                .map_err(failed)
+            let releasing = sqlx::query(FORGET).bind(user.as_str());
+            Ok(releasing.execute(self.database.pool()).await.map_err(failed)?.rows_affected())
         })
     }
 
-    fn of_user<'a>(&'a self, user: &'a BareJid, most: usize) -> Stored<'a, Vec<String>> {
+    fn expired<'a>(
+        &'a self,
+        user: Option<&'a BareJid>,
+        now: u64,
+        after: Option<&'a Due>,
+        most: usize,
+    ) -> Stored<'a, Vec<Due>> {
         Box::pin(async move {
-            sqlx::query_scalar("SELECT id FROM upload WHERE owner = $1 ORDER BY id LIMIT $2")
-                .bind(user.as_str())
-                .bind(i64::try_from(most).unwrap_or(i64::MAX))
+            let those = match user {
+                Some(user) => sqlx::query_as(
+                    "SELECT expires_at, id FROM upload WHERE owner = $1 AND expires_at <= $2 \
+                     AND (expires_at, id) > ($3, $4) ORDER BY expires_at, id LIMIT $5",
+                )
+                .bind(user.as_str()),
+                None => sqlx::query_as(
+                    "SELECT expires_at, id FROM upload WHERE expires_at <= $1 AND (expires_at, id) > ($2, $3) \
+                     ORDER BY expires_at, id LIMIT $4",
+                ),
+            };
+            let rows: Vec<(i64, String)> = those
+                .bind(number(now))
+                .bind(after.map_or(-1, |after| number(after.expires)))
+                .bind(after.map_or("", |after| &after.id))
+                .bind(limit(most))
                 .fetch_all(self.database.pool())
                 .await
-                .map_err(failed)
+                .map_err(failed)?;
+            Ok(rows.into_iter().map(|(expires, id)| Due { expires: unsigned(expires), id }).collect())
+        })
+    }
+
+    fn files_of<'a>(&'a self, user: &'a BareJid, after: Option<&'a Upload>, most: usize) -> Stored<'a, Vec<Upload>> {
+        Box::pin(async move {
+            let rows = sqlx::query(
+                "SELECT id, owner, name, content_type, size, token, expires_at, expire_before, published, created_at, \
+                 bucket FROM upload WHERE owner = $1 AND published AND (created_at, id) < ($2, $3) \
+                 ORDER BY created_at DESC, id DESC LIMIT $4",
+            )
+            .bind(user.as_str())
+            .bind(after.map_or(i64::MAX, |after| number(after.created)))
+            .bind(after.map_or("", |after| &after.id))
+            .bind(limit(most))
+            .fetch_all(self.database.pool())
+            .await
+            .map_err(failed)?;
+            rows.iter().map(read).collect::<Result<_, _>>().map_err(failed)
+        })
+    }
+
+    fn files<'a>(&'a self, after: Option<&'a str>, most: usize) -> Stored<'a, Vec<(String, u64)>> {
+        Box::pin(async move {
+            let rows: Vec<(String, i64)> =
+                sqlx::query_as("SELECT id, size FROM upload WHERE id > $1 AND published ORDER BY id LIMIT $2")
+                    .bind(after.unwrap_or_default())
+                    .bind(limit(most))
+                    .fetch_all(self.database.pool())
+                    .await
+                    .map_err(failed)?;
+            Ok(rows.into_iter().map(|(id, size)| (id, unsigned(size))).collect())
         })
     }
 
@@ -195,13 +274,29 @@ impl UploadStore for SqlUploads {
     }
 
     fn usage<'a>(&'a self, user: Option<&'a BareJid>) -> Stored<'a, Usage> {
+        Box::pin(
+            async move { used(self.database.pool(), user.map_or(ALL, |user| user.as_str())).await.map_err(failed) },
+        )
+    }
+
+    fn usage_in<'a>(&'a self, user: &'a BareJid, bucket: Bucket) -> Stored<'a, Usage> {
+        Box::pin(async move { used_in(self.database.pool(), user, bucket).await.map_err(failed) })
+    }
+
+    fn usages(&self, most: usize) -> Stored<'_, Vec<(BareJid, Usage)>> {
         Box::pin(async move {
-            let row: Option<(i64, i64)> = sqlx::query_as("SELECT bytes, files FROM upload_usage WHERE address = $1")
-                .bind(user.map_or(ALL, |user| user.as_str()))
-                .fetch_optional(self.database.pool())
-                .await
-                .map_err(failed)?;
-            Ok(row.map(|(bytes, files)| Usage { bytes: unsigned(bytes), files: unsigned(files) }).unwrap_or_default())
+            let rows: Vec<(String, i64, i64)> = sqlx::query_as(
+                "SELECT address, bytes, files FROM upload_usage WHERE bytes >= 0 AND address <> '' \
+                 ORDER BY bytes DESC, address LIMIT $1",
+            )
+            .bind(limit(most))
+            .fetch_all(self.database.pool())
+            .await
+            .map_err(failed)?;
+            let known = rows
+                .into_iter()
+                .filter_map(|(address, bytes, files)| Some((BareJid::new(&address).ok()?, usage((bytes, files)))));
+            Ok(known.collect())
         })
     }
 }
@@ -223,7 +318,13 @@ mod tests {
             expires: Some(1_000),
             expire_before: None,
             published: false,
+            created: 0,
+            bucket: Bucket::Message,
         }
+    }
+
+    fn ids(due: Vec<Due>) -> Vec<String> {
+        due.into_iter().map(|due| due.id).collect()
     }
 
     #[tokio::test]
@@ -262,9 +363,25 @@ mod tests {
             uploads.reserve(&slot(id, "a@example.org"), &Quota::default()).await.unwrap();
         }
         assert!(uploads.publish("one", None).await.unwrap());
-        assert!(uploads.expired(10, 10).await.unwrap().is_empty());
+        assert!(uploads.expired(None, 10, None, 10).await.unwrap().is_empty());
         accounts.delete(&user).await.unwrap();
-        assert_eq!(uploads.expired(10, 10).await.unwrap(), ["one", "two"]);
+        assert_eq!(ids(uploads.expired(None, 10, None, 10).await.unwrap()), ["one", "two"]);
         assert!(!uploads.publish("two", None).await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn files_from_before_buckets_stay() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("old.sqlite");
+        let database = crate::database::tests::of_version(&path, 15).await;
+        let row = "INSERT INTO upload (id, owner, name, size, token, expires_at, published) \
+                   VALUES ('one', 'a@example.org', 'a.txt', 10, zeroblob(32), NULL, TRUE)";
+        sqlx::raw_sql(row).execute(database.pool()).await.unwrap();
+        database.close().await;
+        let uploads = Database::open(&path).await.unwrap().uploads();
+        let found = uploads.find("one").await.unwrap().unwrap();
+        assert_eq!((found.created, found.bucket, found.published), (0, Bucket::Message, true));
+        let user = "a@example.org".parse().unwrap();
+        assert_eq!(uploads.files_of(&user, None, 10).await.unwrap(), [found]);
     }
 }

@@ -20,6 +20,7 @@ pub(crate) struct Proxy {
     streams_of_user: usize,
     waiting: usize,
     of_address: usize,
+    of_network: usize,
     bytes_per_second: u32,
 }
 
@@ -45,6 +46,7 @@ impl Default for Proxy {
             streams_of_user: settings.streams_of_user,
             waiting: settings.waiting,
             of_address: settings.of_address,
+            of_network: settings.of_network,
             bytes_per_second: 0,
         }
     }
@@ -65,7 +67,8 @@ impl Proxy {
         if self.port == Some(0) {
             return Err("proxy.port: nobody can connect to port 0".into());
         }
-        if [self.streams, self.streams_of_user, self.of_address].contains(&0) || self.waiting < 2 || self.of_address < 2
+        if [self.streams, self.streams_of_user, self.of_address].contains(&0)
+            || [self.waiting, self.of_address, self.of_network].iter().any(|least| *least < 2)
         {
             return Err("proxy: a stream needs two connections that wait, and a place".into());
         }
@@ -79,6 +82,7 @@ impl Proxy {
         settings.streams_of_user = self.streams_of_user;
         settings.waiting = self.waiting;
         settings.of_address = self.of_address;
+        settings.of_network = self.of_network;
         settings.bytes_per_second = (self.bytes_per_second > 0).then_some(self.bytes_per_second);
         if self.r#use == Use::Anyone {
             settings.may_use = Some(Arc::new(|_| true));

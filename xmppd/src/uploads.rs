@@ -7,14 +7,17 @@ use std::{
     sync::Arc,
     time::Duration,
 };
-use xmpp_core::{jid::BareJid, server::ServerBuilder};
+use xmpp_core::{
+    jid::{BareJid, Jid},
+    server::ServerBuilder,
+};
 use xmpp_filetransfer::upload::{
-    server::{UploadSettings, Uploads as Service},
+    server::{PurposeSettings, SlotKeys, UploadSettings, Uploads as Service},
     store::Quota,
 };
 use xmpp_sql::Database;
 
-#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[derive(Clone, Deserialize, PartialEq)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Uploads {
     enabled: bool,
@@ -30,10 +33,66 @@ pub(crate) struct Uploads {
     under_way: usize,
     under_way_per_user: usize,
     bytes_per_second: u64,
+    keys: Vec<String>,
+    profile: Purpose,
+    permanent: Purpose,
+}
+
+impl std::fmt::Debug for Uploads {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Uploads { enabled, domain, keys, .. } = self;
+        let mut out = f.debug_struct("Uploads");
+        out.field("enabled", enabled).field("domain", domain).field("keys", &keys.len()).finish_non_exhaustive()
+    }
+}
+
+/// Files for a purpose of their own.
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[serde(default, deny_unknown_fields)]
+struct Purpose {
+    enabled: bool,
+    max_bytes: u64,
+    user_bytes: u64,
+    user_files: u64,
+    keep_days: u32,
+}
+
+impl Default for Purpose {
+    /// As for profiles.
+    fn default() -> Purpose {
+        let PurposeSettings { max_file_size, user_bytes, user_files, .. } = PurposeSettings::profile();
+        let (user_bytes, user_files) = (user_bytes.unwrap_or(0), user_files.unwrap_or(0));
+        Purpose { enabled: true, max_bytes: max_file_size, user_bytes, user_files, keep_days: 0 }
+    }
+}
+
+impl Purpose {
+    fn check(&self, name: &str) -> Outcome<()> {
+        if self.enabled && self.max_bytes == 0 {
+            return Err(format!("uploads.{name}.max_bytes must be more than 0").into());
+        }
+        if self.enabled && self.user_bytes > 0 && self.user_bytes < self.max_bytes {
+            return Err(format!("uploads.{name}.user_bytes must be at least uploads.{name}.max_bytes").into());
+        }
+        Ok(())
+    }
+
+    fn settings(&self) -> Option<PurposeSettings> {
+        let keep = some(self.keep_days.into()).map(|days| Duration::from_secs(days * DAY));
+        let settings = PurposeSettings::new(self.max_bytes, some(self.user_bytes), some(self.user_files), keep);
+        self.enabled.then_some(settings)
+    }
 }
 
 /// Seconds of a day.
 const DAY: u64 = 24 * 60 * 60;
+
+/// Characters that a key has at least.
+const KEY: usize = 32;
+
+fn some(number: u64) -> Option<u64> {
+    (number > 0).then_some(number)
+}
 
 impl Default for Uploads {
     fn default() -> Uploads {
@@ -53,6 +112,15 @@ impl Default for Uploads {
             under_way: settings.puts,
             under_way_per_user: settings.puts_of_user,
             bytes_per_second: settings.put_rate,
+            keys: Vec::new(),
+            profile: Purpose::default(),
+            permanent: Purpose {
+                enabled: false,
+                max_bytes: settings.max_file_size,
+                user_bytes: settings.quota.user_bytes.unwrap_or(0),
+                user_files: settings.quota.user_files.unwrap_or(0),
+                keep_days: 0,
+            },
         }
     }
 }
@@ -84,7 +152,11 @@ impl Uploads {
                 return Err(format!("uploads.{name} must be at least uploads.max_bytes").into());
             }
         }
-        Ok(())
+        if self.keys.iter().any(|key| key.len() < KEY) {
+            return Err(format!("uploads.keys: a key has at least {KEY} characters").into());
+        }
+        self.profile.check("profile")?;
+        self.permanent.check("permanent")
     }
 
     pub(crate) fn resolve(&mut self, at: &Path) {
@@ -94,7 +166,6 @@ impl Uploads {
     }
 
     fn settings(&self) -> UploadSettings {
-        let some = |number: u64| (number > 0).then_some(number);
         let mut settings = UploadSettings::default();
         settings.name.clone_from(&self.name);
         settings.max_file_size = self.max_bytes;
@@ -102,13 +173,27 @@ impl Uploads {
             user_bytes: some(self.user_bytes),
             user_files: some(self.user_files),
             all_bytes: some(self.all_bytes),
+            ..Quota::default()
         };
         settings.keep = some(self.keep_days.into()).map(|days| Duration::from_secs(days * DAY));
         settings.slots_per_minute = self.slots_per_minute;
         settings.puts = self.under_way;
         settings.puts_of_user = self.under_way_per_user;
         settings.put_rate = self.bytes_per_second;
+        settings.profile = self.profile.settings();
+        settings.permanent = self.permanent.settings();
         settings
+    }
+
+    /// What addresses are signed with. Without a key in the configuration that is the one in the folder of the files, and with
+    /// some it is still good for what it has signed.
+    fn keys(&self, folder: &Path) -> Option<SlotKeys> {
+        let (first, previous) = self.keys.split_first()?;
+        let keys = previous.iter().fold(SlotKeys::new(first), SlotKeys::previous);
+        Some(match std::fs::read(folder.join("key")) {
+            Ok(own) => keys.previous(own),
+            Err(_) => keys,
+        })
     }
 
     /// Adds uploads, where there is a place to keep them and somebody listens for HTTP.
@@ -125,7 +210,14 @@ impl Uploads {
         let folder = self.folder.clone().unwrap_or_else(|| config.data.join("uploads"));
         let uploads = Service::open(domain, url, Arc::new(database.uploads()), &folder)
             .map_err(|error| format!("cannot use the folder for uploads {}: {error}", folder.display()))?;
-        Ok(builder.with(uploads.settings(self.settings())))
+        let uploads = match self.keys(&folder) {
+            Some(keys) => uploads.keys(keys),
+            None => uploads,
+        };
+        let mut settings = self.settings();
+        let admins: Vec<BareJid> = config.admins.iter().filter_map(|admin| BareJid::new(admin).ok()).collect();
+        settings.may_administer = Some(Arc::new(move |asker: &Jid| admins.contains(&asker.to_bare())));
+        Ok(builder.with(uploads.settings(settings)))
     }
 }
 
@@ -144,12 +236,38 @@ mod tests {
     }
 
     #[test]
+    fn purposes_are_offered_as_it_is_set() {
+        let settings = |text: &str| toml::from_str::<Uploads>(text).unwrap().settings();
+        assert_eq!(settings("").profile, Some(PurposeSettings::profile()));
+        assert_eq!((settings("profile.enabled = false").profile, settings("").permanent), (None, None));
+        let permanent = settings("permanent = { enabled = true, user_bytes = 0, keep_days = 3650 }").permanent.unwrap();
+        assert_eq!((permanent.user_bytes, permanent.keep), (None, Some(Duration::from_secs(3650 * DAY))));
+    }
+
+    #[test]
+    fn keys_are_taken_beside_that_of_the_folder_and_not_shown() {
+        let folder = tempfile::tempdir().unwrap();
+        let uploads = |text: &str| toml::from_str::<Uploads>(text).unwrap();
+        assert!(uploads("").keys(folder.path()).is_none());
+        let two = uploads(&format!("keys = ['{}', '{}']", "x".repeat(32), "y".repeat(32)));
+        let count = || format!("{:?}", two.keys(folder.path()).unwrap());
+        assert!(count().contains("previous: 1"), "{}", count());
+        std::fs::write(folder.path().join("key"), [7; 32]).unwrap();
+        assert!(count().contains("previous: 2"), "{}", count());
+        assert!(!format!("{two:?}").contains("xxx"), "no secret in logs");
+    }
+
+    #[test]
     fn mistakes_get_a_sentence() {
         for (text, says) in [
             ("uploads.domain = 'a@b'", "uploads.domain"),
             ("uploads.max_bytes = 0", "uploads.max_bytes must be more than 0"),
             ("uploads.user_bytes = 5", "at least uploads.max_bytes"),
             ("uploads.where = 'x'", "unknown field `where`"),
+            ("uploads.keys = ['short']", "at least 32 characters"),
+            ("uploads.profile.max_bytes = 0", "uploads.profile.max_bytes must be more than 0"),
+            ("uploads.profile.user_bytes = 5", "at least uploads.profile.max_bytes"),
+            ("uploads.permanent = { enabled = true, user_bytes = 5 }", "at least uploads.permanent.max_bytes"),
         ] {
             let error = Config::parse(text).unwrap_err().to_string();
             assert!(error.contains(says), "{text}: {error}");

@@ -1,7 +1,7 @@
 //! What typed stanzas cost: scan, addresses, type, texts and every payload typed, and writing them again; beside
 //! `xmpp-parsers`, which leaves a message's payloads as trees.
 //!
-//! `cargo run --release -p xmpp-bench --bin typed` prints instructions a stanza, counted as `wire` does.
+//! `cargo run --release -p xmpp-bench --features xmpp-parsers --bin typed` prints instructions a stanza, counted as `wire` does.
 use minidom::Element;
 use std::hint::black_box;
 use std::process::Command;

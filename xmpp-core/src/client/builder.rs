@@ -4,26 +4,20 @@ use super::{
     Backoff, Client, Events, Keepalive, SavedSession, Shared,
     desk::{Command, Desk},
     events,
-    extend::{Parts, SessionHook},
+    extend::{ClientRegistrar, Extension},
     negotiate::{MakeCredentials, Settings},
     task::Task,
     unacknowledged,
     visit::{Visit, VisitError},
 };
 use crate::{
-    extension::{self, Registrar, Software},
+    extension::{self, Software},
     jid::Jid,
     net::{ClientTls, ConnectOptions, Connector, Plan, Resolver, TlsError, Transport},
     sasl::{ClientMechanism, Credentials, Mechanism, ScramKeys},
-    stanza::AnyStanza,
     stream::{FastToken, Sasl2Options, UserAgent},
-    xml::Writer,
 };
-use std::{
-    ops::{Deref, DerefMut},
-    sync::Arc,
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 use tokio::sync::{mpsc, watch};
 use zeroize::Zeroizing;
 
@@ -54,90 +48,6 @@ pub enum BuildError {
     /// A stanza of the [`SavedSession`] is none.
     #[error("the saved session is damaged")]
     DamagedSession,
-}
-
-/// What becomes of an incoming stanza behind an extension's hook.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Flow {
-    /// On to the next hook, and at last to the application.
-    Continue,
-    /// The extension has taken it.
-    Handled,
-}
-
-pub(super) type Hook = Box<dyn Fn(&AnyStanza, &Client) -> Flow + Send + Sync>;
-
-/// Where a client's extension registers: everything a [`Registrar`] takes, and hooks on what comes in.
-#[derive(Default)]
-pub struct ClientRegistrar {
-    pub(super) registrar: Registrar,
-    pub(super) hooks: Vec<Hook>,
-    pub(super) session_hooks: Vec<SessionHook>,
-    pub(super) parts: Parts,
-    /// What is enabled while the session is bound, each with the name of its feature.
-    pub(super) bind_features: Vec<(String, Vec<u8>)>,
-}
-
-impl std::fmt::Debug for ClientRegistrar {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("ClientRegistrar").field("hooks", &self.hooks.len()).finish_non_exhaustive()
-    }
-}
-
-impl Deref for ClientRegistrar {
-    type Target = Registrar;
-    fn deref(&self) -> &Registrar {
-        &self.registrar
-    }
-}
-
-impl DerefMut for ClientRegistrar {
-    fn deref_mut(&mut self) -> &mut Registrar {
-        &mut self.registrar
-    }
-}
-
-impl ClientRegistrar {
-    /// Enables a feature of each new session while it is bound (XEP-0386), where the server names the feature there:
-    /// `write` writes the element that asks for it. It saves a round trip, and where the server does not, the extension
-    /// has to ask as usual.
-    pub fn bind_feature(&mut self, feature: &str, write: impl FnOnce(&mut Writer)) {
-        let mut out = Writer::new("urn:xmpp:bind:0");
-        write(&mut out);
-        self.bind_features.push((feature.to_owned(), out.finish()));
-    }
-
-    /// Shows every incoming message and presence to `hook`, in order, before the application sees it. It must not
-    /// block.
-    pub fn incoming(&mut self, hook: impl Fn(&AnyStanza, &Client) -> Flow + Send + Sync + 'static) {
-        self.hooks.push(Box::new(hook));
-    }
-}
-
-/// Something that a client is extended with: a function or closure over a [`ClientRegistrar`], or over the plain
-/// [`Registrar`] that servers have too. `M` only tells the two apart.
-pub trait Extension<M> {
-    /// Registers what the extension handles.
-    fn register(self, registrar: &mut ClientRegistrar);
-}
-
-/// Marks extensions of clients.
-#[derive(Debug)]
-pub struct ForClient;
-/// Marks extensions of either end.
-#[derive(Debug)]
-pub struct ForBoth;
-
-impl<F: FnOnce(&mut ClientRegistrar)> Extension<ForClient> for F {
-    fn register(self, registrar: &mut ClientRegistrar) {
-        self(registrar);
-    }
-}
-
-impl<F: FnOnce(&mut Registrar)> Extension<ForBoth> for F {
-    fn register(self, registrar: &mut ClientRegistrar) {
-        self(registrar);
-    }
 }
 
 /// How a connection is reached.
@@ -558,12 +468,14 @@ impl ClientBuilder {
         let connector = beside.or_else(|| road.connector().cloned());
         let (commands, received) = mpsc::channel::<Command>(self.queue);
         let (online, watching) = watch::channel(None);
+        let (leaving, left) = watch::channel(false);
         let (sender, events) = events::channel(self.queue, self.manual_acks);
         let mut registrar = self.registrar;
         let shared = Shared {
             account: self.account.clone(),
             parts: std::mem::take(&mut registrar.parts),
             online: watching,
+            leaving,
             request_timeout: self.request_timeout,
             max_bytes: self.max_stanza_bytes.into(),
             #[cfg(feature = "https")]
@@ -583,7 +495,7 @@ impl ClientBuilder {
             management: self.management,
             sasl2: Sasl2Options { bind: registrar.bind_features.clone(), ..self.sasl2 },
         };
-        let desk = Desk::new(received, self.queue);
+        let desk = Desk::new(received, left, self.queue);
         let task = Task::new(settings, road, desk, sender, online, &client, registrar);
         let task = task.timing(self.backoff, self.keepalive, self.floor).token(self.token).session(self.session);
         tokio::spawn(task.run());

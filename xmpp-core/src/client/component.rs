@@ -4,9 +4,10 @@ use super::{
     Backoff, BuildError, Client, ConnectionError, Event, Events, Flow, ForBoth, Keepalive, RequestError, SendError,
     Shared, Unacknowledged,
     asked::{ComponentRequest, IqEvents},
-    builder::{ClientRegistrar, Road},
+    builder::Road,
     desk::{Command, Desk},
     events::{self, News},
+    extend::ClientRegistrar,
     negotiate::Settings,
     task::Task,
 };
@@ -388,11 +389,13 @@ impl ComponentBuilder {
         }
         let (commands, received) = mpsc::channel::<Command>(self.queue);
         let (online, watching) = watch::channel(None);
+        let (leaving, left) = watch::channel(false);
         let (sender, events) = events::channel(self.queue, false);
         let shared = Shared {
             account: self.domain.clone(),
             parts: super::extend::Parts::default(),
             online: watching,
+            leaving,
             request_timeout: self.request_timeout,
             max_bytes: self.max_stanza_bytes.into(),
             #[cfg(feature = "https")]
@@ -420,7 +423,7 @@ impl ComponentBuilder {
             management: false,
             sasl2: Sasl2Options::default(),
         };
-        let desk = Desk::new(received, self.queue);
+        let desk = Desk::new(received, left, self.queue);
         let task = Task::new(settings, self.road, desk, sender, online, &client, registrar);
         let iq_events = iq_events.map(|targets| IqEvents::new(targets, self.queue.saturating_add(REQUESTS)));
         tokio::spawn(task.iq_events(iq_events).timing(self.backoff, self.keepalive, None).run());

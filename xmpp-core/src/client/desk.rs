@@ -13,7 +13,7 @@ use crate::{
     stream::management::{Full, UnackedLimits},
 };
 use std::collections::{HashSet, VecDeque};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 /// What the handles ask of the task.
 #[derive(Debug)]
@@ -82,8 +82,28 @@ impl Activity {
     }
 }
 
+/// What the application wants, in order.
+pub(super) struct Commands {
+    queue: mpsc::Receiver<Command>,
+    /// Somebody wants to leave.
+    leaving: watch::Receiver<bool>,
+}
+
+impl Commands {
+    /// The next one. Without room for more there is none, unless somebody wants to leave: that must not wait for a network, so
+    /// all that was said before is taken over at once, which is no more than the queue and those who wait at it.
+    /// Cancel-safe.
+    pub(super) async fn next(&mut self, room: bool) -> Option<Command> {
+        if !room && self.leaving.wait_for(|leaving| *leaving).await.is_err() {
+            // Nobody is left who could want to leave.
+            std::future::pending::<()>().await;
+        }
+        self.queue.recv().await
+    }
+}
+
 pub(super) struct Desk {
-    pub(super) commands: mpsc::Receiver<Command>,
+    pub(super) commands: Commands,
     /// Taken over and not yet in the books.
     pub(super) unsent: VecDeque<Outgoing>,
     /// How many commands have been taken over.
@@ -102,10 +122,10 @@ pub(super) struct Desk {
 }
 
 impl Desk {
-    pub(super) fn new(commands: mpsc::Receiver<Command>, queue: usize) -> Desk {
+    pub(super) fn new(commands: mpsc::Receiver<Command>, leaving: watch::Receiver<bool>, queue: usize) -> Desk {
         let limits = UnackedLimits { stanzas: queue.saturating_add(ANSWERS), bytes: BYTES };
         Desk {
-            commands,
+            commands: Commands { queue: commands, leaving },
             unsent: VecDeque::new(),
             taken: 0,
             answers: VecDeque::new(),
@@ -146,7 +166,7 @@ impl Desk {
             return Err(Full(answer));
         }
         self.answered = (self.answered.0 + 1, self.answered.1 + size);
-        let before = self.taken + self.commands.len() as u64;
+        let before = self.taken + self.commands.queue.len() as u64;
         self.answers.push_back((before, answer));
         self.admit_answers();
         Ok(())
@@ -170,6 +190,19 @@ impl Desk {
         let leave = self.carry_out(command);
         self.admit_answers();
         leave
+    }
+
+    /// Takes nothing more over from now on. What came behind the wish to leave was taken over, too, and is told or saved.
+    pub(super) fn shut(&mut self) {
+        self.commands.queue.close();
+        while let Ok(command) = self.commands.queue.try_recv() {
+            drop(self.take(Some(command)));
+        }
+    }
+
+    /// What was taken over and no connection has taken.
+    pub(super) fn left(&mut self) -> impl Iterator<Item = Unacknowledged> {
+        self.unsent.drain(..).filter_map(|outgoing| outgoing.report(false))
     }
 
     fn carry_out(&mut self, command: Option<Command>) -> Option<Leave> {
@@ -216,9 +249,10 @@ impl Desk {
     ) -> Result<T, Leave> {
         tokio::pin!(future);
         loop {
+            let room = self.has_room();
             tokio::select! {
                 result = &mut future => return Ok(result),
-                command = self.commands.recv(), if self.has_room() => {
+                command = self.commands.next(room) => {
                     self.ledger.handled.done(events.handled());
                     if let Some(leave) = self.take(command) {
                         return Err(leave);
@@ -282,8 +316,9 @@ impl Desk {
 
     /// All that is left when there will be no other session.
     pub(super) fn give_up(&mut self) -> Vec<Unacknowledged> {
+        self.shut();
         let mut left = self.settle(None);
-        left.extend(self.unsent.drain(..).filter_map(|outgoing| outgoing.report(false)));
+        left.extend(self.left());
         self.requests.fail_except(|_| false);
         left
     }
@@ -297,7 +332,7 @@ mod tests {
 
     fn desk(queue: usize) -> (mpsc::Sender<Command>, Desk) {
         let (commands, received) = mpsc::channel(queue);
-        (commands, Desk::new(received, queue))
+        (commands, Desk::new(received, watch::channel(false).1, queue))
     }
 
     fn say(commands: &mpsc::Sender<Command>, body: &str) {
@@ -305,7 +340,7 @@ mod tests {
     }
 
     fn take(desk: &mut Desk) {
-        let command = desk.commands.try_recv().unwrap();
+        let command = desk.commands.queue.try_recv().unwrap();
         assert!(desk.take(Some(command)).is_none());
     }
 

@@ -3,10 +3,10 @@
 use super::{
     Client, ConnectionError, Event,
     asked::IqEvents,
-    builder::Flow,
     desk::Leave,
     entity::Entity,
     events::News,
+    extend::Flow,
     keepalive::Silence,
     ledger::{Origin, Outgoing},
     output::{GATHER, Reader, Session},
@@ -75,6 +75,7 @@ impl Task {
             // An answer that is due goes out behind a write that has begun.
             let (owes, due) = (handled.owes(), handled.deadline().filter(|_| session.is_gathering()));
             let deadline = silence.deadline(&self.pulse);
+            let takes = self.desk.has_room();
             tokio::select! {
                 read = reader.read(), if reading => match read {
                     Ok(()) => silence.heard(Instant::now(), &mut self.pulse),
@@ -85,7 +86,7 @@ impl Task {
                     Ok(()) => silence.spoke(Instant::now()),
                     Err(error) => return End::Lost(error.into()),
                 },
-                command = self.desk.commands.recv(), if self.desk.has_room() => {
+                command = self.desk.commands.next(takes) => {
                     // What is saved is told to the server: what the application is done with by now belongs to it.
                     self.desk.ledger.handled.done(self.events.handled());
                     match self.desk.take(command) {

@@ -1,15 +1,18 @@
-//! What extensions of a client get besides iq handlers: parts that handles are made of, the start of sessions, and what
-//! goes along with presence.
+//! Extensions of a client, and what they get besides iq handlers: hooks on what comes in, parts that handles are made of, the
+//! start of sessions, and what goes along with presence.
 
-use super::{Client, ClientRegistrar, unacknowledged};
+use super::{Client, unacknowledged};
 use crate::{
+    extension::Registrar,
     jid::FullJid,
+    stanza::AnyStanza,
     stream::Features,
     xml::{Writer, ns},
 };
 use std::{
     any::{Any, TypeId},
     collections::HashMap,
+    ops::{Deref, DerefMut},
     sync::Arc,
 };
 
@@ -70,7 +73,89 @@ impl Parts {
     }
 }
 
+/// Something that a client is extended with: a function or closure over a [`ClientRegistrar`], or over the plain
+/// [`Registrar`] that servers have too. `M` only tells the two apart.
+pub trait Extension<M> {
+    /// Registers what the extension handles.
+    fn register(self, registrar: &mut ClientRegistrar);
+}
+
+/// Marks extensions of clients.
+#[derive(Debug)]
+pub struct ForClient;
+/// Marks extensions of either end.
+#[derive(Debug)]
+pub struct ForBoth;
+
+impl<F: FnOnce(&mut ClientRegistrar)> Extension<ForClient> for F {
+    fn register(self, registrar: &mut ClientRegistrar) {
+        self(registrar);
+    }
+}
+
+impl<F: FnOnce(&mut Registrar)> Extension<ForBoth> for F {
+    fn register(self, registrar: &mut ClientRegistrar) {
+        self(registrar);
+    }
+}
+
+/// What becomes of an incoming stanza behind an extension's hook.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flow {
+    /// On to the next hook, and at last to the application.
+    Continue,
+    /// The extension has taken it.
+    Handled,
+}
+
+pub(super) type Hook = Box<dyn Fn(&AnyStanza, &Client) -> Flow + Send + Sync>;
+
+/// Where a client's extension registers: everything a [`Registrar`] takes, and hooks on what comes in.
+#[derive(Default)]
+pub struct ClientRegistrar {
+    pub(super) registrar: Registrar,
+    pub(super) hooks: Vec<Hook>,
+    pub(super) session_hooks: Vec<SessionHook>,
+    pub(super) parts: Parts,
+    /// What is enabled while the session is bound, each with the name of its feature.
+    pub(super) bind_features: Vec<(String, Vec<u8>)>,
+}
+
+impl std::fmt::Debug for ClientRegistrar {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ClientRegistrar").field("hooks", &self.hooks.len()).finish_non_exhaustive()
+    }
+}
+
+impl Deref for ClientRegistrar {
+    type Target = Registrar;
+    fn deref(&self) -> &Registrar {
+        &self.registrar
+    }
+}
+
+impl DerefMut for ClientRegistrar {
+    fn deref_mut(&mut self) -> &mut Registrar {
+        &mut self.registrar
+    }
+}
+
 impl ClientRegistrar {
+    /// Enables a feature of each new session while it is bound (XEP-0386), where the server names the feature there:
+    /// `write` writes the element that asks for it. It saves a round trip, and where the server does not, the extension
+    /// has to ask as usual.
+    pub fn bind_feature(&mut self, feature: &str, write: impl FnOnce(&mut Writer)) {
+        let mut out = Writer::new("urn:xmpp:bind:0");
+        write(&mut out);
+        self.bind_features.push((feature.to_owned(), out.finish()));
+    }
+
+    /// Shows every incoming message and presence to `hook`, in order, before the application sees it. It must not
+    /// block.
+    pub fn incoming(&mut self, hook: impl Fn(&AnyStanza, &Client) -> Flow + Send + Sync + 'static) {
+        self.hooks.push(Box::new(hook));
+    }
+
     /// Leaves something of the extension's with the client: the state that a handle of its type works with
     /// ([`Client::part`]). There is one of each type.
     pub fn provide<T: Any + Send + Sync>(&mut self, part: Arc<T>) {

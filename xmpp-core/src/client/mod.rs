@@ -43,12 +43,12 @@ mod weak;
 
 pub use asked::ComponentRequest;
 pub use backoff::Backoff;
-pub use builder::{BuildError, ClientBuilder, ClientRegistrar, Extension, Flow, ForBoth, ForClient};
+pub use builder::{BuildError, ClientBuilder};
 pub use component::{
     Component, ComponentBuilder, ComponentEvent, ComponentEvents, ComponentExtension, ComponentRegistrar, ForComponent,
 };
 pub use events::{ConnectionError, Event, Events};
-pub use extend::SessionStart;
+pub use extend::{ClientRegistrar, Extension, Flow, ForBoth, ForClient, SessionStart};
 pub use keepalive::Keepalive;
 pub use receipt::{Handover, Receipt};
 pub use unacknowledged::{SavedSession, SavedStanza, Unacknowledged};
@@ -78,6 +78,8 @@ struct Shared {
     account: Jid,
     parts: extend::Parts,
     online: watch::Receiver<Option<FullJid>>,
+    /// Whether somebody wants the client to end.
+    leaving: watch::Sender<bool>,
     request_timeout: Duration,
     /// Of a stanza, as both ends see it.
     max_bytes: AtomicUsize,
@@ -285,6 +287,7 @@ impl Client {
     /// resumed.
     pub async fn suspend(&self) -> Option<SavedSession> {
         let (reply, saved) = oneshot::channel();
+        self.shared.leaving.send_replace(true);
         self.commands.send(Command::Suspend(reply)).await.ok()?;
         let saved = saved.await.ok().flatten();
         self.commands.closed().await;
@@ -294,9 +297,10 @@ impl Client {
     /// Closes the stream in good order: what was taken over is written, and its acknowledgement (XEP-0198) and the
     /// server's end tag are awaited for a moment. Returns when the connection is gone, and says whether the server has
     /// all that was sent before: it has said so, or its end tag came (RFC 6120 §4.4). What it may not have is told by
-    /// a last [`Event::Unacknowledged`].
+    /// a last [`Event::Unacknowledged`]. Without a connection nothing is waited for.
     pub async fn close(&self) -> bool {
         let (done, closed) = oneshot::channel();
+        self.shared.leaving.send_replace(true);
         let clean = self.commands.send(Command::Close(done)).await.is_ok() && closed.await.unwrap_or(false);
         // The task ends right after it has said so.
         self.commands.closed().await;

@@ -3,11 +3,11 @@
 use super::{
     Backoff, Client, ConnectionError, Event, Keepalive, SavedSession, SessionStart, Unacknowledged,
     asked::IqEvents,
-    builder::{ClientRegistrar, Hook, Road},
+    builder::Road,
     desk::{Command, Desk, Leave},
     events::EventSender,
     exchange::{End, Handlers},
-    extend::SessionHook,
+    extend::{ClientRegistrar, Hook, SessionHook},
     keepalive::Pulse,
     negotiate::{Memory, Ready, Settings, establish, farewell},
     output::{Reader, Session},
@@ -368,9 +368,14 @@ impl Task {
 
     /// The application wants no more. `clean` says that the server has everything.
     fn leave(mut self, leave: Leave, clean: bool) {
+        self.desk.shut();
         match leave {
             Leave::Close(done) => {
-                if !clean {
+                if clean {
+                    // Said while the stream was being closed.
+                    self.unreported.extend(self.desk.left());
+                    self.report();
+                } else {
                     self.give_up();
                 }
                 if let Some(done) = done {

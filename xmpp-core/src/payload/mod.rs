@@ -58,6 +58,7 @@ pub mod client_state;
 pub mod clients;
 pub mod delay;
 pub mod disco;
+pub mod fallback;
 pub mod form;
 pub mod forward;
 pub mod hash;

@@ -25,6 +25,7 @@ mod crowd;
 mod detached;
 mod directory;
 mod domains;
+mod extend;
 mod federation;
 mod hashed;
 mod hibernation;
@@ -50,10 +51,11 @@ mod unsent;
 
 pub use accounts::{Accounts, AccountsError, DEFAULT_ITERATIONS, MemoryAccounts, conformance, hash_password};
 pub use bind2::Binding;
-pub use builder::{Extension, ForBoth, ForServer, ServerBuilder, ServerCell, ServerError, ServerRegistrar};
+pub use builder::{ServerBuilder, ServerError};
 pub use client_state::Idle;
 pub use clients::RevokeError;
 pub use directory::{Resource, SessionFlag};
+pub use extend::{Extension, ForBoth, ForServer, ServerCell, ServerRegistrar};
 #[cfg(feature = "posh")]
 pub use federation::PoshLimits;
 pub use federation::{Federation, FederationLimits};

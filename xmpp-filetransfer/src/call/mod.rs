@@ -2,7 +2,8 @@
 //! header extensions (XEP-0294), groups (XEP-0338) and sources (XEP-0339), and their mapping to [SDP](sdp) both ways.
 //!
 //! No media passes here. A WebRTC stack speaks SDP; [`sdp::to_jingle`] makes of its offer the contents of a
-//! [session](crate::jingle), and [`sdp::from_jingle`] makes of the answer what the stack wants to hear.
+//! [session](crate::jingle), and [`sdp::from_jingle`] makes of the answer what the stack wants to hear. With the feature `client`, `signalling` does that
+//! in the sessions of a client, from the proposal to the last candidate.
 //!
 //! ```
 //! use xmpp_filetransfer::call::{Direction, sdp};
@@ -21,12 +22,16 @@ mod group;
 mod ice;
 mod rtp;
 pub mod sdp;
+#[cfg(feature = "client")]
+pub mod signalling;
 mod tuning;
 
 pub use group::{Group, GroupMember};
 pub use ice::{Candidate, CandidateType, Fingerprint, IceTransport, RemoteCandidate, Setup};
 pub use rtp::{Bandwidth, Crypto, Encryption, Parameter, PayloadType, RtpDescription, RtpInfo};
-pub use sdp::Direction;
+pub use sdp::{Call, Direction};
+#[cfg(feature = "client")]
+pub use signalling::Trickle;
 pub use tuning::{ExtmapAllowMixed, Feedback, FeedbackInterval, HeaderExtension, Source, SourceGroup, SourceParameter};
 
 #[cfg(any(feature = "client", feature = "server"))]

@@ -83,6 +83,9 @@ pub enum TransferError {
     /// The peer has said no in another way.
     #[error("the other side has refused: {0}")]
     Refused(StanzaError),
+    /// As many transfers as there may be are under way, in all or with this peer.
+    #[error("too many transfers at a time")]
+    TooMany,
     /// The client has ended, or lost its session.
     #[error("the client is not connected")]
     Offline,

@@ -49,7 +49,8 @@ impl Fetching {
     pub async fn to(self, place: impl Into<PathBuf>) -> Result<Transfer, TransferError> {
         let place = place.into();
         let mark = [self.from.bare_str().as_bytes(), self.hash.algo.as_bytes(), self.hash.value.0.as_slice()];
-        let part = PartFile::open(&place, &mark).await.map_err(|error| TransferError::file(error, &place))?;
+        // It is known by its hash.
+        let part = PartFile::open(&place, &mark, true).await.map_err(|error| TransferError::file(error, &place))?;
         let name = place.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
         Ok(self.begin(name, Sink::Part(part)))
     }
@@ -85,7 +86,7 @@ impl Fetching {
         let (way, mut wire) = match opened {
             Ok(opened) => opened,
             Err(error) => {
-                keep(sink, &tally, &error).await;
+                keep(sink, &error).await;
                 return Err(error);
             }
         };
@@ -95,6 +96,15 @@ impl Fetching {
             let said = file_of(&theirs).unwrap_or_default();
             (file.size, file.name) = (said.size, said.name.as_deref().and_then(name::safe));
             job.meter.total(file.size);
+            let limit = wire.settings.unannounced;
+            match file.size {
+                Some(size) if size > limit => return Err(TransferError::TooLarge { limit: Some(limit) }),
+                // What is there was never this file.
+                Some(size) if size < tally.at => {
+                    return Err(TransferError::WrongSize { offered: size, received: tally.at });
+                }
+                _ => {}
+            }
             let road = take(&mut wire, way, &theirs, (&mut sink, &mut tally, file.size), job).await?;
             job.meter.phase(super::Phase::Verifying);
             Ok((road, verify(&wire, &file, &tally).await?))

@@ -10,6 +10,8 @@ use xmpp_core::{
     stanza::{Iq, Presence, PresenceType},
 };
 
+/// What presence in a room has (XEP-0045).
+const IN_ROOM: &str = "http://jabber.org/protocol/muc#user";
 /// Clients of an account that are asked at most.
 const ASKED: usize = 8;
 
@@ -20,6 +22,11 @@ pub(super) struct Present(HashMap<FullJid, i8>);
 impl Present {
     pub(super) fn see(&mut self, presence: &Presence, most: usize) {
         let Some(from) = presence.from().and_then(|from| from.clone().into_full().ok()) else { return };
+        // An occupant of a room is no client of the room's.
+        if presence.payloads().any(|payload| payload.is("x", IN_ROOM)) {
+            self.0.remove(&from);
+            return;
+        }
         match presence.type_() {
             PresenceType::Available if self.0.len() < most || self.0.contains_key(&from) => {
                 self.0.insert(from, presence.priority());
@@ -29,6 +36,11 @@ impl Present {
             }
             _ => {}
         }
+    }
+
+    /// Whether this is a client of somebody whom we see, and not of a room.
+    pub(super) fn knows(&self, client: &FullJid) -> bool {
+        self.0.contains_key(client)
     }
 
     pub(super) fn clear(&mut self) {
@@ -65,6 +77,7 @@ impl Taker {
                 in_band: ours.in_band && info.has_feature(in_band),
                 initiation: ours.initiation,
                 http: ours.http,
+                proposals: ours.proposals,
             };
             (ways.sockets || ways.in_band).then_some(ways)
         };

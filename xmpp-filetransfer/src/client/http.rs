@@ -4,6 +4,7 @@
 use super::{Phase, Report, Road, TransferError, jingle::Job, progress::Brake, source::Source};
 use crate::{
     file::File,
+    share::FileMetadata,
     upload::client::{UploadClient, UploadError},
 };
 use std::{
@@ -31,8 +32,9 @@ pub(super) async fn send(
     // It may have been read for its hash.
     source.file.rewind().await.map_err(TransferError::File)?;
     let reader = Braked { inner: source.file, brake: brake.clone(), held: None };
-    let name = file.name.as_deref().unwrap_or_default();
-    let slot = uploads.put(reader, size, name, file.media_type.as_deref());
+    // It is hashed on its way.
+    let said = FileMetadata { size: Some(size), hashes: Vec::new(), ..FileMetadata::from(file) };
+    let slot = uploads.put_as(reader, size, said);
     let mut upload = tokio::select! {
         slot = slot => slot.map_err(failure)?,
         () = brake.cancelled() => return Err(TransferError::Cancelled),
@@ -60,6 +62,7 @@ pub(super) async fn send(
         bytes: size,
         moved: size,
         verified: None,
+        compared: None,
         elapsed: job.started.elapsed(),
     })
 }

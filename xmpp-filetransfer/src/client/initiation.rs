@@ -4,7 +4,7 @@ use super::{
     FilesSettings, Offer, Part, Phase, Report, Road, TransferError, Ways,
     find::Taker,
     jingle::{Job, fatal},
-    pump::{Broken, Pump},
+    pump::{Bounds, Broken, Pump},
     receive::keep,
     sink::Sink,
     source::Source,
@@ -18,10 +18,10 @@ use crate::{
     si::{self, SiFile, SiRange, StreamInitiation},
     socks5,
 };
-use std::{io, path::Path, pin::Pin, sync::Arc, time::Duration};
+use std::{io, pin::Pin, sync::Arc, time::Duration};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    sync::{mpsc::error::TrySendError, oneshot},
+    sync::{OwnedSemaphorePermit, mpsc::error::TrySendError, oneshot},
     time::timeout,
 };
 use xmpp_core::{
@@ -76,7 +76,8 @@ fn file(file: SiFile, mime_type: Option<String>) -> File {
 /// Somebody offers a file.
 pub(super) fn offered(part: &Arc<Part>, cx: &IqContext, si: &StreamInitiation) -> IqOutcome {
     match announce(part, cx, si) {
-        Ok(decision) => IqOutcome::Wait(Box::pin(async move {
+        Ok((decision, place)) => IqOutcome::Wait(Box::pin(async move {
+            let _place = place;
             decision.await.unwrap_or_else(|_| Err(si::declined())).map(Reply::payload)
         })),
         Err(error) => IqOutcome::Ready(Err(error)),
@@ -87,20 +88,21 @@ fn announce(
     part: &Arc<Part>,
     cx: &IqContext,
     si: &StreamInitiation,
-) -> Result<oneshot::Receiver<Decision>, StanzaError> {
+) -> Result<(oneshot::Receiver<Decision>, OwnedSemaphorePermit), StanzaError> {
     let (id, said) = si.offered()?;
     let peer = cx.from.clone().and_then(|from| from.into_full().ok()).ok_or_else(StanzaError::bad_request)?;
     let known = |method: &&str| si.methods().any(|offered| offered == *method);
     let method = methods(part.settings.ways).find(known).ok_or_else(si::no_valid_streams)?;
     let client = part.client().as_ref().and_then(xmpp_core::client::WeakClient::upgrade);
     let client = client.ok_or_else(StanzaError::service_unavailable)?;
+    let place = Arc::clone(&part.undecided).try_acquire_owned().map_err(|_| StanzaError::resource_constraint())?;
     let (decide, decision) = oneshot::channel();
     let (id, ranged) = (id.to_owned(), said.ranged);
     let road = Initiated { client, peer: peer.clone(), id, method, ranged, decide };
     let offer = Offer::initiated(part, peer, file(said, si.mime_type.clone()), road);
     let listener = part.listener().offers.clone().ok_or_else(si::declined)?;
     match listener.try_send(offer) {
-        Ok(()) => Ok(decision),
+        Ok(()) => Ok((decision, place)),
         Err(TrySendError::Full(_)) => Err(StanzaError::resource_constraint()),
         Err(TrySendError::Closed(_)) => Err(si::declined()),
     }
@@ -172,14 +174,15 @@ pub(super) async fn receive(
     let (road, moved) = match taken {
         Ok(taken) => taken,
         Err(error) => {
-            keep(sink, &tally, &error).await;
+            keep(sink, &error).await;
             return Err(error);
         }
     };
     job.meter.phase(Phase::Verifying);
-    let path = sink.publish().await.map_err(|error| TransferError::file(error, Path::new("")))?;
+    let place = sink.place();
+    let path = sink.publish().await.map_err(|error| TransferError::file(error, &place))?;
     let (bytes, elapsed) = (tally.at, job.started.elapsed());
-    Ok(Report { path, url: None, road, bytes, moved, verified: None, elapsed })
+    Ok(Report { path, url: None, road, bytes, moved, verified: None, compared: None, elapsed })
 }
 
 async fn take(
@@ -207,8 +210,8 @@ async fn take(
     job.meter.road(road);
     job.meter.phase(Phase::Running);
     let mut see = |bytes: &[u8]| tally.see(bytes);
-    let (patience, alive) = (settings.patience, alive(&client, &peer));
-    let pump = Pump { stream: &mut stream, meter: &mut job.meter, brake: &job.brake, see: &mut see, patience, alive };
+    let (bounds, alive) = (Bounds::of(settings, road), alive(&client, &peer));
+    let pump = Pump::new(&mut stream, job, &mut see, bounds, alive);
     let mut never = Box::pin(std::future::pending());
     pump.receive(sink, offset, Some(size.saturating_sub(offset)), &mut never).await.map_err(fatal)?;
     // Who sends more than was said sends something else.
@@ -236,7 +239,7 @@ pub(super) async fn send(
         () = brake.cancelled() => return Err(TransferError::Cancelled),
     };
     let elapsed = job.started.elapsed();
-    Ok(Report { path: None, url: None, road, bytes: size, moved, verified: None, elapsed })
+    Ok(Report { path: None, url: None, road, bytes: size, moved, verified: None, compared: None, elapsed })
 }
 
 async fn offer(
@@ -270,8 +273,8 @@ async fn offer(
     job.meter.road(road);
     job.meter.phase(Phase::Running);
     let mut see = |bytes: &[u8]| tally.see(bytes);
-    let (patience, alive) = (settings.patience, alive(client, peer));
-    let pump = Pump { stream: &mut stream, meter: &mut job.meter, brake: &job.brake, see: &mut see, patience, alive };
+    let (bounds, alive) = (Bounds::of(settings, road), alive(client, peer));
+    let pump = Pump::new(&mut stream, job, &mut see, bounds, alive);
     pump.send(&mut source.file, at, length).await.map_err(fatal)?;
     job.meter.phase(Phase::Verifying);
     stream.shutdown().await.map_err(TransferError::Stream)?;

@@ -3,7 +3,7 @@
 use super::{
     Phase, Road, TransferError,
     progress::{Brake, Meter},
-    pump::{Broken, Pump},
+    pump::{Bounds, Broken, Pump},
     sink::Sink,
     source::Source,
     tally::Tally,
@@ -17,12 +17,12 @@ use crate::{
 };
 use std::time::Duration;
 use tokio::{
-    io::AsyncWriteExt,
+    io::{AsyncReadExt, AsyncWriteExt},
     time::{Instant, timeout},
 };
 
 /// How long a stream may take to close, and a session to end, when all is done.
-const FAREWELL: Duration = Duration::from_secs(10);
+pub(super) const FAREWELL: Duration = Duration::from_secs(10);
 
 /// What those who watch a transfer see, and what they want.
 pub(super) struct Job {
@@ -65,7 +65,7 @@ pub(super) async fn transmit(
         source.go_to(at, tally).await.map_err(TransferError::File)?;
         job.meter.road(road);
         job.meter.phase(Phase::Running);
-        let (broken, proposed) = match send_part(wire, &mut stream, (source, tally), (at, left), job).await {
+        let (broken, proposed) = match send_part(wire, (&mut stream, road), (source, tally), (at, left), job).await {
             Ok(()) => {
                 let _ = timeout(FAREWELL, stream.shutdown()).await;
                 job.meter.phase(Phase::Verifying);
@@ -104,14 +104,16 @@ enum Interruption {
 
 async fn send_part(
     wire: &mut Wire,
-    stream: &mut ByteStream,
+    (stream, road): (&mut ByteStream, Road),
     (source, tally): (&mut Source, &mut Tally),
     (at, left): (u64, u64),
     job: &mut Job,
 ) -> Result<(), Interruption> {
     let mut see = |bytes: &[u8]| tally.see(bytes);
-    let patience = wire.settings.patience;
-    let pump = Pump { stream, meter: &mut job.meter, brake: &job.brake, see: &mut see, patience, alive: wire.alive() };
+    let bounds = Bounds::of(&wire.settings, road);
+    let session = wire.session.clone();
+    let heard = || session.heard();
+    let pump = Pump::new(stream, job, &mut see, bounds, wire.alive()).telling(&heard);
     tokio::select! {
         sent = pump.send(&mut source.file, at, left) => sent.map_err(Interruption::Broken),
         proposed = wire.proposal() => Err(Interruption::Proposed(Box::new(proposed))),
@@ -139,6 +141,7 @@ pub(super) fn fatal(broken: Broken) -> TransferError {
         Broken::Cancelled => TransferError::Cancelled,
         Broken::File(error) => TransferError::file(error, std::path::Path::new("")),
         Broken::Stream(error) => TransferError::Stream(error),
+        Broken::TooLong(limit) => TransferError::TooLarge { limit: Some(limit) },
         Broken::Silent | Broken::Interrupted => TransferError::PeerGone,
     }
 }
@@ -164,7 +167,11 @@ pub(super) async fn take(
     loop {
         job.meter.road(road);
         job.meter.phase(Phase::Running);
-        let (broken, proposed) = match receive_part(wire, &mut stream, (sink, tally, end), job).await {
+        let (broken, proposed) = match receive_part(wire, (&mut stream, road), (sink, tally, end), job).await {
+            Ok(()) if end.is_some() && has_more(&mut stream).await => {
+                let received = tally.at.saturating_add(1);
+                return Err(TransferError::WrongSize { offered: end.unwrap_or_default(), received });
+            }
             Ok(()) => return Ok(road),
             Err(Interruption::Proposed(content)) => (None, Some(*content)),
             Err(Interruption::Broken(Broken::Stream(error))) => (Some(error), None),
@@ -190,18 +197,29 @@ pub(super) async fn take(
     }
 }
 
+/// Whether more than was announced has come already.
+async fn has_more(stream: &mut ByteStream) -> bool {
+    tokio::select! {
+        biased;
+        more = stream.read_u8() => more.is_ok(),
+        () = std::future::ready(()) => false,
+    }
+}
+
 async fn receive_part(
     wire: &mut Wire,
-    stream: &mut ByteStream,
+    (stream, road): (&mut ByteStream, Road),
     (sink, tally, end): (&mut Sink, &mut Tally, Option<u64>),
     job: &mut Job,
 ) -> Result<(), Interruption> {
     let at = tally.at;
     let mut see = |bytes: &[u8]| tally.see(bytes);
-    let (patience, alive) = (wire.settings.patience, wire.alive());
+    let (bounds, alive) = (Bounds::of(&wire.settings, road), wire.alive());
+    let session = wire.session.clone();
+    let heard = || session.heard();
     let mut proposed = None;
     let mut interruption = Box::pin(async { proposed = Some(wire.proposal().await) });
-    let pump = Pump { stream, meter: &mut job.meter, brake: &job.brake, see: &mut see, patience, alive };
+    let pump = Pump::new(stream, job, &mut see, bounds, alive).telling(&heard);
     let received = pump.receive(sink, at, end.map(|end| end.saturating_sub(at)), &mut interruption).await;
     drop(interruption);
     match (received, proposed) {
@@ -213,21 +231,30 @@ async fn receive_part(
 
 /// The function by which a file can be verified.
 pub(super) fn function_of(file: &File) -> Option<Function> {
-    Function::strongest(file.functions())
+    // A hash that is there goes before a stronger one that may never come.
+    file.proof().or_else(|| Function::strongest(file.functions()))
 }
 
-/// Whether what came is what was offered: the name of the function that says so.
-pub(super) async fn verify(wire: &Wire, file: &File, tally: &Tally) -> Result<Option<String>, TransferError> {
-    let Some(hash) = tally.hash() else { return Ok(None) };
+/// The functions by which what came was found to be what was offered.
+#[derive(Debug, Default)]
+pub(super) struct Proof {
+    pub(super) verified: Option<String>,
+    pub(super) compared: Option<String>,
+}
+
+/// Whether what came is what was offered.
+pub(super) async fn verify(wire: &Wire, file: &File, tally: &Tally) -> Result<Proof, TransferError> {
+    let Some(hash) = tally.hash() else { return Ok(Proof::default()) };
     let told: Vec<_> = file.hashes.iter().filter(|hash| !hash.value.0.is_empty()).cloned().collect();
     let mut verdict = Verdict::of(&hash, &told);
     if verdict == Verdict::Unknown {
-        let told = timeout(wire.settings.checksum, wire.hashes()).await.unwrap_or_default();
+        let told = timeout(wire.settings.checksum, wire.hashes(&hash)).await.unwrap_or_default();
         verdict = Verdict::of(&hash, &told);
     }
     match verdict {
         Verdict::Differs => Err(TransferError::HashMismatch { algo: hash.algo }),
-        Verdict::Unknown => Ok(None),
-        Verdict::Proved | Verdict::Weak => Ok(Some(hash.algo)),
+        Verdict::Unknown => Ok(Proof::default()),
+        Verdict::Proved => Ok(Proof { verified: Some(hash.algo), compared: None }),
+        Verdict::Weak => Ok(Proof { verified: None, compared: Some(hash.algo) }),
     }
 }

@@ -53,6 +53,7 @@ mod jingle;
 mod offer;
 mod part_file;
 mod progress;
+mod propose;
 mod pump;
 mod receive;
 mod send;
@@ -83,7 +84,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use xmpp_core::{
     client::{Client, ClientRegistrar, Flow},
     extension::Target,
@@ -108,12 +109,16 @@ pub struct Ways {
     /// By way of the server's store of files, where everybody can fetch it who knows the address (XEP-0363): for who is not there
     /// to take it. Needs the feature `http-client`.
     pub http: bool,
+    /// Proposals to all devices of an account of which none is seen, before the file is uploaded; and from others, which then
+    /// are offers as well (XEP-0353). Off unless it is set: a proposal is a message that is stored and pushed, every file waits
+    /// for [`FilesSettings::ringing`] where nobody answers, and most clients take calls alone that way.
+    pub proposals: bool,
 }
 
 impl Default for Ways {
-    /// All.
+    /// All but proposals.
     fn default() -> Ways {
-        Ways { jingle: true, sockets: true, in_band: true, initiation: true, http: true }
+        Ways { jingle: true, sockets: true, in_band: true, initiation: true, http: true, proposals: false }
     }
 }
 
@@ -129,14 +134,21 @@ pub struct FilesSettings {
     pub ibb: IbbSettings,
     /// The size of blocks within stanzas, in bytes, before Base64. Servers need not take stanzas of more than 10,000 bytes.
     pub block_size: u16,
-    /// Offers that wait for the application. Others are declined.
+    /// Offers that wait for the application, and as many without Jingle that it has not decided on. Others are declined.
     pub offers: usize,
     /// Files that others may fetch.
     pub hosted: usize,
     /// Clients of others whose presence is known, to find somebody who takes a file.
     pub present: usize,
+    /// How long a file that is proposed waits for a device that takes it.
+    pub ringing: Duration,
     /// How long nothing may move before the peer is asked whether it is still there.
     pub patience: Duration,
+    /// How long nothing may move in a connection though the peer is there, as when it pauses. Then it counts as broken.
+    pub standstill: Duration,
+    /// The most bytes that are taken of a file whose length was not told before it was wanted: that of an offer without one, and
+    /// of what is fetched.
+    pub unannounced: u64,
     /// How long it may take until a stream within stanzas is open, and until the peer has said something about another way.
     pub connecting: Duration,
     /// How long the other side may take to propose another way when a connection breaks, before we do.
@@ -148,8 +160,8 @@ pub struct FilesSettings {
 }
 
 impl Default for FilesSettings {
-    /// All ways, blocks of 4,096 bytes, 16 offers, 1,024 files to fetch, 4,096 clients; 30 seconds each of patience and connecting, 3 of grace, 20 for
-    /// a hash, 2 minutes for the end.
+    /// All ways, blocks of 4,096 bytes, 16 offers, 1,024 files to fetch, 4,096 clients; 30 seconds each of ringing, patience and
+    /// connecting, an hour of standstill, 1 GiB unannounced; 3 seconds of grace, 20 for a hash, 2 minutes for the end.
     fn default() -> FilesSettings {
         FilesSettings {
             ways: Ways::default(),
@@ -159,7 +171,10 @@ impl Default for FilesSettings {
             offers: 16,
             hosted: 1_024,
             present: 4_096,
+            ringing: Duration::from_secs(30),
             patience: Duration::from_secs(30),
+            standstill: Duration::from_secs(3_600),
+            unannounced: 1 << 30,
             connecting: Duration::from_secs(30),
             grace: Duration::from_secs(3),
             checksum: Duration::from_secs(20),
@@ -186,12 +201,14 @@ pub fn client_with(settings: FilesSettings) -> impl FnOnce(&mut ClientRegistrar)
             ibb::client_with(settings.ibb.clone())(r);
         }
         let ways = settings.ways;
+        let undecided = Arc::new(Semaphore::new(settings.offers.max(1)));
         let part = Arc::new(Part {
             settings,
             present: Mutex::default(),
             listener: Mutex::default(),
             shelf: Mutex::default(),
             client: Mutex::default(),
+            undecided,
         });
         r.provide(Arc::clone(&part));
         r.feature(Target::Client, hash::NS);
@@ -210,6 +227,10 @@ pub fn client_with(settings: FilesSettings) -> impl FnOnce(&mut ClientRegistrar)
             if allowed {
                 application = application.transport(namespace);
             }
+        }
+        if ways.proposals {
+            let hears = Arc::clone(&part);
+            application = application.proposals(move |it| propose::proposed(&hears, it));
         }
         if ways.jingle {
             sessions::client::application(r, application);
@@ -251,6 +272,8 @@ pub(super) struct Part {
     listener: Mutex<Listener>,
     shelf: Mutex<host::Shelf>,
     client: Mutex<Option<xmpp_core::client::WeakClient>>,
+    /// Offers without a session that nobody has decided on: each keeps one of the client's handlers busy.
+    undecided: Arc<Semaphore>,
 }
 
 impl Part {
@@ -303,7 +326,7 @@ pub struct Files {
 impl Files {
     /// Sends a file: awaited, it is a [`Transfer`] as soon as the file is open and somebody is found to offer it to. To a bare
     /// address it goes to that of its clients that we see, and that take files, which has the highest priority. If there is none,
-    /// it is uploaded, where the client was built with [uploads](crate::upload::client) and [`Ways::http`] allows it, and a message tells
+    /// it is proposed to all of them, where [`Ways::proposals`] allows it, and if none takes it, it is uploaded, where the client was built with [uploads](crate::upload::client) and [`Ways::http`] allows it, and a message tells
     /// where it is.
     pub fn send(&self, to: Jid, path: impl Into<PathBuf>) -> Sending {
         Sending::new(self.client.clone(), Arc::clone(&self.part), to, path.into())

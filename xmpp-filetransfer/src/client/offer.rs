@@ -4,6 +4,7 @@ use super::{
     Part, Transfer, TransferError, host,
     initiation::{self, Initiated},
     part_file::PartFile,
+    propose,
     receive::{self, Offered},
     send::start,
     sink::Sink,
@@ -11,7 +12,10 @@ use super::{
 };
 use crate::{
     file::{File, is_offer, name},
-    jingle::{Creator, Reason, client::Invitation},
+    jingle::{
+        Creator, Reason,
+        client::{Invitation, Proposed},
+    },
 };
 use std::{path::PathBuf, sync::Arc};
 use tokio::{io::AsyncWrite, sync::mpsc};
@@ -20,7 +24,8 @@ use xmpp_core::jid::{FullJid, Jid};
 /// What a file is called that has no name which could be one.
 const NAMELESS: &str = "file";
 
-/// A file that somebody offers. Dropped, it is declined.
+/// A file that somebody offers. Dropped, it is declined; of one that was proposed to all our devices (XEP-0353) the other side
+/// then hears nothing.
 pub struct Offer {
     part: Arc<Part>,
     from: FullJid,
@@ -33,6 +38,7 @@ pub struct Offer {
 enum Way {
     Jingle(Box<Offered>),
     Initiation(Box<Initiated>),
+    Proposal(Box<Proposed>),
 }
 
 impl std::fmt::Debug for Offer {
@@ -51,6 +57,10 @@ impl Offer {
         Offer::new(part, from, file, Way::Initiation(Box::new(initiated)))
     }
 
+    pub(super) fn proposed(part: &Arc<Part>, from: FullJid, file: File, proposed: Proposed) -> Offer {
+        Offer::new(part, from, file, Way::Proposal(Box::new(proposed)))
+    }
+
     /// Who offers it.
     pub fn from(&self) -> &FullJid {
         &self.from
@@ -67,7 +77,8 @@ impl Offer {
     }
 
     /// Takes it to a place. It has another name there until it is whole; nothing is overwritten. What an earlier attempt has left
-    /// of the same file is not sent again.
+    /// of the same file is not sent again, and is left only where it can be known again: if the offer has a hash that proves
+    /// something, or comes from a client whose presence we see, other than in a room.
     ///
     /// # Errors
     /// [`TransferError::Exists`], [`TransferError::File`]; the offer is declined then. The rest is told by
@@ -82,7 +93,9 @@ impl Offer {
         for hash in &file.hashes {
             mark.extend([hash.algo.as_bytes(), hash.value.0.as_slice()]);
         }
-        let part = PartFile::open(&place, &mark).await.map_err(|error| TransferError::file(error, &place))?;
+        // Without a hash, nothing proves that it is the same file but who offers it: a contact, and not whoever is in a room.
+        let again = file.proof().is_some() || self.part.present().knows(&self.from);
+        let part = PartFile::open(&place, &mark, again).await.map_err(|error| TransferError::file(error, &place))?;
         Ok(self.begin(Sink::Part(part)))
     }
 
@@ -100,6 +113,13 @@ impl Offer {
         let invitation = match self.road {
             Way::Jingle(offered) => offered.invitation,
             Way::Initiation(initiated) => return initiated.reject(text),
+            Way::Proposal(proposed) => {
+                let reason = text.into_iter().fold(Reason::busy(), |reason, text| reason.with_text(text));
+                if let Err(error) = proposed.reject(reason).await {
+                    tracing::debug!(%error, "nobody hears that a file is not wanted");
+                }
+                return;
+            }
         };
         let reason = text.into_iter().fold(Reason::decline(), |reason, text| reason.with_text(text));
         if let Err(error) = invitation.session.terminate(reason).await {
@@ -114,6 +134,7 @@ impl Offer {
             let result = match road {
                 Way::Jingle(offered) => receive::by_jingle(&part, *offered, sink, &mut job).await,
                 Way::Initiation(initiated) => initiation::receive(&part, *initiated, &file, sink, &mut job).await,
+                Way::Proposal(proposed) => propose::receive(&part, *proposed, &file, sink, &mut job).await,
             };
             (result, job)
         })

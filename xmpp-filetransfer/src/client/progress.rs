@@ -147,6 +147,12 @@ impl Meter {
         self.progress.bytes = bytes;
         let due = self.last.is_none_or(|last| now.duration_since(last) >= TICK);
         if !due && self.progress.total != Some(bytes) {
+            // Who looks sees it; nobody is woken for it.
+            let progress = self.progress;
+            self.told.send_if_modified(|told| {
+                *told = progress;
+                false
+            });
             return;
         }
         self.last = Some(now);
@@ -244,8 +250,9 @@ mod tests {
         let now = Instant::now();
         assert_eq!(watching.next().await.unwrap().bytes, 0);
         meter.at(5, now);
-        meter.at(6, now);
         assert_eq!(watching.next().await.unwrap().bytes, 5);
+        meter.at(6, now);
+        assert_eq!(watching.now().bytes, 6, "what comes before nothing more does is not forgotten");
         meter.at(10, now);
         assert_eq!(watching.next().await.unwrap().bytes, 10);
         drop(meter);

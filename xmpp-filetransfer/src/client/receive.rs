@@ -2,7 +2,7 @@
 
 use super::{
     Part, Report, TransferError, element,
-    jingle::{Job, function_of, take, verify},
+    jingle::{Job, Proof, function_of, take, verify},
     sink::Sink,
     tally::Tally,
     way::Way,
@@ -54,25 +54,28 @@ pub(super) async fn settle(
     tally: &Tally,
     job: &Job,
 ) -> Result<Report, TransferError> {
-    let (road, verified) = match result {
+    let (road, proof) = match result {
         Ok(done) => done,
         Err(error) => {
             // The file first: who has heard that it failed may try again.
-            keep(sink, tally, &error).await;
+            keep(sink, &error).await;
             return wire.conclude(Err(error)).await;
         }
     };
-    let published = sink.publish().await.map_err(|error| TransferError::file(error, std::path::Path::new("")));
+    let place = sink.place();
+    let published = sink.publish().await.map_err(|error| TransferError::file(error, &place));
     let path = match published {
         Ok(path) => path,
         Err(error) => return wire.conclude(Err(error)).await,
     };
     wire.tell_received().await;
     wire.end(Reason::success()).await;
-    Ok(Report { path, url: None, road, bytes: tally.at, moved: tally.moved, verified, elapsed: job.started.elapsed() })
+    let Proof { verified, compared } = proof;
+    let (bytes, moved, elapsed) = (tally.at, tally.moved, job.started.elapsed());
+    Ok(Report { path, url: None, road, bytes, moved, verified, compared, elapsed })
 }
 
-pub(super) type Received = Result<(super::Road, Option<String>), TransferError>;
+pub(super) type Received = Result<(super::Road, Proof), TransferError>;
 
 async fn receive(part: &Part, offered: Offered, sink: &mut Sink, tally: &mut Tally, job: &mut Job) -> (Wire, Received) {
     let Offered { client, invitation, content, file } = offered;
@@ -108,12 +111,15 @@ async fn receive(part: &Part, offered: Offered, sink: &mut Sink, tally: &mut Tal
 }
 
 /// What is to become of a part: it serves a later attempt, unless it is wrong or unwanted.
-pub(super) async fn keep(sink: Sink, tally: &Tally, error: &TransferError) {
+pub(super) async fn keep(sink: Sink, error: &TransferError) {
     let wrong = matches!(
         error,
-        TransferError::HashMismatch { .. } | TransferError::WrongSize { .. } | TransferError::Cancelled
+        TransferError::HashMismatch { .. }
+            | TransferError::WrongSize { .. }
+            | TransferError::TooLarge { .. }
+            | TransferError::Cancelled
     );
-    if wrong || tally.at == 0 {
+    if wrong || sink.length() == 0 {
         sink.discard().await;
     } else {
         sink.leave().await;

@@ -6,6 +6,7 @@ use super::{
     initiation,
     jingle::{Job, transmit},
     progress::{Brake, Meter},
+    propose,
     source::Source,
     tally::Tally,
     way::Way,
@@ -13,7 +14,11 @@ use super::{
 };
 use crate::{
     file::{Description, File, Function, Range},
-    jingle::{Content, Senders, client::JingleClient},
+    jingle::{
+        Content, Senders,
+        client::{JingleClient, Proposing},
+    },
+    share::Thumbnail,
 };
 use std::{future::IntoFuture, path::PathBuf, sync::Arc};
 use tokio::{sync::oneshot, time::Instant};
@@ -30,6 +35,7 @@ pub struct Sending {
     name: Option<String>,
     media_type: Option<String>,
     description: Option<String>,
+    thumbnails: Vec<Thumbnail>,
     hash_first: bool,
     ways: Ways,
 }
@@ -37,7 +43,18 @@ pub struct Sending {
 impl Sending {
     pub(super) fn new(client: Client, part: Arc<Part>, to: Jid, path: PathBuf) -> Sending {
         let ways = part.settings.ways;
-        Sending { client, part, to, path, name: None, media_type: None, description: None, hash_first: false, ways }
+        Sending {
+            client,
+            part,
+            to,
+            path,
+            name: None,
+            media_type: None,
+            description: None,
+            thumbnails: Vec::new(),
+            hash_first: false,
+            ways,
+        }
     }
 
     /// Under another name than that of the file.
@@ -58,6 +75,12 @@ impl Sending {
         self
     }
 
+    /// With a small picture of it (XEP-0264), which [bits of binary](crate::share::bob::client) can offer.
+    pub fn thumbnail(mut self, thumbnail: Thumbnail) -> Sending {
+        self.thumbnails.push(thumbnail);
+        self
+    }
+
     /// Reads the file once before it is offered, so that the offer has its hash: the other side may know the file already. Otherwise
     /// the hash follows the file.
     pub fn hash_first(mut self) -> Sending {
@@ -74,6 +97,7 @@ impl Sending {
             in_band: ways.in_band && allowed.in_band,
             initiation: ways.initiation && allowed.initiation,
             http: ways.http && allowed.http,
+            proposals: ways.proposals && allowed.proposals,
         };
         self
     }
@@ -103,6 +127,7 @@ impl Sending {
         if let Some(words) = &self.description {
             file = file.with_description(words);
         }
+        file = self.thumbnails.iter().fold(file, File::with_thumbnail);
         if self.hash_first {
             file.hashes.push(source.hash(Function::Sha256).await.map_err(unreadable)?);
         } else {
@@ -112,6 +137,11 @@ impl Sending {
         let size = source.size;
         let taker = match taker(&self.client, &self.to, there, self.ways).await {
             Ok(taker) => taker,
+            Err(TransferError::NobodyThere | TransferError::PeerGone)
+                if self.ways.proposals && self.ways.jingle && self.to.resource().is_none() =>
+            {
+                return Ok(start(self.to.clone(), name, Some(size), move |job| self.propose(file, source, job)));
+            }
             #[cfg(feature = "http-client")]
             Err(TransferError::NobodyThere | TransferError::PeerGone) if self.uploads() => {
                 let Sending { client, to, .. } = self;
@@ -125,6 +155,21 @@ impl Sending {
         let peer = taker.jid.clone().into();
         let Sending { client, part, .. } = self;
         Ok(start(peer, name, Some(size), move |job| run(client, part, taker, file, source, job)))
+    }
+}
+
+impl Sending {
+    /// Proposes the file to who is not seen, and uploads it if nobody takes it.
+    async fn propose(self, file: File, source: Source, mut job: Job) -> (Result<Report, TransferError>, Job) {
+        let to = (&self.to, self.ways);
+        let result = match propose::send(&self.client, &self.part, to, &file, source, &mut job).await {
+            #[cfg(feature = "http-client")]
+            Err((TransferError::NobodyThere | TransferError::PeerGone, Some(source))) if self.uploads() => {
+                super::http::send(&self.client, self.to.clone(), &file, source, &mut job).await
+            }
+            result => result.map_err(|(error, _)| error),
+        };
+        (result, job)
     }
 }
 
@@ -163,17 +208,18 @@ async fn run(
     mut job: Job,
 ) -> (Result<Report, TransferError>, Job) {
     let result = match (taker.jingle, taker.initiation) {
-        (Some(ways), _) => by_jingle(client, &part, &taker, ways, file, source, &mut job).await,
+        (Some(ways), _) => by_jingle(client, &part, (&taker, None), ways, file, source, &mut job).await,
         (None, Some(ways)) => initiation::send(&client, &part.settings, (&taker, ways), &file, source, &mut job).await,
         (None, None) => Err(TransferError::NobodyThere),
     };
     (result, job)
 }
 
-async fn by_jingle(
+/// Sends it in a session, which the taker may have been found for by a proposal.
+pub(super) async fn by_jingle(
     client: Client,
     part: &Part,
-    taker: &Taker,
+    (taker, proposing): (&Taker, Option<Proposing>),
     ways: Ways,
     file: File,
     mut source: Source,
@@ -190,7 +236,10 @@ async fn by_jingle(
             .with_transport(way.transport());
         let id = content.id.clone();
         let sessions = client.jingle().map_err(|_| TransferError::Offline)?;
-        let opened = sessions.initiate(taker.jid.clone(), vec![content]).await;
+        let opened = match proposing {
+            Some(proposing) => proposing.initiate(vec![content]).await,
+            None => sessions.initiate(taker.jid.clone(), vec![content]).await,
+        };
         let (session, events) = opened.map_err(session_failed)?;
         Ok::<_, TransferError>((
             way,
@@ -221,6 +270,7 @@ async fn by_jingle(
         bytes: size,
         moved: tally.moved,
         verified: confirmed.then(|| function.name().to_owned()),
+        compared: None,
         elapsed: job.started.elapsed(),
     })
 }

@@ -30,6 +30,14 @@ impl Sink {
         }
     }
 
+    /// Where the file is to be, if that is a place.
+    pub(super) fn place(&self) -> PathBuf {
+        match self {
+            Sink::Part(part) => part.place().to_owned(),
+            Sink::Writer(_) => PathBuf::new(),
+        }
+    }
+
     /// Goes on behind the first `length` bytes, which are seen before.
     pub(super) async fn resume(&mut self, length: u64, see: impl FnMut(&[u8])) -> io::Result<()> {
         match self {
@@ -59,10 +67,8 @@ impl Sink {
 
     /// What is there stays there, for a later attempt.
     pub(super) async fn leave(self) {
-        if let Sink::Part(mut part) = self
-            && let Err(error) = part.flush().await
-        {
-            tracing::debug!(%error, "the part of a file is not whole");
+        if let Sink::Part(part) = self {
+            part.leave().await;
         }
     }
 

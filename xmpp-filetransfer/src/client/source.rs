@@ -21,10 +21,15 @@ pub(super) struct Source {
 impl Source {
     /// Opens it. Only what is a file has a length.
     pub(super) async fn open(path: &Path) -> io::Result<Source> {
+        let no_file = || io::Error::new(io::ErrorKind::InvalidInput, "not a file");
+        // A pipe is not even opened: that would wait for somebody who writes.
+        if !tokio::fs::metadata(path).await?.is_file() {
+            return Err(no_file());
+        }
         let file = File::open(path).await?;
         let metadata = file.metadata().await?;
         if !metadata.is_file() {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a file"));
+            return Err(no_file());
         }
         let modified = metadata.modified().ok().and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok());
         let modified = modified.and_then(|age| DateTime::from_unix(i64::try_from(age.as_secs()).ok()?, 0));

@@ -34,9 +34,12 @@ pub struct Report {
     pub bytes: u64,
     /// How many of them went over the wire in this transfer; fewer than its length if an earlier one had got so far.
     pub moved: u64,
-    /// The function of the hash by which it was found to be right; `None` if the sender gave none, or the receiver did not
-    /// say whether it looked. `sha-1` is good against accidents, and no proof against somebody who means harm (XEP-0300 §2).
+    /// The function of the hash by which it was proved to be right; `None` if the sender gave none that proves anything, or the
+    /// receiver did not say that it has the file. What a receiver says of itself is its word.
     pub verified: Option<String>,
+    /// The function of a hash that was found to be equal and proves nothing (`sha-1`, XEP-0300 §2): good against accidents, and
+    /// not against somebody who means harm.
+    pub compared: Option<String>,
     /// From the offer to the end.
     pub elapsed: Duration,
 }
@@ -62,7 +65,8 @@ impl Transfer {
         self.watching.clone()
     }
 
-    /// Holds it. The peer waits; nothing is lost.
+    /// Holds it. The peer waits, for as long as its patience has it; nothing is lost. What comes within stanzas can be slowed down and
+    /// not held: some of it is still taken, 64 KiB in ten seconds.
     pub fn pause(&self) {
         self.brake.wish(Wish::Pause);
     }

@@ -43,7 +43,8 @@ impl Way {
         theirs: &Content,
         settings: &FilesSettings,
     ) -> Result<Way, TransferError> {
-        if let Some(transport) = read::<socks5::Transport>(theirs.transport.as_ref()) {
+        let sockets = read::<socks5::Transport>(theirs.transport.as_ref());
+        if let Some(transport) = sockets.filter(|transport| transport.mode == socks5::Mode::Tcp) {
             let gathered = socks5::gather(client, peer.clone(), &transport.sid, false, &transport.candidates).await;
             return gathered.map(Way::Sockets).map_err(|_| TransferError::Offline);
         }

@@ -2,11 +2,12 @@
 
 use super::{
     FilesSettings, Road, TransferError, element,
+    jingle::FAREWELL,
     way::{Way, blocks, expect, in_band, read},
 };
 use crate::{
     ByteStream,
-    file::{self, Checksum, Description, ERRORS, File, Range, Received},
+    file::{self, Checksum, Description, ERRORS, File, Range, Received, Verdict},
     ibb,
     jingle::{
         Content, ContentId, Creator, Ending, Event, JingleCondition, Misuse, Phase, Reason, ReasonCondition, Sent,
@@ -34,6 +35,8 @@ use xmpp_core::{
 
 /// What waits for the transfer to look at it.
 const NEWS: usize = 16;
+/// Hashes that are heeded.
+const HASHES: usize = 16;
 /// What waits of candidates.
 const INFOS: usize = 32;
 
@@ -168,7 +171,8 @@ impl Wire {
 
     /// Ends the session.
     pub(super) async fn end(&self, reason: Reason) {
-        if let Err(error) = self.session.terminate(reason).await {
+        // It is said; who does not answer that is not waited for.
+        if let Ok(Err(error)) = timeout(FAREWELL, self.session.terminate(reason)).await {
             tracing::debug!(%error, "the session of a file has ended already");
         }
     }
@@ -379,24 +383,26 @@ impl Wire {
     /// Tells the hash (XEP-0234 §8.2). Whether it was taken.
     pub(super) async fn tell_hash(&self, hash: Hash) -> bool {
         let checksum = Checksum::of(&self.id, vec![hash]);
-        let told = self.session.session_info(Some(element(&checksum))).await;
-        if let Err(error) = &told {
+        let told = timeout(FAREWELL, self.session.session_info(Some(element(&checksum)))).await;
+        if let Ok(Err(error)) = &told {
             tracing::debug!(%error, "the hash of a file is not taken");
         }
-        told.is_ok()
+        matches!(told, Ok(Ok(())))
     }
 
     /// Tells that the file is there (XEP-0234 §8.1).
     pub(super) async fn tell_received(&self) {
-        if let Err(error) = self.session.session_info(Some(element(&Received::of(&self.id)))).await {
+        let told = self.session.session_info(Some(element(&Received::of(&self.id))));
+        if let Ok(Err(error)) = timeout(FAREWELL, told).await {
             tracing::debug!(%error, "that a file is received is not heard");
         }
     }
 
-    /// Hashes that were told, once there are any, or the session is over.
-    pub(super) async fn hashes(&self) -> Vec<Hash> {
+    /// Hashes that were told, once one can be held against this, or the session is over.
+    pub(super) async fn hashes(&self, computed: &Hash) -> Vec<Hash> {
         let mut told = self.told.clone();
-        let _ = told.wait_for(|told| told.over.is_some() || !told.hashes.is_empty()).await;
+        let known = |told: &Told| Verdict::of(computed, &told.hashes) != Verdict::Unknown;
+        let _ = told.wait_for(|told| told.over.is_some() || known(told)).await;
         self.told.borrow().hashes.clone()
     }
 
@@ -501,7 +507,9 @@ impl Attendant {
 
     fn told(&self, info: &Stanza) {
         if let Some(checksum) = read::<Checksum>(Some(info)).filter(|it| it.is_about(&self.id)) {
-            self.tell.send_modify(|told| told.hashes = checksum.file.hashes);
+            // Two that differ are not to be true one after the other.
+            let hashes = checksum.file.hashes.into_iter().filter(|hash| !hash.value.0.is_empty());
+            self.tell.send_modify(|told| told.hashes.extend(hashes.take(HASHES.saturating_sub(told.hashes.len()))));
         } else if read::<Received>(Some(info)).is_some_and(|it| it.is_about(&self.id)) {
             self.tell.send_modify(|told| told.received = true);
         }
@@ -554,6 +562,10 @@ pub(super) fn refused(error: StanzaError) -> TransferError {
 
 pub(super) fn session_failed(error: SessionError) -> TransferError {
     match error {
+        SessionError::Misuse(Misuse::TooMany) => TransferError::TooMany,
+        SessionError::Request(RequestError::Refused(error)) if error.condition == Condition::ResourceConstraint => {
+            TransferError::TooMany
+        }
         SessionError::Request(RequestError::Refused(error)) => refused(error),
         SessionError::Request(error) => error.into(),
         _ => TransferError::Offline,

@@ -23,13 +23,16 @@ mod tests;
 
 pub use hash::{Function, Hasher, Verdict};
 
-use crate::jingle::{Content, ContentId, Creator, Reason, Senders};
+use crate::{
+    jingle::{Content, ContentId, Creator, Reason, Senders},
+    share::Thumbnail,
+};
 use xmpp_core::{
     payload::{
         DateTime, Payload, TextValue,
         hash::{Hash, HashUsed},
     },
-    xml::Stanza,
+    xml::{Stanza, Writer},
 };
 
 /// `urn:xmpp:jingle:apps:file-transfer:5`.
@@ -99,10 +102,31 @@ impl File {
         self
     }
 
+    /// With a small picture of it (XEP-0264).
+    #[must_use]
+    pub fn with_thumbnail(mut self, thumbnail: &Thumbnail) -> File {
+        let mut w = Writer::new("");
+        thumbnail.write(&mut w);
+        self.others.push(w.into_stanza());
+        self
+    }
+
+    /// Small pictures of it (XEP-0264), 16 at most.
+    pub fn thumbnails(&self) -> impl Iterator<Item = Thumbnail> {
+        let pictures = self.others.iter().map(Stanza::root).filter(|element| Thumbnail::matches(*element));
+        pictures.filter_map(|element| Thumbnail::read(element).ok()).take(16)
+    }
+
     /// The names of the hash functions that it speaks of.
     pub fn functions(&self) -> impl Iterator<Item = &str> {
         let said = self.hashes.iter().map(|hash| hash.algo.as_str());
         said.chain(self.hashes_used.iter().map(|used| used.algo.as_str()))
+    }
+
+    /// The strongest function by which it is proved what the file is, of those whose hash is told here.
+    pub fn proof(&self) -> Option<Function> {
+        let told = self.hashes.iter().filter(|hash| !hash.value.0.is_empty());
+        Function::strongest(told.map(|hash| hash.algo.as_str())).filter(|function| function.is_proof())
     }
 
     /// How many bytes are to be transferred, if that is known: the part that is meant, or all (§5).

@@ -51,10 +51,12 @@ pub struct Proxy65Settings {
     pub streams: usize,
     /// Those of one user (bare address), of these.
     pub streams_of_user: usize,
-    /// Connections that are not relayed yet, at a time. Of more, those are closed first whose address has the most.
+    /// Connections that are not relayed yet, at a time. Of more, those are closed first whose network or address has the most.
     pub waiting: usize,
     /// Connections of one IP address (of one /64, for IPv6) in all.
     pub of_address: usize,
+    /// Connections of one network in all: a /24 of IPv4, a /48 of IPv6.
+    pub of_network: usize,
     /// How long a client may take to say which stream it wants.
     pub handshake: Duration,
     /// How long it waits then for the other, and for the activation.
@@ -68,8 +70,8 @@ pub struct Proxy65Settings {
 }
 
 impl Default for Proxy65Settings {
-    /// 256 streams, 16 of a user; 256 connections that wait, 32 of an address; 10 seconds, 2 minutes, 5 minutes; no bound on
-    /// the rate; for users of the server.
+    /// 256 streams, 16 of a user; 256 connections that wait, 32 of an address, 128 of a network; 10 seconds, 2 minutes,
+    /// 5 minutes; no bound on the rate; for users of the server.
     fn default() -> Proxy65Settings {
         Proxy65Settings {
             name: "Bytestreams".to_owned(),
@@ -77,6 +79,7 @@ impl Default for Proxy65Settings {
             streams_of_user: 16,
             waiting: 256,
             of_address: 32,
+            of_network: 128,
             handshake: Duration::from_secs(10),
             activation: Duration::from_secs(120),
             idle: Duration::from_secs(300),

@@ -43,24 +43,39 @@ struct State {
     /// is dropped.
     waiting: BTreeMap<u64, (IpAddr, oneshot::Sender<()>)>,
     of_address: HashMap<IpAddr, usize>,
+    of_network: HashMap<IpAddr, usize>,
     streams: usize,
     of_user: HashMap<BareJid, usize>,
 }
 
 impl State {
-    /// Sends the first away of the address that has the most who wait, if that has more than this one would then have: so few
-    /// addresses do not keep the others out, however many connections they make.
+    /// Sends the first away of the network that has the most who wait, if that has more than this one's would then have, or
+    /// else of the address that has: so few networks, and few addresses in them, do not keep the others out, however many
+    /// connections they make.
     fn make_room(&mut self, ip: IpAddr) -> bool {
-        let mut counts: HashMap<IpAddr, usize> = HashMap::new();
-        self.waiting.values().for_each(|(ip, _)| *counts.entry(*ip).or_default() += 1);
-        let own = counts.get(&ip).copied().unwrap_or_default();
-        let Some((heaviest, most)) = counts.into_iter().max_by_key(|(_, count)| *count) else { return false };
-        let first = self.waiting.iter().find(|(_, (ip, _))| *ip == heaviest).map(|(number, _)| *number);
-        match first {
-            Some(number) if most > own + 1 => self.waiting.remove(&number).is_some(),
-            _ => false,
-        }
+        let all: Vec<IpAddr> = self.waiting.values().map(|(ip, _)| *ip).collect();
+        let heaviest_network = heaviest(all.iter().map(|ip| network(*ip)), network(ip));
+        let of_it = |ip: &&IpAddr| heaviest_network.is_none_or(|heaviest| network(**ip) == heaviest);
+        let address = match heaviest_network {
+            Some(_) => most(all.iter().filter(of_it).copied()).map(|(ip, _)| ip),
+            None => heaviest(all.iter().copied(), ip),
+        };
+        let first = self.waiting.iter().find(|(_, (ip, _))| Some(*ip) == address).map(|(number, _)| *number);
+        first.is_some_and(|number| self.waiting.remove(&number).is_some())
     }
+}
+
+/// Who is there most often, and how often.
+fn most(all: impl Iterator<Item = IpAddr>) -> Option<(IpAddr, usize)> {
+    let mut counts: HashMap<IpAddr, usize> = HashMap::new();
+    all.for_each(|ip| *counts.entry(ip).or_default() += 1);
+    counts.into_iter().max_by_key(|(_, count)| *count)
+}
+
+/// Who is there most often, if that is more often than one would then be who comes.
+fn heaviest(all: impl Iterator<Item = IpAddr> + Clone, who: IpAddr) -> Option<IpAddr> {
+    let own = all.clone().filter(|ip| *ip == who).count();
+    most(all).filter(|(_, most)| *most > own + 1).map(|(ip, _)| ip)
 }
 
 /// A relay at work.
@@ -102,7 +117,9 @@ impl Place {
 impl Drop for Place {
     fn drop(&mut self) {
         self.moves_on();
-        less(&mut self.relay.state().of_address, &self.ip);
+        let mut state = self.relay.state();
+        less(&mut state.of_address, &self.ip);
+        less(&mut state.of_network, &network(self.ip));
     }
 }
 
@@ -159,6 +176,14 @@ fn household(ip: IpAddr) -> IpAddr {
     }
 }
 
+/// What counts as one network: what a provider gives a site of its own is a /48 of IPv6.
+fn network(ip: IpAddr) -> IpAddr {
+    match ip {
+        IpAddr::V6(ip) => IpAddr::V6((u128::from(ip) & !(u128::MAX >> 48)).into()),
+        IpAddr::V4(ip) => IpAddr::V4((u32::from(ip) & !0xFF).into()),
+    }
+}
+
 impl Relay {
     pub(super) fn new(settings: Proxy65Settings) -> Relay {
         Relay { settings, state: Mutex::default(), stopped: watch::Sender::new(false) }
@@ -203,8 +228,10 @@ impl Relay {
     fn place(self: &Arc<Relay>, ip: IpAddr) -> Option<(Place, oneshot::Receiver<()>)> {
         let mut state = self.state();
         let of_address = state.of_address.get(&ip).copied().unwrap_or_default();
+        let of_network = state.of_network.get(&network(ip)).copied().unwrap_or_default();
         let full = state.waiting.len() >= self.settings.waiting;
-        if of_address >= self.settings.of_address || (full && !state.make_room(ip)) {
+        let too_many = of_address >= self.settings.of_address || of_network >= self.settings.of_network;
+        if too_many || (full && !state.make_room(ip)) {
             tracing::debug!(%ip, "too many connections to the relay");
             return None;
         }
@@ -213,6 +240,7 @@ impl Relay {
         let (stay, leave) = oneshot::channel();
         state.waiting.insert(number, (ip, stay));
         state.of_address.insert(ip, of_address + 1);
+        state.of_network.insert(network(ip), of_network + 1);
         drop(state);
         Some((Place { relay: Arc::clone(self), ip, waiting: Some(number) }, leave))
     }
@@ -349,5 +377,62 @@ async fn silence(moved: &AtomicU64, idle: Duration) {
             return;
         }
         before = now;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn relay() -> Arc<Relay> {
+        let mut settings = Proxy65Settings::default();
+        (settings.waiting, settings.of_address, settings.of_network) = (8, 4, 6);
+        Arc::new(Relay::new(settings))
+    }
+
+    fn ip(text: &str) -> IpAddr {
+        household(text.parse().unwrap())
+    }
+
+    #[test]
+    fn addresses_are_of_networks() {
+        assert_eq!(ip("2001:db8:1:2:3:4:5:6"), "2001:db8:1:2::".parse::<IpAddr>().unwrap());
+        assert_eq!(network(ip("2001:db8:1:2:3:4:5:6")), "2001:db8:1::".parse::<IpAddr>().unwrap());
+        assert_eq!(network(ip("::ffff:192.0.2.7")), "192.0.2.0".parse::<IpAddr>().unwrap());
+    }
+
+    #[test]
+    fn abuse_a100_a_network_of_many_addresses_does_not_take_all_places() {
+        let relay = relay();
+        let mut held: Vec<_> = (0..100).filter_map(|n| relay.place(ip(&format!("2001:db8:1:{n:x}::1")))).collect();
+        assert_eq!(held.len(), 6, "as many as of a network");
+        let others = ["2001:db8:2::1", "192.0.2.1"].map(|one| relay.place(ip(one)));
+        assert!(others.iter().all(Option::is_some));
+        // Now it is full, and who comes gets the place of the network that has the most.
+        let mut late =
+            ["2001:db8:3::1", "198.51.100.1", "203.0.113.1", "2001:db8:4::1"].map(|one| relay.place(ip(one)));
+        assert!(late.iter().all(Option::is_some));
+        let gone = held.iter_mut().filter_map(|(_, leave)| leave.try_recv().err());
+        assert_eq!(gone.filter(|error| *error == oneshot::error::TryRecvError::Closed).count(), 4);
+        let stays = |place: &mut Option<(Place, oneshot::Receiver<()>)>| {
+            place.as_mut().unwrap().1.try_recv() == Err(oneshot::error::TryRecvError::Empty)
+        };
+        assert!(late.iter_mut().all(stays));
+        // All have as much: there is no place to give away.
+        assert!(relay.place(ip("2001:db8:5::1")).is_none());
+        drop((held, others, late));
+        let state = relay.state();
+        assert!(state.waiting.is_empty() && state.of_address.is_empty() && state.of_network.is_empty());
+    }
+
+    #[test]
+    fn abuse_a100_an_address_does_not_take_the_places_of_its_network() {
+        let relay = relay();
+        let mut held: Vec<_> = ["2001:db8:1:1::1"; 4].iter().filter_map(|one| relay.place(ip(one))).collect();
+        let _others = ["2001:db8:2:1::1"; 4].map(|one| relay.place(ip(one)).unwrap());
+        assert!(relay.place(ip("2001:db8:1:1::1")).is_none(), "as many as of an address");
+        let _neighbour = relay.place(ip("2001:db8:1:2::1")).unwrap();
+        assert!(held[0].1.try_recv().is_err());
     }
 }

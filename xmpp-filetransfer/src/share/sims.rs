@@ -1,5 +1,6 @@
 //! Stateless inline media sharing (XEP-0385): the way before [`sharing`](super::sharing), by a reference within the text.
 
+use super::Source;
 use crate::file::File;
 use xmpp_core::payload::{Payload, TextValue};
 
@@ -74,6 +75,17 @@ pub struct SourceReference {
     /// Where it is.
     #[xml(attr)]
     pub uri: String,
+}
+
+impl SourceReference {
+    /// The place in the words of [`sharing`](super::sharing), if it is one that they have: an address of HTTP, or a client that is
+    /// asked for a session (XEP-0358 §6).
+    pub fn source(self) -> Option<Source> {
+        let Some(place) = self.uri.strip_prefix("xmpp:") else { return Some(Source::at(self.uri)) };
+        let (from, query) = place.split_once('?')?;
+        let id = query.strip_prefix("jingle;")?.split(';').find_map(|pair| pair.strip_prefix("id="))?;
+        Some(Source::Jingle { from: from.parse().ok()?, id: id.to_owned(), others: Vec::new() })
+    }
 }
 
 impl MediaReference {

@@ -3,8 +3,11 @@ use super::{
     sims::MediaReference,
     *,
 };
+use proptest::prelude::*;
 use xmpp_core::{
+    jid::Jid,
     payload::{Base64, Payload},
+    stanza::Message,
     xml::{Stanza, Writer, XmlLimits},
 };
 
@@ -133,5 +136,148 @@ fn xep0454_4_1_anything_else_is_a_message_like_others() {
         format!("aesgcm://{}#{key}", "a".repeat(5_000)),
     ] {
         assert!(EncryptedMedia::read(&bad).is_err(), "{bad:.60}");
+    }
+}
+
+fn told(payloads: &str) -> Vec<SharedFile> {
+    let xml = format!("<message xmlns='jabber:client' from='romeo@x.example/1'>{payloads}</message>");
+    shared(&Message::from_stanza(Stanza::parse(&xml, "jabber:client", &XmlLimits::default()).unwrap()).unwrap())
+}
+
+fn oob(url: &str) -> String {
+    format!("<body>{url}</body><x xmlns='jabber:x:oob'><url>{url}</url></x>")
+}
+
+#[test]
+fn xep0447_4_3_a_file_that_is_told_of_in_all_ways_is_one() {
+    let sims = "<reference xmlns='urn:xmpp:reference:0' type='data'><media-sharing xmlns='urn:xmpp:sims:1'>\
+         <file xmlns='urn:xmpp:jingle:apps:file-transfer:5'><name>a.png</name>\
+         <thumbnail xmlns='urn:xmpp:thumbs:1' uri='cid:sha1+00112233@bob.xmpp.org'/>\
+         <hash xmlns='urn:xmpp:hashes:2' algo='sha-256'>AAEC</hash></file><sources>\
+         <reference xmlns='urn:xmpp:reference:0' type='data' uri='https://y.example/1'/>\
+         <reference xmlns='urn:xmpp:reference:0' type='data' uri='xmpp:a@b/c?jingle;id=j1'/>\
+         <reference xmlns='urn:xmpp:reference:0' type='data' uri='xmpp:a@b/c?jingle-ft'/>\
+         </sources></media-sharing></reference>";
+    let first = oob("https://x.example/1");
+    let files = told(&format!("{first}{sims}{SHARING}"));
+    assert_eq!((files.len(), files[0].told, files[0].id.as_deref()), (1, Told::Sharing, Some("f1")));
+    assert_eq!((files[0].name().as_str(), files[0].urls().count(), files[0].sources.len()), ("a.png", 1, 3));
+    assert_eq!(files[0].file.thumbnails.len(), 1);
+    let files = told(&format!("{first}{sims}"));
+    let told_as: Vec<_> = files.iter().map(|file| file.told).collect();
+    assert_eq!(told_as, [Told::Media, Told::OutOfBand]);
+    assert_eq!((files[0].sources.len(), files[0].file.thumbnails.len(), files[0].is_provable()), (2, 1, true));
+    assert!(matches!(&files[0].sources[1], Source::Jingle { from, id, .. } if from.as_str() == "a@b/c" && id == "j1"));
+    let bounced = format!("<message xmlns='jabber:client' type='error'>{SHARING}</message>");
+    let bounced = Stanza::parse(&bounced, "jabber:client", &XmlLimits::default()).unwrap();
+    assert!(shared(&Message::from_stanza(bounced).unwrap()).is_empty());
+    // A link that somebody has typed is nothing but text.
+    assert!(told("<body>https://x.example/1</body>").is_empty());
+}
+
+#[test]
+fn xep0454_7_a_key_in_the_clear_is_not_followed() {
+    let link = format!("aesgcm://x.example/a#{}", "ab".repeat(44));
+    assert!(told(&oob(&link)).is_empty());
+    let files = told(&SHARING.replace("https://x.example/1", &link));
+    assert_eq!((files[0].urls().count(), files[0].sources.len()), (0, 2));
+    for url in [
+        "file:///etc/passwd",
+        "javascript:alert(1)",
+        "ftp://x.example/",
+        "",
+        &format!("https://x/{}", "a".repeat(5_000)),
+    ] {
+        assert!(SharedFile::at(url).is_none(), "{url:.20}");
+    }
+}
+
+#[test]
+fn what_is_shared_has_a_name_that_is_safe() {
+    for (url, name) in [
+        ("https://x.example/1/../../etc/passwd", "passwd"),
+        ("https://x.example/1/..%2f..%2Fetc%2fshadow", "shadow"),
+        ("https://x.example/a%zz%e2%82%ac.txt?b/c#d/e", "a%zz€.txt"),
+        ("https://x.example/%2e%2e", "file"),
+        ("https://x.example", "file"),
+        ("https://x.example/a%", "a%"),
+        ("HTTPS://x.example/CON", "_CON"),
+    ] {
+        assert_eq!(SharedFile::at(url).unwrap().name(), name, "{url}");
+    }
+    let mut file = SharedFile::at("https://x.example/1").unwrap();
+    file.file.name = Some("/etc/../passwd".to_owned());
+    assert_eq!(file.name(), "passwd");
+    file.file.name = Some("..".to_owned());
+    assert_eq!(file.name(), "1");
+}
+
+#[test]
+fn xep0447_3_3_sources_that_follow_count_for_who_may_attach_them() {
+    let pending = |hash: &str| {
+        let xml = format!(
+            "<file-sharing xmlns='urn:xmpp:sfs:0' id='f1'><file xmlns='urn:xmpp:file:metadata:0'>{hash}</file></file-sharing>"
+        );
+        told(&xml).remove(0)
+    };
+    let (proof, weak) = (
+        pending("<hash xmlns='urn:xmpp:hashes:2' algo='sha-256'>AAEC</hash>"),
+        pending("<hash xmlns='urn:xmpp:hashes:2' algo='sha-1'>AAEC</hash>"),
+    );
+    let sources = Sources { id: Some("f1".to_owned()), sources: vec![Source::at("https://x.example/1")] };
+    let message = sources.attach(Message::chat("juliet@x.example".parse::<Jid>().unwrap()), "m1").build();
+    assert_eq!(message.body().as_deref(), Some("https://x.example/1"));
+    let (to, attached) = Sources::attached(&message).unwrap();
+    assert_eq!((to.as_str(), attached.id.as_deref()), ("m1", Some("f1")));
+    for (file, by_its_sender, counts) in
+        [(&proof, true, true), (&proof, false, true), (&weak, true, true), (&weak, false, false)]
+    {
+        let mut file = file.clone();
+        assert_eq!(file.attach(attached.clone(), by_its_sender), counts);
+        assert_eq!(file.urls().count(), usize::from(counts));
+    }
+    let other = Sources { id: None, ..attached.clone() };
+    assert!(!proof.clone().attach(other, true), "it is for another file");
+    // However many follow.
+    let mut file = proof;
+    for _ in 0..100 {
+        file.attach(attached.clone(), true);
+    }
+    assert_eq!(file.sources.len(), 32);
+    // What has no address yet is to be stored.
+    let message =
+        FileSharing::new(FileMetadata::new("a", 1)).tell(Message::chat("juliet@x.example".parse::<Jid>().unwrap()));
+    let message = message.build();
+    assert!(message.body().is_none() && message.stanza().as_str().contains("urn:xmpp:hints"));
+}
+
+#[test]
+fn abuse_a_message_of_many_files_is_read_in_part() {
+    let many =
+        "<file-sharing xmlns='urn:xmpp:sfs:0'><file xmlns='urn:xmpp:file:metadata:0'/></file-sharing>".repeat(1_000);
+    assert_eq!(told(&many).len(), 64);
+    let many = "<url-data xmlns='http://jabber.org/protocol/url-data' target='https://x.example/'/>".repeat(1_000);
+    let files = told(&SHARING.replace("<jinglepub", &format!("{many}<jinglepub")));
+    assert_eq!(files[0].sources.len(), 32);
+    // What cannot be read is passed over.
+    assert!(told("<file-sharing xmlns='urn:xmpp:sfs:0'/><x xmlns='jabber:x:oob'/>").is_empty());
+}
+
+proptest! {
+    #[test]
+    fn whatever_is_said_a_name_is_a_name(url in "\\PC{0,40}", name in prop::option::of("\\PC{0,40}")) {
+        let Some(mut file) = SharedFile::at(&format!("https://{url}")) else { return Ok(()) };
+        file.file.name = name;
+        let name = file.name();
+        prop_assert!(!name.is_empty() && name.len() <= 255 && !name.contains(['/', '\\', '\0']) && name != "..");
+        prop_assert_eq!(crate::file::name::safe(&name), Some(name));
+    }
+
+    #[test]
+    fn what_is_read_as_a_link_is_written_again(text in "aesgcm://[a-z./%#?@]{0,12}(#[0-9a-f]{88})?(\ndata:image/jpeg,[a-z/=]{0,4})?") {
+        if let Ok(media) = EncryptedMedia::read(&text) {
+            prop_assert_eq!(media.body(), text);
+            prop_assert!(!media.link.url().contains('#'));
+        }
     }
 }

@@ -4,8 +4,12 @@
 
 mod abuse;
 mod client;
+mod commands;
+mod hostile;
+mod purposes;
 mod road;
 mod service;
+mod signed;
 mod store;
 mod web;
 
@@ -27,7 +31,7 @@ use xmpp_core::{
     client::{Client, Events},
     jid::BareJid,
     net::{ClientTls, ServerTls, tls::SelfSigned},
-    server::{Audience, MemoryAccounts, Server},
+    server::{Audience, ManageAccounts as _, MemoryAccounts, Server},
     stanza::Iq,
 };
 use xmpp_filetransfer::upload::{
@@ -47,6 +51,7 @@ struct House {
     trust: ClientTls,
     /// Seconds by which its clock is fast.
     later: Arc<AtomicU64>,
+    accounts: Arc<MemoryAccounts>,
 }
 
 impl House {
@@ -55,11 +60,20 @@ impl House {
     }
 
     async fn made(tls: bool, change: impl FnOnce(&mut UploadSettings), more: impl FnOnce(Uploads) -> Uploads) -> House {
+        House::moved_in(tempfile::tempdir().unwrap(), Arc::new(Held::default()), tls, change, more).await
+    }
+
+    /// In a folder that may have been used before.
+    async fn moved_in(
+        folder: tempfile::TempDir,
+        store: Arc<Held>,
+        tls: bool,
+        change: impl FnOnce(&mut UploadSettings),
+        more: impl FnOnce(Uploads) -> Uploads,
+    ) -> House {
         let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let address = listener.local_addr().unwrap();
         let url = format!("{}://localhost:{}", if tls { "https" } else { "http" }, address.port());
-        let folder = tempfile::tempdir().unwrap();
-        let store = Arc::new(Held::default());
         let later = Arc::new(AtomicU64::new(0));
         let fast = Arc::clone(&later);
         let mut settings = UploadSettings::default();
@@ -73,11 +87,13 @@ impl House {
         let accounts = MemoryAccounts::new();
         accounts.set_password("juliet@localhost".parse().unwrap(), "secret");
         accounts.set_password("romeo@localhost".parse().unwrap(), "secret");
+        let accounts = Arc::new(accounts);
         let served = ServerTls::single(made.certificate_key).unwrap();
-        let server = Server::builder("localhost").accounts(accounts).tls(served).with(uploads).build().unwrap();
+        let server =
+            Server::builder("localhost").accounts(Arc::clone(&accounts)).tls(served).with(uploads).build().unwrap();
         let audience = if tls { Audience::Https } else { Audience::Http };
         server.listen_on(listener, audience).unwrap();
-        House { server, address, url, folder, store, trust: trust.build().unwrap(), later }
+        House { server, address, url, folder, store, trust: trust.build().unwrap(), later, accounts }
     }
 
     async fn client(&self, name: &str) -> (Client, Events) {
@@ -111,13 +127,24 @@ impl House {
         url.strip_prefix(&self.url).unwrap()
     }
 
+    /// What names the file of an address on the disk.
+    fn id<'a>(&self, url: &'a str) -> &'a str {
+        &self.path(url).split('/').nth(2).unwrap()[..26]
+    }
+
+    /// Juliet's account goes.
+    async fn remove_juliet(&self) {
+        let juliet = "juliet@localhost".parse().unwrap();
+        self.accounts.delete(&juliet).await.unwrap();
+        self.server.account_removed(&juliet).await;
+    }
+
     /// A file of Juliet's that is there: its path, and what has to be said to delete it.
     async fn file(&self, name: &str, content: &[u8], content_type: Option<&str>) -> (String, String) {
         let (slot, authorization) = self.slot(name, u64::try_from(content.len()).unwrap(), content_type).await;
-        let path = self.path(&slot.put.url).to_owned();
-        let answer = self.ask("PUT", &path, &[("Authorization", &authorization)], content).await;
+        let answer = self.ask("PUT", self.path(&slot.put.url), &[("Authorization", &authorization)], content).await;
         assert_eq!(answer.status, 201, "{answer:?}");
-        (path, authorization)
+        (self.path(&slot.get.url).to_owned(), authorization)
     }
 
     async fn ask(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {

@@ -13,11 +13,11 @@ use xmpp_core::{
 };
 use xmpp_filetransfer::upload::{self, FileTooLarge, Purpose, Retry, Slot, SlotRequest};
 
-fn jid(text: &str) -> BareJid {
+pub(super) fn jid(text: &str) -> BareJid {
     text.parse().unwrap()
 }
 
-async fn asked(client: &Client, request: &SlotRequest) -> Result<Slot, StanzaError> {
+pub(super) async fn asked(client: &Client, request: &SlotRequest) -> Result<Slot, StanzaError> {
     match client.query(Iq::get(jid("upload.localhost")).payload(request)).await {
         Ok(slot) => Ok(slot),
         Err(RequestError::Refused(error)) => Err(error),
@@ -46,17 +46,18 @@ async fn xep0363_3_it_may_be_at_the_servers_own_domain() {
     let info: DiscoInfo = juliet.query(Iq::get(jid("localhost")).payload(&DiscoInfoQuery::default())).await.unwrap();
     assert!(info.has_feature(upload::NS) && upload::max_file_size(&info).is_some());
     let request = Iq::get(jid("localhost")).payload(&SlotRequest::new("a.txt", 5));
-    assert!(juliet.query::<Slot>(request).await.unwrap().put.url.ends_with("/a.txt"));
+    assert!(juliet.query::<Slot>(request).await.unwrap().get.url.ends_with("/a.txt"));
 }
 
 #[tokio::test]
 async fn xep0363_4_a_slot_keeps_the_name_and_has_an_address_that_nobody_guesses() {
     let house = House::new(|_| {}).await;
     let (slot, authorization) = house.slot("très cool.jpg", 23456, Some("image/jpeg")).await;
-    assert_eq!(slot.put.url, slot.get.url);
-    let path = house.path(&slot.put.url).strip_prefix("/upload/").unwrap();
-    let (id, name) = path.split_once('/').unwrap();
-    assert_eq!((id.len(), name), (32, "tr%C3%A8s%20cool.jpg"));
+    let path = house.path(&slot.get.url).strip_prefix("/upload/").unwrap();
+    let (label, name) = path.split_once('/').unwrap();
+    assert_eq!((label.len(), name), (42, "tr%C3%A8s%20cool.jpg"));
+    // It is put where it will be, with what was granted behind that.
+    assert!(slot.put.url.starts_with(&format!("{}?size=23456&type=image%2Fjpeg&until=", slot.get.url)), "{slot:?}");
     assert!(authorization.len() > 40 && !slot.get.url.contains(authorization.split_once(' ').unwrap().1));
     let (other, _) = house.slot("très cool.jpg", 23456, Some("image/jpeg")).await;
     assert_ne!(other.put.url, slot.put.url);
@@ -137,15 +138,14 @@ async fn xep0363_5_what_is_ephemeral_is_gone_when_it_has_to_be_and_other_purpose
     let now = i64::try_from(std::time::UNIX_EPOCH.elapsed().unwrap().as_secs()).unwrap();
     let before = |seconds: i64| xmpp_core::payload::DateTime::from_unix(now + seconds, 0).unwrap();
     let of = |purpose| SlotRequest { purpose: Some(purpose), ..SlotRequest::new("a", 4) };
-    for purpose in [Purpose::Permanent, Purpose::Profile] {
-        assert_eq!(asked(&juliet, &of(purpose)).await.unwrap_err().condition, Condition::FeatureNotImplemented);
-    }
+    let refused = asked(&juliet, &of(Purpose::Permanent)).await.unwrap_err();
+    assert_eq!(refused.condition, Condition::FeatureNotImplemented);
     let past = of(Purpose::Ephemeral { expire_before: before(-1) });
     assert_eq!(asked(&juliet, &past).await.unwrap_err().condition, Condition::NotAcceptable);
     let slot = asked(&juliet, &of(Purpose::Ephemeral { expire_before: before(600) })).await.unwrap();
-    let path = house.path(&slot.put.url);
+    let (put, path) = (house.path(&slot.put.url), house.path(&slot.get.url));
     let authorization = slot.put.headers[0].value.as_str();
-    assert_eq!(house.ask("PUT", path, &[("Authorization", authorization)], b"hark").await.status, 201);
+    assert_eq!(house.ask("PUT", put, &[("Authorization", authorization)], b"hark").await.status, 201);
     assert_eq!(house.ask("GET", path, &[], b"").await.status, 200);
     house.later.store(601, Ordering::Relaxed);
     assert_eq!(house.ask("GET", path, &[], b"").await.status, 404);

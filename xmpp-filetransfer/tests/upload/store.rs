@@ -1,9 +1,14 @@
 //! A store whose answers can be held back, so that others come between.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{
+    Mutex, PoisonError,
+    atomic::{AtomicUsize, Ordering},
+};
 use tokio::sync::oneshot;
 use xmpp_core::jid::BareJid;
-use xmpp_filetransfer::upload::store::{MemoryUploads, Quota, Reserved, Stored, Upload, UploadStore, Usage};
+use xmpp_filetransfer::upload::store::{
+    Bucket, Due, MemoryUploads, Quota, Reserved, Stored, Upload, UploadStore, Usage,
+};
 
 /// What is held back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,6 +17,10 @@ pub(crate) enum At {
     Find,
     /// That something is removed, until it may be.
     Remove,
+    /// That a slot is kept, until it may be.
+    Reserve,
+    /// What has expired, until it may be told.
+    Expired,
 }
 
 type Gate = (At, oneshot::Sender<()>, oneshot::Receiver<()>);
@@ -20,6 +29,10 @@ type Gate = (At, oneshot::Sender<()>, oneshot::Receiver<()>);
 pub(crate) struct Held {
     kept: MemoryUploads,
     gate: Mutex<Option<Gate>>,
+    /// How often something was looked up.
+    pub(crate) finds: AtomicUsize,
+    /// How often files were looked through.
+    pub(crate) rounds: AtomicUsize,
 }
 
 impl Held {
@@ -41,10 +54,14 @@ impl Held {
 
 impl UploadStore for Held {
     fn reserve<'a>(&'a self, slot: &'a Upload, quota: &'a Quota) -> Stored<'a, Reserved> {
-        self.kept.reserve(slot, quota)
+        Box::pin(async move {
+            self.pass(At::Reserve).await;
+            self.kept.reserve(slot, quota).await
+        })
     }
     fn find<'a>(&'a self, id: &'a str) -> Stored<'a, Option<Upload>> {
         Box::pin(async move {
+            self.finds.fetch_add(1, Ordering::SeqCst);
             let found = self.kept.find(id).await;
             self.pass(At::Find).await;
             found
@@ -59,16 +76,42 @@ impl UploadStore for Held {
             self.kept.remove(id).await
         })
     }
-    fn expired<'a>(&'a self, now: u64, most: usize) -> Stored<'a, Vec<String>> {
-        self.kept.expired(now, most)
+    fn release<'a>(&'a self, user: &'a BareJid) -> Stored<'a, u64> {
+        self.kept.release(user)
     }
-    fn of_user<'a>(&'a self, user: &'a BareJid, most: usize) -> Stored<'a, Vec<String>> {
-        self.kept.of_user(user, most)
+    fn expired<'a>(
+        &'a self,
+        user: Option<&'a BareJid>,
+        now: u64,
+        after: Option<&'a Due>,
+        most: usize,
+    ) -> Stored<'a, Vec<Due>> {
+        Box::pin(async move {
+            let expired = self.kept.expired(user, now, after, most).await;
+            self.pass(At::Expired).await;
+            expired
+        })
+    }
+    fn files_of<'a>(&'a self, user: &'a BareJid, after: Option<&'a Upload>, most: usize) -> Stored<'a, Vec<Upload>> {
+        self.kept.files_of(user, after, most)
+    }
+    fn files<'a>(&'a self, after: Option<&'a str>, most: usize) -> Stored<'a, Vec<(String, u64)>> {
+        Box::pin(async move {
+            let files = self.kept.files(after, most).await;
+            self.rounds.fetch_add(1, Ordering::SeqCst);
+            files
+        })
     }
     fn next_expiry<'a>(&'a self, user: &'a BareJid) -> Stored<'a, Option<u64>> {
         self.kept.next_expiry(user)
     }
     fn usage<'a>(&'a self, user: Option<&'a BareJid>) -> Stored<'a, Usage> {
         self.kept.usage(user)
+    }
+    fn usage_in<'a>(&'a self, user: &'a BareJid, bucket: Bucket) -> Stored<'a, Usage> {
+        self.kept.usage_in(user, bucket)
+    }
+    fn usages(&self, most: usize) -> Stored<'_, Vec<(BareJid, Usage)>> {
+        self.kept.usages(most)
     }
 }

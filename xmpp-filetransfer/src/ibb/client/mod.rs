@@ -23,7 +23,7 @@ use xmpp_core::{
     client::{Client, ClientRegistrar, Flow},
     extension::{Answer, IqContext, IqOutcome, Reply, Target},
     jid::Jid,
-    stanza::{AnyStanza, Message, MessageType, StanzaError},
+    stanza::{AnyStanza, ErrorType, Message, MessageType, StanzaError},
 };
 
 /// Answers that are held back, in all: well below the iq handlers that a client runs at a time.
@@ -189,7 +189,11 @@ impl Part {
         if !table.has_room(&key.0, &self.settings) {
             return refuse(StanzaError::resource_constraint());
         }
-        let smaller = || refuse(StanzaError::resource_constraint().with_text("the blocks are too large"));
+        // Another size is taken: with `wait`, aioxmpp would try the same one again.
+        let smaller = || {
+            let error = StanzaError::resource_constraint().with_type(ErrorType::Modify);
+            refuse(error.with_text("the blocks are too large"))
+        };
         match table.expected.get(&key) {
             Some(waiting) if waiting.give.is_closed() => {
                 table.expected.remove(&key);

@@ -5,7 +5,7 @@ use xmpp_core::{
     client::{Events, RequestError},
     jid::FullJid,
     server::{MemoryAccounts, Server},
-    stanza::{Condition, Iq},
+    stanza::{Condition, ErrorType, Iq},
 };
 
 /// A client, its address, and its events, which nobody looks at.
@@ -113,7 +113,9 @@ async fn xep0047_2_1_larger_blocks_than_wanted_are_a_resource_constraint() {
     let (_server, romeo, juliet) = two(IbbSettings::default()).await;
     let expected = expect(&juliet.client, romeo.jid.clone(), "a", 1024).unwrap();
     let exactly = open(&romeo.client, juliet.jid.clone(), "a", Opening::default().exactly(4096)).await;
-    assert!(matches!(exactly, Err(IbbError::Refused(error)) if error.condition == Condition::ResourceConstraint));
+    let Err(IbbError::Refused(error)) = exactly else { panic!("{exactly:?}") };
+    // As in the document; `wait` would invite the same once more.
+    assert_eq!((error.condition, error.type_), (Condition::ResourceConstraint, ErrorType::Modify));
     let sending = open(&romeo.client, juliet.jid.clone(), "a", Opening::default()).await.unwrap();
     assert_eq!(sending.block_size(), 1024);
     assert_eq!(expected.stream().await.unwrap().block_size(), 1024);

@@ -1,6 +1,10 @@
 //! Who gets what comes.
 
-use super::{Application, Invitation, JingleSession, JingleSettings, Opening, SessionError, SessionEvents, seat::Seat};
+use super::{
+    Application, Invitation, JingleSession, JingleSettings, Opening, Proposing, SessionError, SessionEvents,
+    bell::{Bell, Waiting},
+    seat::Seat,
+};
 use crate::jingle::{Action, Content, Creator, Ending, Jingle, JingleError, Reason, Session, Winner, tie_break};
 use std::{
     collections::HashMap,
@@ -11,8 +15,9 @@ use tokio::sync::Semaphore;
 use xmpp_core::{
     client::{Client, Flow, WeakClient},
     extension::{IqContext, Reply},
-    jid::FullJid,
+    jid::{BareJid, FullJid, Jid},
     stanza::{AnyStanza, Iq, PresenceType, StanzaError},
+    xml::Stanza,
 };
 
 /// Refusals that are on their way; beyond, they are errors.
@@ -28,6 +33,7 @@ pub(super) struct Desk {
     /// Our address, in the session that we know of.
     me: Mutex<Option<(FullJid, WeakClient)>>,
     refusals: Arc<Semaphore>,
+    pub(super) bell: Bell,
 }
 
 /// The end of a client is the end of its sessions.
@@ -36,6 +42,7 @@ pub(super) struct Watch(pub(super) Arc<Desk>);
 impl Drop for Watch {
     fn drop(&mut self) {
         self.0.end_all();
+        self.0.bell_ends();
     }
 }
 
@@ -47,6 +54,7 @@ impl Desk {
             seats: Mutex::default(),
             me: Mutex::default(),
             refusals: Arc::new(Semaphore::new(REFUSALS)),
+            bell: Bell::new(),
         }
     }
 
@@ -58,11 +66,14 @@ impl Desk {
         self.applications.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn me(&self) -> MutexGuard<'_, Option<(FullJid, WeakClient)>> {
+    pub(super) fn me(&self) -> MutexGuard<'_, Option<(FullJid, WeakClient)>> {
         self.me.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn register(&self, application: Application) {
+        if application.exclusive {
+            self.bell.exclusive(&application.namespace);
+        }
         self.applications().push(Arc::new(application));
     }
 
@@ -73,10 +84,27 @@ impl Desk {
         contents.iter().filter(|content| content.is_session()).find_map(of).cloned()
     }
 
+    /// The first application that hears of proposals and that one of the descriptions is for.
+    pub(super) fn listener(&self, descriptions: &[Stanza]) -> Option<Arc<Application>> {
+        let applications = self.applications();
+        let of = |it: &&Stanza| {
+            applications
+                .iter()
+                .find(|application| application.hear.is_some() && it.root().ns() == application.namespace)
+        };
+        descriptions.iter().find_map(|it| of(&it)).cloned()
+    }
+
+    /// Whether any application hears of proposals.
+    pub(super) fn listens(&self) -> bool {
+        self.applications().iter().any(|it| it.hear.is_some())
+    }
+
     /// A new session with the server: whatever there was in the former one is lost.
-    pub(super) fn begin(&self, jid: &FullJid, client: &Client) {
-        self.end_all();
+    pub(super) fn begin(self: &Arc<Desk>, jid: &FullJid, client: &Client) {
         *self.me() = Some((jid.clone(), client.downgrade()));
+        self.end_all();
+        self.bell_begins(jid);
     }
 
     fn end_all(&self) {
@@ -118,6 +146,13 @@ impl Desk {
 
     fn find(&self, peer: &FullJid, sid: &str) -> Option<Arc<Seat>> {
         self.seats().get(peer)?.get(sid).cloned()
+    }
+
+    /// The session of this id with any device of an account.
+    pub(super) fn find_of_account(&self, account: &Jid, sid: &str) -> Option<Arc<Seat>> {
+        let seats = self.seats();
+        let theirs = seats.iter().filter(|(peer, _)| peer.bare_str() == account.bare_str());
+        theirs.filter_map(|(_, seats)| seats.get(sid)).next().cloned()
     }
 
     /// Answers a message of a peer.
@@ -163,10 +198,13 @@ impl Desk {
         if !application.transports.is_empty() && !jingle.contents.iter().any(goes) {
             return self.refuse(session, client, Reason::unsupported_transports());
         }
-        if let Some(admit) = &application.admit {
+        // What was proposed and taken has been judged.
+        let proposed = self.bell.waits(&jingle.sid, &peer);
+        if let Some(admit) = application.admit.as_ref().filter(|_| !proposed) {
             admit(&peer, &jingle.contents)?;
         }
         if application.exclusive
+            && !proposed
             && let Some(ours) = self.asks(&peer, &application.namespace)
             && tie_break((&ours, &me), (&jingle.sid, &peer)) == Winner::Ours
         {
@@ -177,8 +215,15 @@ impl Desk {
         self.sit(&seat)?;
         let events = SessionEvents::new(Arc::clone(&seat));
         let session = JingleSession::new(seat);
-        let invitation = Invitation { session, events, others: jingle.others.clone() };
+        let mut invitation = Invitation { session, events, others: jingle.others.clone(), resumes: None };
+        let waiting = self.bell.begins(&jingle.sid, &peer);
         Ok(Reply::empty().then(move || {
+            match waiting {
+                // Who waits no longer has declined it.
+                Some(Waiting::One(waiting)) => return drop(waiting.send(invitation)),
+                Some(Waiting::Application(old)) => invitation.resumes = Some(old),
+                None => {}
+            }
             // Its panic is no reason to lose the connection; the session is declined.
             let taken = catch_unwind(AssertUnwindSafe(|| (application.take)(invitation)));
             if taken.is_err() {
@@ -215,8 +260,11 @@ impl Desk {
         }))
     }
 
-    /// The presence of a peer says whether it is there.
-    pub(super) fn see(&self, stanza: &AnyStanza) -> Flow {
+    /// The presence of a peer says whether it is there, and messages tell of proposals.
+    pub(super) fn see(self: &Arc<Desk>, stanza: &AnyStanza) -> Flow {
+        if let AnyStanza::Message(message) = stanza {
+            self.hear(message);
+        }
         if let AnyStanza::Presence(presence) = stanza
             && let available @ (PresenceType::Available | PresenceType::Unavailable) = presence.type_()
             && let Some(from) = presence.from()
@@ -278,6 +326,20 @@ impl Sessions {
         let session = JingleSession::new(seat);
         let answer = session.send(&self.client, |_| Ok(sent)).await?;
         Ok((session, events, answer))
+    }
+
+    /// Proposes a session to an account, for one of its devices to take (XEP-0353): by messages, so that devices are reached of
+    /// whom no presence is seen. `descriptions` say what for, one for each medium, as short as they can be. All of our account's
+    /// devices see who takes it, and archives what has become of it.
+    ///
+    /// Who does not see our presence learns our address by this; to be told when the contact goes offline, send it
+    /// presence (§3.1).
+    ///
+    /// # Errors
+    /// [`SessionError::Offline`] before there was a session with the server; [`SessionError::Misuse`] without descriptions, or where
+    /// there are too many; [`SessionError::Request`] if it cannot be sent.
+    pub async fn propose(&self, to: &BareJid, descriptions: Vec<Stanza>) -> Result<Proposing, SessionError> {
+        self.desk.proposes(self, to, descriptions).await
     }
 
     /// How many sessions there are.

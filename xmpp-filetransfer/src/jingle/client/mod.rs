@@ -49,12 +49,18 @@
 //! it ends. So does one whose last handle is dropped.
 
 mod application;
+mod bell;
 mod desk;
+mod heard;
+mod proposed;
+mod proposing;
 mod seat;
 mod session;
 
 pub use application::{Application, Invitation};
 pub use desk::Sessions;
+pub use proposed::{Admission, ProceedError, Proposed, Withdrawal};
+pub use proposing::{NotTaken, ProposalAnswer, Proposing};
 pub use session::{JingleSession, Opening, SessionError, SessionEvents};
 
 use super::{Jingle, SessionLimits};
@@ -63,6 +69,8 @@ use std::{sync::Arc, time::Duration};
 use xmpp_core::{
     client::{Client, ClientRegistrar},
     extension::Target,
+    payload::Payload,
+    stanza::Iq,
 };
 
 /// What bounds the sessions of a client.
@@ -81,12 +89,18 @@ pub struct JingleSettings {
     pub patience: Duration,
     /// How long a peer that has gone offline may stay silent (§6.7).
     pub absence: Duration,
+    /// How long a proposal may wait for a device that takes it (XEP-0353), on either side. One that has come late is of no
+    /// interest when it is older.
+    pub ringing: Duration,
+    /// How long a proposal that has come late waits for what was said of it since, before anybody rings.
+    pub settling: Duration,
     /// What bounds each session.
     pub session: SessionLimits,
 }
 
 impl Default for JingleSettings {
-    /// 256 sessions, 16 with a peer, 128 events of 512 KiB; 5 minutes, 10 seconds.
+    /// 256 sessions, 16 with a peer, 128 events of 512 KiB; 5 minutes, 10 seconds; 90 and 3 seconds for
+    /// proposals.
     fn default() -> JingleSettings {
         JingleSettings {
             sessions: 256,
@@ -95,6 +109,8 @@ impl Default for JingleSettings {
             event_bytes: 512 * 1024,
             patience: Duration::from_secs(300),
             absence: Duration::from_secs(10),
+            ringing: Duration::from_secs(90),
+            settling: Duration::from_secs(3),
             session: SessionLimits::default(),
         }
     }
@@ -130,11 +146,28 @@ fn desk(r: &mut ClientRegistrar, settings: JingleSettings) -> Arc<Desk> {
     r.on_session(move |start, client| {
         if !start.resumed {
             starts.begin(start.jid, client);
+            if starts.listens() {
+                copies(client.clone());
+            }
         }
     });
     let watches = desk::Watch(Arc::clone(&desk));
     r.incoming(move |stanza, _| watches.0.see(stanza));
     desk
+}
+
+/// Asks the server for copies (XEP-0280 §4).
+#[derive(Clone, Copy, Debug, Payload)]
+#[xml(name = "enable", ns = "urn:xmpp:carbons:2")]
+struct Copies;
+
+/// What is taken on one device is to be known on the others (XEP-0353 §5). Asked for twice, it does no harm.
+fn copies(client: Client) {
+    tokio::spawn(async move {
+        if let Err(error) = client.request(Iq::set_own().payload(&Copies)).await {
+            tracing::debug!(%error, "no copies: proposals ring although another device has taken them");
+        }
+    });
 }
 
 /// What a client with sessions can do.

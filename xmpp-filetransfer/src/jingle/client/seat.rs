@@ -39,6 +39,8 @@ pub(super) struct State {
     pub(super) over: bool,
     /// The peer has not answered yet that we ask for the session.
     pub(super) opening: bool,
+    /// Why it is over.
+    pub(super) closing: Option<Reason>,
     clock: Clock,
 }
 
@@ -78,6 +80,7 @@ impl Seat {
             event_bytes: 0,
             deaf: false,
             over: false,
+            closing: None,
             clock: Clock { began: Instant::now(), absent: None },
         };
         Arc::new(Seat {
@@ -123,7 +126,10 @@ impl Seat {
         for event in events {
             match &event {
                 Event::Void { reason } => void = Some(reason.clone().unwrap_or_else(Reason::cancel)),
-                Event::Ended(_) => state.over = true,
+                Event::Ended(ending) => {
+                    state.over = true;
+                    state.closing = Some(closing(ending));
+                }
                 _ => {}
             }
             if !state.deaf {
@@ -161,6 +167,7 @@ impl Seat {
     pub(super) fn lose(&self, ending: Ending) {
         let mut state = self.state();
         if !std::mem::replace(&mut state.over, true) {
+            state.closing = Some(closing(&ending));
             state.events.push_back(Event::Ended(ending));
         }
         drop(state);
@@ -170,8 +177,9 @@ impl Seat {
     /// Ends the session, and tells the peer.
     pub(super) fn end(&self, reason: Reason, ending: Option<Ending>) {
         let mut state = self.state();
-        let sent = state.session.terminate(reason);
+        let sent = state.session.terminate(reason.clone());
         if !std::mem::replace(&mut state.over, true) {
+            state.closing = Some(reason);
             state.events.extend(ending.map(Event::Ended));
         }
         drop(state);
@@ -188,6 +196,8 @@ impl Seat {
     pub(super) fn leave(&self) {
         if let Some(desk) = self.desk.upgrade() {
             desk.forget(self);
+            let closing = self.state().closing.clone();
+            desk.over(self, closing.as_ref());
         }
         self.news.notify_one();
         self.wake.notify_one();
@@ -223,6 +233,15 @@ impl Seat {
                 }
             }
         }
+    }
+}
+
+/// The reason that is nearest to how a session has ended.
+fn closing(ending: &Ending) -> Reason {
+    match ending {
+        Ending::Terminated(reason) => reason.clone().unwrap_or_else(Reason::success),
+        Ending::Unanswered | Ending::Migrated { .. } => Reason::expired(),
+        _ => Reason::connectivity_error(),
     }
 }
 

@@ -331,9 +331,14 @@ impl JingleSession {
             self.seat().lose(Ending::Lost);
             return Ok(());
         };
+        let closing = reason.clone();
         let answer = self.send(&client, |session| session.terminate(reason)).await?;
         drop(client);
-        self.seat().state().over = true;
+        {
+            let mut state = self.seat().state();
+            state.over = true;
+            state.closing.get_or_insert(closing);
+        }
         self.seat().leave();
         let _ = answer.await;
         Ok(())

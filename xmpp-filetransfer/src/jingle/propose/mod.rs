@@ -11,12 +11,18 @@ use xmpp_core::{
     xml::Stanza,
 };
 
+mod event;
 mod proposals;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::panic)]
 mod tests;
 
-pub use proposals::{ProposalEvent, Proposals, Reaction};
+pub use event::{ProposalEvent, Reaction};
+#[cfg(feature = "client")]
+pub(in crate::jingle) use proposals::DESCRIPTIONS;
+pub use proposals::Proposals;
+#[cfg(any(feature = "client", test))]
+pub(in crate::jingle) use proposals::usual;
 
 /// `urn:xmpp:jingle-message:0`.
 pub const NS: &str = "urn:xmpp:jingle-message:0";

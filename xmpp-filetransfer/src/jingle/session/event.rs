@@ -90,6 +90,11 @@ pub enum Ending {
     Unreachable(StanzaError),
     /// The peer has gone offline (§6.7). Told by the driver.
     Absent,
+    /// Another session goes on with it (XEP-0353 §4.2). Told by the driver.
+    Migrated {
+        /// Its id.
+        to: String,
+    },
     /// One end did not accept the session in good time. Told by the driver.
     Unanswered,
     /// Our own session with the server is lost. Told by the driver.

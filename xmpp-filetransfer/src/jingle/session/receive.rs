@@ -298,7 +298,7 @@ impl Session {
         for content in &jingle.contents {
             let namespace = content.transport_ns().ok_or(JingleError::Malformed("a content lacks its transport"))?;
             if !self.find(&content.id)?.goes_by(namespace) {
-                return Err(JingleError::OutOfOrder);
+                return Err(JingleError::UnsupportedInfo);
             }
         }
         Ok(self.tell(&jingle.contents, Event::TransportInfo))

@@ -86,7 +86,6 @@ fn xep0166_10_what_comes_at_the_wrong_time_is_out_of_order() {
         (1, "content-reject", bare),
         (1, "transport-accept", bare),
         (1, "transport-reject", bare),
-        (1, "transport-info", bare),
         (1, "content-add", &whole[..]),
         (0, "content-modify", unknown),
         (0, "content-remove", unknown),

@@ -180,7 +180,7 @@ impl Part {
         let waiting = self.table().expected.remove(&(peer.clone(), sid.clone()));
         let waiting = waiting.filter(|waiting| !waiting.0.is_closed()).ok_or_else(StanzaError::not_acceptable)?;
         let hash = query.dstaddr.unwrap_or_else(|| StreamHash::of(&sid, &peer, &me));
-        let trust = Trust::Other { loopback: self.settings.loopback };
+        let trust = Trust::other(&self.settings);
         let all = async {
             for host in query.hosts.into_iter().take(self.settings.hosts) {
                 match dial(&host.host, host.port, hash, trust, self.settings.attempt).await {

@@ -1,9 +1,10 @@
 //! Connecting to a host of the other side, or to a relay.
 
+use super::{Socks5Settings, socket::prepare};
 use crate::socks5::{StreamHash, handshake};
 use std::{
     io,
-    net::{IpAddr, Ipv6Addr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
     time::Duration,
 };
 use tokio::net::{TcpStream, lookup_host};
@@ -22,7 +23,8 @@ pub fn may_dial(ip: IpAddr, loopback: bool) -> bool {
         return false;
     }
     let close = match ip {
-        IpAddr::V4(ip) if ip.is_broadcast() || ip.octets().first() == Some(&0) => return false,
+        // With those that are reserved for ever.
+        IpAddr::V4(ip) if matches!(ip.octets(), [0 | 240.., ..]) => return false,
         IpAddr::V4(ip) => ip.is_loopback() || ip.is_link_local(),
         IpAddr::V6(ip) => {
             // IPv4-compatible addresses, which nobody uses for good.
@@ -30,10 +32,47 @@ pub fn may_dial(ip: IpAddr, loopback: bool) -> bool {
             if disguised {
                 return false;
             }
+            // Those that a gateway leads to another address, by which they are judged.
+            if let Some(behind) = behind(ip) {
+                return may_dial(behind.into(), false);
+            }
             ip.is_loopback() || ip.is_unicast_link_local()
         }
     };
     loopback || !close
+}
+
+/// The address that NAT64 (RFC 6052) or 6to4 (RFC 3056) makes of one of the new kind.
+fn behind(ip: Ipv6Addr) -> Option<Ipv4Addr> {
+    match ip.octets() {
+        [0, 0x64, 0xff, 0x9b, 0, 0, 0, 0, 0, 0, 0, 0, a, b, c, d] | [0x20, 0x02, a, b, c, d, ..] => {
+            Some(Ipv4Addr::new(a, b, c, d))
+        }
+        _ => None,
+    }
+}
+
+/// Whether an address means something in a network of one's own alone.
+fn is_private(ip: IpAddr) -> bool {
+    match ip.to_canonical() {
+        IpAddr::V4(ip) => {
+            let shared = matches!(ip.octets(), [100, 64..128, ..]);
+            ip.is_private() || ip.is_loopback() || ip.is_link_local() || shared
+        }
+        IpAddr::V6(ip) => {
+            let ours = ip.is_unique_local() || ip.is_loopback() || ip.is_unicast_link_local();
+            ours || behind(ip).is_some_and(|ip| is_private(ip.into()))
+        }
+    }
+}
+
+/// Whether somebody else may have us knock at a port. Bytestreams need none of the well-known ones, where other services are that
+/// would hear from us; but relays stand at those of the web.
+fn may_knock(ip: IpAddr, port: u16) -> bool {
+    match port {
+        80 | 443 => !is_private(ip),
+        port => port >= 1_024,
+    }
 }
 
 /// Whom we let name a place.
@@ -41,8 +80,14 @@ pub fn may_dial(ip: IpAddr, loopback: bool) -> bool {
 pub(super) enum Trust {
     /// Our own server, for its relays.
     Own,
-    /// Somebody else, with loopback or not.
-    Other { loopback: bool },
+    /// Somebody else, with loopback and private networks or not.
+    Other { loopback: bool, private: bool },
+}
+
+impl Trust {
+    pub(super) fn other(settings: &Socks5Settings) -> Trust {
+        Trust::Other { loopback: settings.loopback, private: settings.private }
+    }
 }
 
 /// Connects to a host, and asks for a stream there, within `limit`. Cancel-safe.
@@ -69,7 +114,9 @@ pub(super) async fn dial(
 async fn addresses(host: &str, port: u16, trust: Trust) -> io::Result<Vec<IpAddr>> {
     let wanted = |ip: &IpAddr| match trust {
         Trust::Own => true,
-        Trust::Other { loopback } => may_dial(*ip, loopback),
+        Trust::Other { loopback, private } => {
+            may_dial(*ip, loopback) && (private || !is_private(*ip)) && may_knock(*ip, port)
+        }
     };
     if port == 0 || host.is_empty() || host.len() > NAME {
         return Ok(Vec::new());
@@ -84,7 +131,7 @@ async fn addresses(host: &str, port: u16, trust: Trust) -> io::Result<Vec<IpAddr
 
 async fn connect(ip: IpAddr, port: u16, hash: StreamHash) -> io::Result<TcpStream> {
     let mut socket = TcpStream::connect((ip, port)).await?;
-    socket.set_nodelay(true)?;
+    prepare(&socket)?;
     handshake::ask(&mut socket, hash).await?;
     Ok(socket)
 }
@@ -114,6 +161,11 @@ mod tests {
             ("192.168.1.2", true, true),
             ("10.0.0.1", true, true),
             ("fd00::1", true, true),
+            ("240.0.0.1", false, false),
+            ("64:ff9b::127.0.0.1", false, false),
+            ("64:ff9b::169.254.169.254", false, false),
+            ("2002:7f00:1::1", false, false),
+            ("64:ff9b::192.0.2.1", true, true),
             ("192.0.2.1", true, true),
             ("2001:db8::1", true, true),
         ] {
@@ -124,12 +176,50 @@ mod tests {
 
     #[tokio::test]
     async fn abuse_a083_names_are_judged_by_what_they_lead_to() {
-        let other = Trust::Other { loopback: false };
+        let other = Trust::Other { loopback: false, private: true };
         for host in ["localhost", "127.0.0.1", "[::1]", "", &"x".repeat(256)] {
             assert!(addresses(host, 5222, other).await.is_ok_and(|found| found.is_empty()), "{host}");
         }
-        assert!(!addresses("localhost", 5222, Trust::Other { loopback: true }).await.unwrap().is_empty());
+        assert!(
+            !addresses("localhost", 5222, Trust::Other { loopback: true, private: true }).await.unwrap().is_empty()
+        );
         assert!(addresses("192.0.2.1", 0, Trust::Own).await.unwrap().is_empty(), "no port");
-        assert_eq!(addresses("[2001:db8::1]", 1, other).await.unwrap().len(), 1);
+        assert_eq!(addresses("[2001:db8::1]", 1_080, other).await.unwrap().len(), 1);
+    }
+
+    #[tokio::test]
+    async fn abuse_a083_nor_to_what_is_not_a_bytestream() {
+        let public = Trust::Other { loopback: false, private: false };
+        let any = Trust::Other { loopback: false, private: true };
+        for (host, port, of_any, of_public) in [
+            ("192.0.2.1", 1_024, true, true),
+            ("192.0.2.1", 1_023, false, false),
+            ("192.0.2.1", 22, false, false),
+            ("192.0.2.1", 25, false, false),
+            ("192.0.2.1", 0, false, false),
+            ("192.0.2.1", 443, true, true),
+            ("10.0.0.1", 443, false, false),
+            ("10.0.0.1", 5_000, true, false),
+            ("192.168.1.2", 5_000, true, false),
+            ("100.64.0.1", 5_000, true, false),
+            ("100.128.0.1", 5_000, true, true),
+            ("fd00::1", 5_000, true, false),
+            ("64:ff9b::10.0.0.1", 5_000, true, false),
+            ("::ffff:10.0.0.1", 5_000, true, false),
+            ("2001:db8::1", 5_000, true, true),
+        ] {
+            for (trust, may) in [(any, of_any), (public, of_public)] {
+                assert_eq!(
+                    addresses(host, port, trust).await.unwrap().len(),
+                    usize::from(may),
+                    "{host} {port} {trust:?}"
+                );
+            }
+            assert_eq!(
+                addresses(host, port, Trust::Own).await.unwrap().len(),
+                usize::from(port > 0),
+                "our server's relay"
+            );
+        }
     }
 }

@@ -197,7 +197,7 @@ impl Trial {
     fn try_next(&mut self) {
         let Some(one) = self.negotiation.next_attempt() else { return };
         let settings = &self.ours.part.settings;
-        let (hash, trust, limit) = (self.hash, Trust::Other { loopback: settings.loopback }, settings.attempt);
+        let (hash, trust, limit) = (self.hash, Trust::other(settings), settings.attempt);
         let cid = one.cid.clone();
         let handle = self.attempts.spawn(async move {
             let result = dial(&one.host, one.port, hash, trust, limit).await;

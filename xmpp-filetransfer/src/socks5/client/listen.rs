@@ -1,5 +1,6 @@
 //! Waits for the other side at our own addresses.
 
+use super::socket::prepare;
 use crate::socks5::{StreamHash, handshake};
 use std::{
     net::{IpAddr, SocketAddr},
@@ -66,7 +67,7 @@ async fn accept(
         tasks.spawn(async move {
             let _permit = permit;
             let greeted = async {
-                socket.set_nodelay(true)?;
+                prepare(&socket)?;
                 let hash = handshake::asked(&mut socket).await?;
                 if !hashes.contains(&hash) {
                     return Err(std::io::ErrorKind::PermissionDenied.into());

@@ -7,6 +7,7 @@ mod dial;
 mod jingle;
 mod listen;
 mod proxies;
+mod socket;
 #[cfg(all(test, feature = "server"))]
 #[allow(clippy::unwrap_used)]
 mod tests;
@@ -41,6 +42,11 @@ pub struct Socks5Settings {
     pub direct: bool,
     /// Whether loopback and link-local addresses are offered and connected to: for tests.
     pub loopback: bool,
+    /// Whether addresses of private networks are connected to that a peer has named (RFC 1918, RFC 4193, RFC 6598). That both are
+    /// in one is where direct connections are best, and so they are by default; but a peer whose file is wanted, or who is sent one,
+    /// can have us knock at what else is there, and sees how that goes by the time it takes. Without, only public ones are
+    /// connected to. Services that have a well-known port are never knocked at, but for relays at the ports of the web.
+    pub private: bool,
     /// Whether relays of our server are looked for.
     pub discover: bool,
     /// Other relays to offer.
@@ -60,11 +66,12 @@ pub struct Socks5Settings {
 }
 
 impl Default for Socks5Settings {
-    /// Own addresses, 8 at most, and relays of the server; 16 hosts, 5 seconds each, 200 ms apart, 25 seconds in all; 64 streams.
+    /// Own addresses, 8 at most, private networks, and relays of the server; 16 hosts, 5 seconds each, 200 ms apart, 25 seconds in all; 64 streams.
     fn default() -> Socks5Settings {
         Socks5Settings {
             direct: true,
             loopback: false,
+            private: true,
             discover: true,
             proxies: Vec::new(),
             addresses: 8,

@@ -1,7 +1,9 @@
 //! What can go wrong.
 
+#[cfg(feature = "encryption")]
+use crate::share::aesgcm::{Forged, NotALink};
 use crate::upload::{FileTooLarge, NS, Retry};
-use std::{io, time::Duration};
+use std::{io, path::PathBuf, time::Duration};
 use xmpp_core::{
     client::RequestError,
     net::https::{HttpsError, Response},
@@ -52,6 +54,32 @@ pub enum UploadError {
     /// The file at this end cannot be read or written; a full disk is [`io::ErrorKind::StorageFull`].
     #[error("the file: {0}")]
     File(#[from] io::Error),
+    /// There is something at the place already; nothing is overwritten.
+    #[error("there is something at {} already", .0.display())]
+    Exists(PathBuf),
+    /// What shares the file names no place where it could be fetched.
+    #[error("there is no place where the file could be fetched")]
+    NoSource,
+    /// What came is longer or shorter than was told.
+    #[error("what came does not have the {told} bytes that were told")]
+    WrongSize {
+        /// What was told.
+        told: u64,
+    },
+    /// What came is not what was told of: the file is not kept.
+    #[error("what came is not the file that was told of: its {algo} is another one")]
+    HashMismatch {
+        /// The function of the hash.
+        algo: String,
+    },
+    /// What came is not what was encrypted: the file is not kept.
+    #[cfg(feature = "encryption")]
+    #[error(transparent)]
+    Forged(#[from] Forged),
+    /// The slot is at an address of which no link to an encrypted file is made.
+    #[cfg(feature = "encryption")]
+    #[error(transparent)]
+    Link(#[from] NotALink),
     /// There is another file than before the connection broke.
     #[error("the file has changed meanwhile")]
     Changed,

@@ -17,24 +17,39 @@
 //! let uploaded = upload.finish().await?;
 //! client.send(uploaded.message("romeo@example.net".parse::<Jid>()?)).await?;
 //!
-//! client.uploads()?.get(&uploaded.url).to_path("copy.jpg").finish().await?;
+//! // Who gets such a message fetches what it shares, however others say it.
+//! # let message = uploaded.message("romeo@example.net".parse::<Jid>()?).build();
+//! for file in xmpp_filetransfer::share::shared(&message) {
+//!     client.uploads()?.get_shared(&file).to_path(file.name()).finish().await?;
+//! }
 //! # Ok(()) }
 //! ```
+//!
+//! What others share is as long as they said, and has the hash that they told, or is not kept. With the feature
+//! `encryption`, `Uploads::put_encrypted` puts into the store what it cannot read, for `aesgcm:` links (XEP-0454).
 //!
 //! Files go over HTTPS, through the resolver and with the trust of the client. Only `Authorization`, `Cookie` and `Expires`
 //! of a slot are sent on, and only to the host that it names.
 
+#[cfg(feature = "encryption")]
+mod encrypted;
 mod error;
+mod fetch;
 mod find;
 mod get;
+mod part;
 mod progress;
 mod put;
+mod shared;
 
+#[cfg(feature = "encryption")]
+pub use encrypted::{Encrypted, FetchingEncrypted};
 pub use error::{UploadError, WithoutUploads};
 pub use find::UploadService;
-pub use get::{Downloaded, Fetching};
+pub use get::{Downloaded, Fetching, Verified};
 pub use progress::{Progress, Transfer};
 pub use put::Uploaded;
+pub use shared::FetchingShared;
 
 use std::{
     sync::{Arc, Mutex, PoisonError},

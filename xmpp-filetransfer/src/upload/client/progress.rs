@@ -1,8 +1,10 @@
 //! Something under way: how far it is, and what comes of it.
 
 use super::UploadError;
+use crate::file::{Function, Hasher};
 use std::{
     pin::Pin,
+    sync::{Arc, Mutex, PoisonError},
     task::{Context, Poll},
 };
 use tokio::{
@@ -10,6 +12,7 @@ use tokio::{
     sync::watch,
     task::JoinHandle,
 };
+use xmpp_core::payload::hash::Hash;
 
 /// How far something is, in bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -83,6 +86,50 @@ impl<R: AsyncRead + Unpin> AsyncRead for Counted<R> {
         let more = u64::try_from(buf.filled().len().saturating_sub(before)).unwrap_or_default();
         if more > 0 {
             this.progress.send_modify(|progress| progress.done = progress.done.saturating_add(more));
+        }
+        polled
+    }
+}
+
+/// Computes the hash of what is read.
+pub(super) struct Hashed<R> {
+    inner: R,
+    hash: SharedHash,
+}
+
+/// The hash of what was read, for who has given the reader away.
+#[derive(Clone)]
+pub(super) struct SharedHash(Arc<Mutex<Hasher>>);
+
+impl SharedHash {
+    fn with<T>(&self, f: impl FnOnce(&mut Hasher) -> T) -> T {
+        f(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(super) fn finish(&self) -> Hash {
+        self.with(|hasher| hasher.clone()).finish()
+    }
+}
+
+impl<R> Hashed<R> {
+    /// By SHA-256.
+    pub(super) fn new(inner: R) -> Hashed<R> {
+        Hashed { inner, hash: SharedHash(Arc::new(Mutex::new(Hasher::new(Function::Sha256)))) }
+    }
+
+    pub(super) fn hash(&self) -> SharedHash {
+        self.hash.clone()
+    }
+}
+
+impl<R: AsyncRead + Unpin> AsyncRead for Hashed<R> {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<std::io::Result<()>> {
+        let this = self.get_mut();
+        let before = buf.filled().len();
+        let polled = Pin::new(&mut this.inner).poll_read(cx, buf);
+        let fresh = buf.filled().get(before..).unwrap_or_default();
+        if !fresh.is_empty() {
+            this.hash.with(|hasher| hasher.update(fresh));
         }
         polled
     }

@@ -1,8 +1,11 @@
 //! Uploading: a slot, and the file into it (§4, §7).
 
-use super::{Transfer, UploadError, UploadService, Uploads, progress::Counted};
+use super::{
+    Transfer, UploadError, UploadService, Uploads,
+    progress::{Counted, Hashed},
+};
 use crate::{
-    share::OutOfBand,
+    share::{Disposition, FileMetadata, FileSharing, OutOfBand},
     upload::{Slot, SlotRequest},
 };
 use std::path::Path;
@@ -10,6 +13,7 @@ use tokio::io::AsyncRead;
 use xmpp_core::{
     jid::Jid,
     net::https::{Https, HttpsError, Request, Response},
+    payload::DateTime,
     stanza::{Iq, Message, MessageBuilder},
 };
 
@@ -17,38 +21,34 @@ use xmpp_core::{
 const ANY: &str = "application/octet-stream";
 
 /// A file that is there.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Uploaded {
     /// Where everybody who knows this can fetch it.
     pub url: String,
-    /// Its name.
-    pub name: String,
-    /// Its size in bytes.
-    pub size: u64,
-    /// Its media type.
-    pub content_type: Option<String>,
-    put_url: String,
-    headers: Vec<(&'static str, String)>,
-    https: Https,
-}
-
-impl std::fmt::Debug for Uploaded {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let mut out = f.debug_struct("Uploaded");
-        out.field("url", &self.url).field("name", &self.name).field("size", &self.size).finish_non_exhaustive()
-    }
+    /// What messages say of it (XEP-0446): its name, size, media type and SHA-256 so far. Others, such as its size in pixels or small
+    /// pictures of it, are the application's to add.
+    pub file: FileMetadata,
+    /// How it is meant to be shown, if that is to be said.
+    pub disposition: Option<Disposition>,
+    stored: Stored,
 }
 
 impl Uploaded {
-    /// Where it is, for a message (XEP-0066 §3).
+    /// What tells of it in a message (XEP-0447).
+    pub fn sharing(&self) -> FileSharing {
+        FileSharing { disposition: self.disposition, ..FileSharing::new(self.file.clone()).url(&self.url) }
+    }
+
+    /// Where it is, for a message of one's own (XEP-0066 §3).
     pub fn oob(&self) -> OutOfBand {
         OutOfBand::new(&self.url)
     }
 
-    /// A message that shows it: its address as body and out of band, as clients expect it of files.
+    /// A message that shows it: what it is and where, and its address as body and out of band for clients that know no more; see
+    /// [`FileSharing::tell`] for messages of other kinds.
     pub fn message(&self, to: impl Into<Jid>) -> MessageBuilder {
-        Message::chat(to).body(&self.url).payload(&self.oob())
+        self.sharing().tell(Message::chat(to))
     }
 
     /// Removes it, where the service takes a `DELETE` with what it was put with, as ours does; the document knows of none.
@@ -56,9 +56,42 @@ impl Uploaded {
     /// # Errors
     /// [`UploadError::Status`] where it does not, [`UploadError::Https`].
     pub async fn delete(&self) -> Result<(), UploadError> {
-        let request = Request::delete(&self.put_url);
-        let request = self.headers.iter().fold(request, |request, (name, value)| request.header(name, value));
-        success(&self.https.send(request).await?)
+        self.stored.delete().await
+    }
+}
+
+/// A place to put a file.
+#[derive(Clone)]
+pub(super) struct Stored {
+    put_url: String,
+    headers: Vec<(&'static str, String)>,
+    https: Https,
+}
+
+/// Without what opens it.
+impl std::fmt::Debug for Stored {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Stored").finish_non_exhaustive()
+    }
+}
+
+impl Stored {
+    pub(super) async fn put(
+        &self,
+        reader: impl AsyncRead + Send + Unpin + 'static,
+        size: u64,
+        content_type: Option<&str>,
+    ) -> Result<(), UploadError> {
+        let request = Request::put(&self.put_url, reader, size).header("Content-Type", content_type.unwrap_or(ANY));
+        success(&self.https.send(self.with_headers(request)).await?)
+    }
+
+    pub(super) async fn delete(&self) -> Result<(), UploadError> {
+        success(&self.https.send(self.with_headers(Request::delete(&self.put_url))).await?)
+    }
+
+    fn with_headers(&self, request: Request) -> Request {
+        self.headers.iter().fold(request, |request, (name, value)| request.header(name, value))
     }
 }
 
@@ -92,31 +125,39 @@ impl Uploads {
         name: &str,
         content_type: Option<&str>,
     ) -> Result<Transfer<Uploaded>, UploadError> {
-        let content_type = content_type.map(str::to_owned);
-        let wanted = SlotRequest { content_type: content_type.clone(), ..SlotRequest::new(name, size) };
-        let slot = self.slot(&wanted).await?;
+        let file = FileMetadata { media_type: content_type.map(str::to_owned), ..FileMetadata::new(name, size) };
+        self.put_as(reader, size, file).await
+    }
+
+    /// Uploads a file of which messages say this.
+    pub(crate) async fn put_as(
+        &self,
+        reader: impl AsyncRead + Send + Unpin + 'static,
+        size: u64,
+        mut file: FileMetadata,
+    ) -> Result<Transfer<Uploaded>, UploadError> {
+        let name = file.name.clone().unwrap_or_default();
+        let wanted = SlotRequest { content_type: file.media_type.clone(), ..SlotRequest::new(name, size) };
+        let (stored, url) = self.place(&wanted).await?;
+        Ok(Transfer::start(Some(size), |progress| async move {
+            let hashed = Hashed::new(Counted { inner: reader, progress });
+            let hash = hashed.hash();
+            stored.put(hashed, size, file.media_type.as_deref()).await?;
+            file.hashes.push(hash.finish());
+            Ok(Uploaded { url, file, disposition: None, stored })
+        }))
+    }
+
+    /// A place for a file, and where it is then.
+    pub(super) async fn place(&self, wanted: &SlotRequest) -> Result<(Stored, String), UploadError> {
+        let slot = self.slot(wanted).await?;
         let is_secure = |url: &str| url.get(..8).is_some_and(|scheme| scheme.eq_ignore_ascii_case("https://"));
         let open = [&slot.put.url, &slot.get.url].into_iter().any(|url| !is_secure(url));
         if open && !self.part.settings.allow_http {
             return Err(HttpsError::Url(slot.put.url).into());
         }
-        let uploaded = Uploaded {
-            headers: slot.put.to_send().collect(),
-            url: slot.get.url,
-            put_url: slot.put.url,
-            name: name.to_owned(),
-            size,
-            content_type,
-            https: self.https.clone(),
-        };
-        Ok(Transfer::start(Some(size), |progress| async move {
-            let reader = Counted { inner: reader, progress };
-            let request = Request::put(&uploaded.put_url, reader, size)
-                .header("Content-Type", uploaded.content_type.as_deref().unwrap_or(ANY));
-            let request = uploaded.headers.iter().fold(request, |request, (name, value)| request.header(name, value));
-            success(&uploaded.https.send(request).await?)?;
-            Ok(uploaded)
-        }))
+        let headers = slot.put.to_send().collect();
+        Ok((Stored { headers, put_url: slot.put.url, https: self.https.clone() }, slot.get.url))
     }
 
     /// Uploads a file under its own name.
@@ -128,10 +169,19 @@ impl Uploads {
         path: impl AsRef<Path>,
         content_type: Option<&str>,
     ) -> Result<Transfer<Uploaded>, UploadError> {
-        let path = path.as_ref();
-        let name = path.file_name().map_or_else(|| "file".into(), |name| name.to_string_lossy());
-        let file = tokio::fs::File::open(path).await?;
-        let size = file.metadata().await?.len();
-        self.put(file, size, &name, content_type).await
+        let (reader, size, mut file) = opened(path.as_ref()).await?;
+        file.media_type = content_type.map(str::to_owned);
+        self.put_as(reader, size, file).await
     }
+}
+
+/// A file to be uploaded, its length, and what it says of itself.
+pub(super) async fn opened(path: &Path) -> Result<(tokio::fs::File, u64, FileMetadata), UploadError> {
+    let name = path.file_name().map_or_else(|| "file".into(), |name| name.to_string_lossy());
+    let file = tokio::fs::File::open(path).await?;
+    let metadata = file.metadata().await?;
+    let age = metadata.modified().ok().and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok());
+    let date = age.and_then(|age| DateTime::from_unix(i64::try_from(age.as_secs()).ok()?, 0));
+    let size = metadata.len();
+    Ok((file, size, FileMetadata { date, ..FileMetadata::new(name, size) }))
 }

@@ -84,6 +84,20 @@ impl Folder {
         tokio::fs::File::open(self.file(id)).await
     }
 
+    /// The size of a file; `None` if there is none.
+    pub(super) async fn size(&self, id: &str) -> io::Result<Option<u64>> {
+        match tokio::fs::metadata(self.file(id)).await {
+            Ok(found) => Ok(found.is_file().then_some(found.len())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Whether it holds no file and has not held any: it may be that the disk is not there on which files are.
+    pub(super) async fn is_untouched(&self) -> io::Result<bool> {
+        Ok(tokio::fs::read_dir(&self.files).await?.next_entry().await?.is_none())
+    }
+
     /// Removes a file, if there is one.
     pub(super) async fn remove(&self, id: &str) -> io::Result<()> {
         match tokio::fs::remove_file(self.file(id)).await {

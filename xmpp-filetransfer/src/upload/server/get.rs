@@ -3,7 +3,7 @@
 use super::{
     Service, media, name,
     range::{Wanted, lists, wanted},
-    web::{Refusal, text},
+    web::{Refusal, list, text},
 };
 use crate::upload::store::Upload;
 use axum::{
@@ -30,11 +30,11 @@ impl Service {
             return Err(Refusal::not_found());
         }
         let tag = format!("\"{}\"", upload.id);
-        if text(asked, header::IF_MATCH).is_some_and(|tags| !lists(tags, &tag, false)) {
+        if list(asked, header::IF_MATCH).is_some_and(|tags| !lists(&tags, &tag, false)) {
             return Err(Refusal::new(StatusCode::PRECONDITION_FAILED, "it is another file\n"));
         }
         let mut headers = self.headers(upload, &tag)?;
-        if text(asked, header::IF_NONE_MATCH).is_some_and(|tags| lists(tags, &tag, true)) {
+        if list(asked, header::IF_NONE_MATCH).is_some_and(|tags| lists(&tags, &tag, true)) {
             return Ok((StatusCode::NOT_MODIFIED, headers).into_response());
         }
         let (first, length, status) = match part(asked, &tag, upload.size, body) {
@@ -49,10 +49,14 @@ impl Service {
             }
         };
         headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+        let mut file = self.folder.read(&upload.id).await.map_err(unread)?;
+        if file.metadata().await.map_err(unread)?.len() != upload.size {
+            tracing::error!(id = upload.id, "an upload has lost a part of its file");
+            return Err(Refusal::not_found());
+        }
         if !body {
             return Ok((status, headers).into_response());
         }
-        let mut file = self.folder.read(&upload.id).await.map_err(unread)?;
         if first > 0 {
             file.seek(SeekFrom::Start(first)).await.map_err(unread)?;
         }
@@ -78,7 +82,7 @@ impl Service {
 
 /// What of the file is asked for: with `If-Range` a part only if it is still the same file (RFC 9110 §13.1.5).
 fn part(asked: &HeaderMap, tag: &str, size: u64, body: bool) -> Wanted {
-    let same = text(asked, header::IF_RANGE).is_none_or(|range| range.trim() == tag);
+    let same = list(asked, header::IF_RANGE).is_none_or(|range| range.trim() == tag);
     match text(asked, header::RANGE).filter(|_| same && body) {
         Some(range) => wanted(range, size),
         None => Wanted::Whole,

@@ -12,13 +12,19 @@
 //! # Ok(()) }
 //! ```
 //!
-//! A slot is good for one file of exactly the size that was asked for. It is put with a token in its `Authorization`, of
+//! A slot is good for one file of exactly the size that was asked for. Its address is signed, so that what was guessed, was
+//! changed or has expired is refused before anything is looked up. It is put with a token in its `Authorization`, of
 //! which the store keeps a hash, and by which its owner can also `DELETE` it. A file is written apart, synced, renamed, and
 //! only then known; what breaks off leaves nothing. Names that users give are shown to people, in addresses and headers;
 //! what names a file on the disk is a random id. Browsers show pictures, sounds and films, and save everything else.
+//!
+//! By ad-hoc commands (XEP-0050) users see and delete what they have there, and administrators what anybody has.
 
+mod address;
+mod commands;
 mod files;
 mod get;
+mod lost;
 mod media;
 mod name;
 mod put;
@@ -28,14 +34,18 @@ mod slots;
 mod sweep;
 mod web;
 
-use super::{NS, PURPOSE, store::Quota, store::UploadStore};
+use super::{
+    NS, PURPOSE,
+    store::{Bucket, Quota, UploadStore},
+};
+pub use address::SlotKeys;
 use files::Folder;
 use rates::Rates;
 use std::{
     collections::HashMap,
     fmt, io,
     path::Path,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicBool},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 use xmpp_core::{
@@ -47,6 +57,40 @@ use xmpp_core::{
 
 /// Who may upload.
 pub type MayUpload = Arc<dyn Fn(&Jid) -> bool + Send + Sync>;
+
+/// Who administers uploads.
+pub type MayAdminister = Arc<dyn Fn(&Jid) -> bool + Send + Sync>;
+
+/// What files are taken for a purpose of their own (§5), and for how long they are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PurposeSettings {
+    /// The largest file, in bytes, where that is less than what the service takes.
+    pub max_file_size: u64,
+    /// Bytes that a user may have there for this purpose; `None` sets no bound. [`Quota::user_bytes`] is for the rest.
+    pub user_bytes: Option<u64>,
+    /// Files that a user may have there for this purpose.
+    pub user_files: Option<u64>,
+    /// How long they are kept; `None` keeps them until their owner, or the owner's account, goes.
+    pub keep: Option<Duration>,
+}
+
+impl PurposeSettings {
+    /// Files of at most so many bytes, so many bytes and files of a user, kept for so long.
+    pub fn new(
+        max_file_size: u64,
+        user_bytes: Option<u64>,
+        user_files: Option<u64>,
+        keep: Option<Duration>,
+    ) -> PurposeSettings {
+        PurposeSettings { max_file_size, user_bytes, user_files, keep }
+    }
+
+    /// What does for avatars: 1 MiB, 8 MiB and 32 files of a user, for ever.
+    pub fn profile() -> PurposeSettings {
+        PurposeSettings::new(1 << 20, Some(8 << 20), Some(32), None)
+    }
+}
 
 /// What a service of uploads is set to.
 #[derive(Clone)]
@@ -68,17 +112,30 @@ pub struct UploadSettings {
     pub puts: usize,
     /// Of these, files of one user.
     pub puts_of_user: usize,
-    /// The bytes a second that a file has to come with on average, after its first minute.
+    /// The bytes a second that a file has to come with on average, after its first minute. Who was faster may rest for
+    /// five minutes at most.
     pub put_rate: u64,
+    /// Files for profiles (§5.2), if they are taken apart from others.
+    pub profile: Option<PurposeSettings>,
+    /// Files to be kept (§5.4), if there are any.
+    pub permanent: Option<PurposeSettings>,
     /// Who may upload; the users of this server if absent.
     pub may_upload: Option<MayUpload>,
+    /// Who sees and deletes by commands what others have uploaded; nobody if absent.
+    pub may_administer: Option<MayAdminister>,
 }
 
 impl Default for UploadSettings {
     /// Files of 100 MiB, kept for 30 days; 1 GiB and 10,000 files of a user and 100 GiB in all; 20 slots a minute, good for
-    /// 5 minutes; 64 files on their way, 4 of one user, with 16 KiB a second.
+    /// 5 minutes; 64 files on their way, 4 of one user, with 16 KiB a second. Files for profiles are taken as
+    /// [`PurposeSettings::profile`] has it, none to be kept for ever.
     fn default() -> UploadSettings {
-        let quota = Quota { user_bytes: Some(1 << 30), user_files: Some(10_000), all_bytes: Some(100 << 30) };
+        let quota = Quota {
+            user_bytes: Some(1 << 30),
+            user_files: Some(10_000),
+            all_bytes: Some(100 << 30),
+            ..Quota::default()
+        };
         UploadSettings {
             name: "Uploads".to_owned(),
             max_file_size: 100 << 20,
@@ -89,7 +146,10 @@ impl Default for UploadSettings {
             puts: 64,
             puts_of_user: 4,
             put_rate: 16 * 1024,
+            profile: Some(PurposeSettings::profile()),
+            permanent: None,
             may_upload: None,
+            may_administer: None,
         }
     }
 }
@@ -108,6 +168,7 @@ pub struct Uploads {
     public_url: String,
     store: Arc<dyn UploadStore>,
     folder: Folder,
+    keys: SlotKeys,
     settings: UploadSettings,
     clock: Clock,
 }
@@ -125,27 +186,38 @@ impl fmt::Debug for Uploads {
 
 impl Uploads {
     /// Uploads at a domain of their own, into a folder that is made if it is missing, and that no other process may use.
-    /// `public_url` is where the world reaches the server's HTTP listener: addresses of files begin with it.
+    /// `public_url` is where the world reaches the server's HTTP listener: addresses of files begin with it. They are signed
+    /// with a key that is kept in the folder, unless there are [others](Self::keys).
     ///
     /// # Errors
-    /// If the folder cannot be made, or what an earlier process has not finished there cannot be removed.
+    /// If the folder or its key cannot be made, or what an earlier process has not finished there cannot be removed.
     pub fn open(
         domain: impl Into<String>,
         public_url: impl Into<String>,
         store: Arc<dyn UploadStore>,
         folder: impl AsRef<Path>,
     ) -> io::Result<Uploads> {
+        let folder = folder.as_ref();
         Ok(Uploads {
             domain: Some(domain.into()),
             public_url: public_url.into().trim_end_matches('/').to_owned(),
             store,
-            folder: Folder::open(folder.as_ref())?,
+            folder: Folder::open(folder)?,
+            keys: SlotKeys::of_folder(folder)?,
             settings: UploadSettings::default(),
             clock: Arc::new(SystemTime::now),
         })
     }
 
-    /// Offers uploads at the server's own domains, in place of one of their own.
+    /// Signs addresses with other keys than the one in the folder.
+    #[must_use]
+    pub fn keys(mut self, keys: SlotKeys) -> Uploads {
+        self.keys = keys;
+        self
+    }
+
+    /// Offers uploads at the server's own domains, in place of one of their own. There are no commands then: those of a
+    /// server's domain are all of one list.
     #[must_use]
     pub fn at_server(mut self) -> Uploads {
         self.domain = None;
@@ -173,26 +245,35 @@ pub struct ForUploads;
 
 impl Extension<ForUploads> for Uploads {
     fn register(self, r: &mut ServerRegistrar) {
-        let Uploads { domain, public_url, store, folder, settings, clock } = self;
+        let Uploads { domain, public_url, store, folder, keys, settings, clock } = self;
         let server = r.server();
         let service = Arc::new(Service {
             public_url,
             store,
             folder,
+            keys,
             settings,
             clock,
             server,
             rates: Rates::default(),
-            under_way: Mutex::default(),
+            busy: Mutex::default(),
+            has_old: AtomicBool::new(true),
         });
         match &domain {
-            Some(domain) => r.service(domain, |own| offer(own, &service)),
+            Some(domain) => r.service(domain, |own| {
+                offer(own, &service);
+                commands::register(own, &service);
+            }),
             None => offer(r, &service),
         }
         let forgets = Arc::clone(&service);
         r.on_account_removed(move |_, user| {
             let service = Arc::clone(&forgets);
-            Box::pin(async move { service.forget(&user).await })
+            Box::pin(async move {
+                if let Err(error) = service.forget(&user).await {
+                    tracing::error!(%error, %user, "uploads of a removed account stay");
+                }
+            })
         });
         sweep::start(&service);
         r.http(web::routes(service));
@@ -206,6 +287,11 @@ fn offer(r: &mut Registrar, service: &Arc<Service>) {
     r.feature(Target::Server, NS);
     r.feature(Target::Server, &format!("{PURPOSE}#message"));
     r.feature(Target::Server, &format!("{PURPOSE}#ephemeral"));
+    for (offered, name) in [(settings.profile, "profile"), (settings.permanent, "permanent")] {
+        if offered.is_some() {
+            r.feature(Target::Server, &format!("{PURPOSE}#{name}"));
+        }
+    }
     r.disco_form(Target::Server, super::limit_form(settings.max_file_size));
     let service = Arc::clone(service);
     r.iq_get_async(Target::Server, move |cx, request| {
@@ -219,12 +305,36 @@ struct Service {
     public_url: String,
     store: Arc<dyn UploadStore>,
     folder: Folder,
+    keys: SlotKeys,
     settings: UploadSettings,
     clock: Clock,
     server: ServerCell,
     rates: Rates,
-    /// Files that are being put, and whose they are.
-    under_way: Mutex<HashMap<String, BareJid>>,
+    /// What something is being done with, by id.
+    busy: Mutex<HashMap<String, Busy>>,
+    /// There may be files whose addresses are not signed.
+    has_old: AtomicBool,
+}
+
+/// What is being done with a slot or file.
+#[derive(Debug)]
+enum Busy {
+    /// It is put, by its owner.
+    Put(BareJid),
+    /// It is removed.
+    Removal,
+}
+
+/// The right to do something with a slot or file, which nobody else has meanwhile.
+struct Place {
+    service: Arc<Service>,
+    id: String,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.service.busy().remove(&self.id);
+    }
 }
 
 impl Service {
@@ -233,18 +343,17 @@ impl Service {
         (self.clock)().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
     }
 
-    fn under_way(&self) -> MutexGuard<'_, HashMap<String, BareJid>> {
-        self.under_way.lock().unwrap_or_else(PoisonError::into_inner)
+    fn busy(&self) -> MutexGuard<'_, HashMap<String, Busy>> {
+        self.busy.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
 
-/// Letters and digits that ids and tokens are made of: each stands for five bits.
-const ALPHABET: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
-
-/// An unguessable word of so many letters.
-fn random<const N: usize>() -> Result<String, getrandom::Error> {
-    let mut bytes = [0; N];
-    getrandom::fill(&mut bytes)?;
-    let letter = |byte: &u8| ALPHABET.get(usize::from(byte & 31)).copied().map_or('a', char::from);
-    Ok(bytes.iter().map(letter).collect())
+    /// How long files in a bucket are kept.
+    fn keep(&self, bucket: Bucket) -> Option<Duration> {
+        let own = match bucket {
+            Bucket::Message => None,
+            Bucket::Profile => self.settings.profile,
+            Bucket::Permanent => self.settings.permanent,
+        };
+        own.map_or(self.settings.keep, |own| own.keep)
+    }
 }

@@ -1,6 +1,6 @@
 //! Putting a file (§7): exactly what the slot was given out for, once.
 
-use super::{Service, files::Part, media, web::Refusal, web::text};
+use super::{Busy, Place, Service, files::Part, media, web::Refusal, web::text};
 use crate::upload::store::Upload;
 use axum::{
     body::Body,
@@ -10,36 +10,32 @@ use axum::{
 };
 use http_body_util::BodyExt as _;
 use std::{error::Error, io, sync::Arc, time::Duration};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 
 /// Time for any file, beside what its size takes.
 const GRACE: Duration = Duration::from_secs(60);
-
-/// A file's place among those that are under way.
-struct Place {
-    service: Arc<Service>,
-    id: String,
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.service.under_way().remove(&self.id);
-    }
-}
+/// How far ahead of its time a file can be.
+const AHEAD: Duration = Duration::from_secs(300);
 
 impl Service {
     fn enter(self: &Arc<Self>, upload: &Upload) -> Result<Place, Refusal> {
-        let mut under_way = self.under_way();
-        if under_way.contains_key(&upload.id) {
+        let mut busy = self.busy();
+        if busy.contains_key(&upload.id) {
             return Err(Refusal::new(StatusCode::CONFLICT, "it is being put already\n"));
         }
-        if under_way.values().filter(|owner| **owner == upload.owner).count() >= self.settings.puts_of_user {
+        let owners = busy.values().filter_map(|busy| if let Busy::Put(owner) = busy { Some(owner) } else { None });
+        let (mut all, mut own) = (0, 0);
+        for owner in owners {
+            all += 1;
+            own += usize::from(*owner == upload.owner);
+        }
+        if own >= self.settings.puts_of_user {
             return Err(Refusal::later(StatusCode::TOO_MANY_REQUESTS, "too many of your files are under way\n"));
         }
-        if under_way.len() >= self.settings.puts {
+        if all >= self.settings.puts {
             return Err(Refusal::later(StatusCode::SERVICE_UNAVAILABLE, "too many files are under way\n"));
         }
-        under_way.insert(upload.id.clone(), upload.owner.clone());
+        busy.insert(upload.id.clone(), Busy::Put(upload.owner.clone()));
         Ok(Place { service: Arc::clone(self), id: upload.id.clone() })
     }
 
@@ -62,11 +58,7 @@ impl Service {
         let upload = self.store.find(&upload.id).await?.ok_or_else(Refusal::not_found)?;
         self.takes(&upload)?;
         let mut part = self.folder.begin(&upload.id).await.map_err(unwritten)?;
-        let seconds = upload.size / self.settings.put_rate.max(1);
-        let time = GRACE.saturating_add(Duration::from_secs(seconds));
-        let receiving = receive(request.into_body(), &mut part, upload.size);
-        let slow = |_| Refusal::new(StatusCode::REQUEST_TIMEOUT, "the file comes too slowly\n");
-        timeout(time, receiving).await.map_err(slow)??;
+        receive(request.into_body(), &mut part, upload.size, self.settings.put_rate).await?;
         // From here on it does not matter whether the client still waits.
         let service = Arc::clone(self);
         let publishing = tokio::spawn(async move {
@@ -78,7 +70,7 @@ impl Service {
 
     async fn publish(&self, upload: &Upload, part: Part) -> Result<Response, Refusal> {
         self.folder.publish(part, &upload.id).await.map_err(unwritten)?;
-        let kept = self.settings.keep.map(|keep| self.now().saturating_add(keep.as_secs()));
+        let kept = self.keep(upload.bucket).map(|keep| self.now().saturating_add(keep.as_secs()));
         let expires = [kept, upload.expire_before].into_iter().flatten().min();
         match self.store.publish(&upload.id, expires).await {
             Ok(true) => Ok(StatusCode::CREATED.into_response()),
@@ -86,6 +78,7 @@ impl Service {
             other => {
                 self.folder.remove(&upload.id).await.map_err(unwritten)?;
                 other?;
+                self.store.remove(&upload.id).await?;
                 Err(Refusal::new(StatusCode::GONE, "the slot is gone\n"))
             }
         }
@@ -122,15 +115,22 @@ fn too_small() -> Refusal {
     Refusal::new(StatusCode::BAD_REQUEST, "the file is smaller than the slot\n")
 }
 
-async fn receive(mut body: Body, part: &mut Part, size: u64) -> Result<(), Refusal> {
+/// Takes the file, as long as it keeps up with `rate`: whoever sends drop by drop does not hold a place for the time that
+/// all of it may take.
+async fn receive(mut body: Body, part: &mut Part, size: u64, rate: u64) -> Result<(), Refusal> {
     let mut come: u64 = 0;
-    while let Some(frame) = body.frame().await {
+    let mut until = Instant::now() + GRACE;
+    let slow = |_| Refusal::new(StatusCode::REQUEST_TIMEOUT, "the file comes too slowly\n");
+    while let Some(frame) = timeout_at(until, body.frame()).await.map_err(slow)? {
         let Ok(octets) = frame.map_err(broken)?.into_data() else { continue };
-        come = come.saturating_add(u64::try_from(octets.len()).unwrap_or(u64::MAX));
+        let count = u64::try_from(octets.len()).unwrap_or(u64::MAX);
+        come = come.saturating_add(count);
         if come > size {
             return Err(too_large());
         }
         part.write(&octets).await.map_err(unwritten)?;
+        let worth = Duration::from_micros(count.saturating_mul(1_000_000) / rate.max(1));
+        until = (until + worth.min(AHEAD)).min(Instant::now() + AHEAD);
     }
     if come < size { Err(too_small()) } else { Ok(()) }
 }

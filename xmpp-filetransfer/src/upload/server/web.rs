@@ -1,6 +1,9 @@
 //! The routes: one address for each file, whatever is done with it.
 
-use super::{Service, name};
+use super::{
+    Service,
+    address::{self, Granted, Named, Query},
+};
 use crate::upload::store::{StorageError, Upload};
 use axum::{
     Router,
@@ -11,10 +14,8 @@ use axum::{
     routing::any,
 };
 use sha2::{Digest as _, Sha256};
-use std::sync::Arc;
-
-/// Where files are mounted.
-const PATH: &str = "/upload/";
+use std::sync::{Arc, atomic::Ordering};
+use subtle::ConstantTimeEq as _;
 
 /// What is done with a file.
 const METHODS: &str = "OPTIONS, HEAD, GET, PUT, DELETE";
@@ -79,6 +80,8 @@ async fn answer(State(service): State<Arc<Service>>, request: Request) -> Respon
     for (name, value) in always {
         headers.insert(name, HeaderValue::from_static(value));
     }
+    // Caches may keep a refusal too (RFC 9111 §4.2.2), and what is not there yet may come in the next moment.
+    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     response
 }
 
@@ -95,13 +98,35 @@ fn preflight() -> Response {
 
 /// The header, if it is there once and is text.
 pub(super) fn text(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
-    headers.get(name)?.to_str().ok()
+    let mut all = headers.get_all(name).into_iter();
+    let one = all.next()?.to_str().ok()?;
+    all.next().is_none().then_some(one)
+}
+
+/// All of a header that is a list, which may be in several lines (RFC 9110 §5.3); `None` if it is not there.
+pub(super) fn list(headers: &HeaderMap, name: HeaderName) -> Option<String> {
+    let mut all = headers.get_all(name).into_iter().map(|value| value.to_str().unwrap_or_default()).peekable();
+    all.peek()?;
+    Some(all.collect::<Vec<_>>().join(","))
 }
 
 impl Service {
     /// The address of a file (§4: its name and ending stay).
     pub(super) fn url(&self, upload: &Upload) -> String {
-        format!("{}{PATH}{}/{}", self.public_url, upload.id, name::encoded(&upload.name))
+        format!("{}{}", self.public_url, address::path(&self.keys, &upload.id, &upload.name))
+    }
+
+    /// The address to put it to.
+    pub(super) fn put_url(&self, upload: &Upload) -> String {
+        let granted = Granted {
+            id: &upload.id,
+            name: &upload.name,
+            size: upload.size,
+            content_type: upload.content_type.as_deref().unwrap_or_default(),
+            until: upload.expires.unwrap_or_default(),
+            token: &upload.token,
+        };
+        format!("{}{}", self.url(upload), granted.query(&self.keys))
     }
 
     async fn respond(self: Arc<Self>, request: Request<Body>) -> Result<Response, Refusal> {
@@ -109,51 +134,63 @@ impl Service {
         if method == Method::OPTIONS {
             return Ok(preflight());
         }
-        let upload = self.named(request.uri().path()).await?;
+        let (uri, headers) = (request.uri().clone(), request.headers());
+        let named = address::named(&self.keys, uri.path()).ok_or_else(Refusal::not_found)?;
         match method {
-            Method::GET => self.get(&upload, request.headers(), true).await,
-            Method::HEAD => self.get(&upload, request.headers(), false).await,
+            Method::GET => self.get(&self.look_up(&named).await?, headers, true).await,
+            Method::HEAD => self.get(&self.look_up(&named).await?, headers, false).await,
             Method::PUT => {
-                authorised(&upload, request.headers())?;
-                self.put(upload, request).await
+                self.granted(&named, uri.query(), headers)?;
+                self.put(self.look_up(&named).await?, request).await
             }
             Method::DELETE => {
-                authorised(&upload, request.headers())?;
+                let hash = token(headers).ok_or_else(forbidden)?;
+                let upload = self.look_up(&named).await?;
+                if !bool::from(hash.ct_eq(&upload.token)) {
+                    return Err(forbidden());
+                }
                 self.delete(&upload).await
             }
             _ => Ok((StatusCode::METHOD_NOT_ALLOWED, [(header::ALLOW, METHODS)]).into_response()),
         }
     }
 
+    /// Whether the slot was given out as it is asked for, and for whoever asks; all of that is in the signature.
+    fn granted(&self, named: &Named<'_>, query: Option<&str>, headers: &HeaderMap) -> Result<(), Refusal> {
+        let (query, token) = (query.and_then(Query::read), token(headers));
+        let (query, token) = query.zip(token).ok_or_else(forbidden)?;
+        let until = query.signed(&self.keys, named.id, &named.name, &token).ok_or_else(forbidden)?;
+        if until <= self.now() {
+            return Err(Refusal::new(StatusCode::GONE, "the slot has expired\n"));
+        }
+        Ok(())
+    }
+
     /// What an address names. It has to be the one that was given out, but for other ways to encode the name.
-    async fn named(&self, path: &str) -> Result<Upload, Refusal> {
-        let parts = path.strip_prefix(PATH).and_then(|rest| rest.split_once('/'));
-        let (id, file) = parts.ok_or_else(Refusal::not_found)?;
-        if id.len() != 32 || !id.bytes().all(|byte| super::ALPHABET.contains(&byte)) {
+    async fn look_up(&self, named: &Named<'_>) -> Result<Upload, Refusal> {
+        if named.old && !self.has_old.load(Ordering::Relaxed) {
             return Err(Refusal::not_found());
         }
-        let upload = self.store.find(id).await?;
-        let upload = upload.filter(|upload| name::decoded(file).is_some_and(|file| file == upload.name));
-        upload.ok_or_else(Refusal::not_found)
+        let upload = self.store.find(named.id).await?;
+        upload.filter(|upload| upload.name == named.name).ok_or_else(Refusal::not_found)
     }
 
     /// Removes a file, or a slot that nothing was put to.
-    async fn delete(&self, upload: &Upload) -> Result<Response, Refusal> {
-        if self.under_way().contains_key(&upload.id) {
+    async fn delete(self: &Arc<Self>, upload: &Upload) -> Result<Response, Refusal> {
+        let Some(place) = self.remove_alone(&upload.id) else {
             return Err(Refusal::new(StatusCode::CONFLICT, "it is being put\n"));
-        }
-        self.drop_file(&upload.id).await?;
+        };
+        self.drop_file(&place).await?;
         Ok(StatusCode::NO_CONTENT.into_response())
     }
 }
 
-/// Whether this is the owner.
-fn authorised(upload: &Upload, headers: &HeaderMap) -> Result<(), Refusal> {
-    let token = text(headers, header::AUTHORIZATION).and_then(|value| value.split_once(' '));
-    let token = token.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("Bearer")).map(|(_, token)| token.trim());
-    // Hashes of what cannot be guessed may be compared in any time.
-    match token.map(|token| <[u8; 32]>::from(Sha256::digest(token.as_bytes()))) {
-        Some(hash) if hash == upload.token => Ok(()),
-        _ => Err(Refusal::new(StatusCode::FORBIDDEN, "this needs the Authorization that came with the slot\n")),
-    }
+fn forbidden() -> Refusal {
+    Refusal::new(StatusCode::FORBIDDEN, "this needs the address and the Authorization of a slot\n")
+}
+
+/// The hash of the token that was sent along.
+fn token(headers: &HeaderMap) -> Option<[u8; 32]> {
+    let (scheme, token) = text(headers, header::AUTHORIZATION)?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("Bearer").then(|| Sha256::digest(token.trim().as_bytes()).into())
 }

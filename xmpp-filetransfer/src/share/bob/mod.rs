@@ -1,5 +1,7 @@
 //! Bits of binary (XEP-0231): small data by the hash of its content, within a stanza or on request.
 //!
+//! Here is the element; `client` offers, asks and keeps.
+//!
 //! ```
 //! use xmpp_filetransfer::share::{Bits, ContentId};
 //!
@@ -10,7 +12,12 @@
 //! # Ok::<(), xmpp_filetransfer::share::bob::NotAContentId>(())
 //! ```
 
-use sha1::{Digest, Sha1};
+#[cfg(feature = "client")]
+pub mod client;
+#[cfg(feature = "client")]
+mod shelf;
+
+use crate::file::{Function, Hasher};
 use std::{fmt::Write as _, str::FromStr};
 use subtle::ConstantTimeEq;
 use xmpp_core::payload::{Base64, Payload};
@@ -75,7 +82,18 @@ pub struct NotAContentId;
 impl ContentId {
     /// The name of this content, by SHA-1, which everybody knows here.
     pub fn of(content: &[u8]) -> ContentId {
-        ContentId { algo: "sha1".to_owned(), hash: hex(&Sha1::digest(content)) }
+        ContentId { algo: "sha1".to_owned(), hash: hex(&hash(Function::Sha1, content)) }
+    }
+
+    /// The hash function, if it is one that is known here.
+    fn function(&self) -> Option<Function> {
+        // Its name is another one here (§2.6).
+        if self.algo == "sha1" { Some(Function::Sha1) } else { Function::from_name(&self.algo) }
+    }
+
+    /// Whether the hash function is known here, so that the name can prove something.
+    pub fn is_known(&self) -> bool {
+        self.function().is_some()
     }
 
     /// The hash function.
@@ -98,12 +116,8 @@ impl ContentId {
 
     /// Whether this is the name of that content.
     pub fn names(&self, content: &[u8]) -> bool {
-        let hash = match self.algo.as_str() {
-            "sha1" => hex(&Sha1::digest(content)),
-            "sha-256" => hex(&sha2::Sha256::digest(content)),
-            "sha-512" => hex(&sha2::Sha512::digest(content)),
-            _ => return false,
-        };
+        let Some(function) = self.function() else { return false };
+        let hash = hex(&hash(function, content));
         hash.as_bytes().ct_eq(self.hash.as_bytes()).into()
     }
 }
@@ -126,6 +140,12 @@ impl FromStr for ContentId {
         }
         Ok(ContentId { algo: algo.to_ascii_lowercase(), hash: hash.to_ascii_lowercase() })
     }
+}
+
+fn hash(function: Function, content: &[u8]) -> Vec<u8> {
+    let mut hasher = Hasher::new(function);
+    hasher.update(content);
+    hasher.finish().value.0
 }
 
 fn hex(bytes: &[u8]) -> String {

@@ -11,9 +11,21 @@
 //! assert_eq!((media.link.url(), media.link.key()), ("https://files.example.org/1/photo.jpg", &[9; 32]));
 //! # Ok::<(), xmpp_filetransfer::share::aesgcm::NotALink>(())
 //! ```
+//!
+//! With the feature `encryption` files are encrypted and decrypted here, too, piece by piece, and by a client's uploads while
+//! they go up and come down.
+
+#[cfg(feature = "encryption")]
+mod cipher;
+#[cfg(all(test, feature = "encryption"))]
+#[allow(clippy::unwrap_used)]
+mod tests;
+
+#[cfg(feature = "encryption")]
+pub use cipher::{Forged, MAX_BYTES, Opener, Sealer, TooLong};
 
 use std::fmt::Write as _;
-use zeroize::Zeroize;
+use zeroize::{Zeroize, Zeroizing};
 
 /// The octets of an initialisation vector that we make (§3).
 pub const IV_BYTES: usize = 12;
@@ -75,7 +87,7 @@ impl AesGcmLink {
         let (place, secret) = rest.split_once('#').ok_or(NotALink("it has no key"))?;
         let url = format!("https://{place}");
         check(&url)?;
-        let secret = octets(secret).ok_or(NotALink("its key is not in hexadecimal digits"))?;
+        let secret = octets(secret).map(Zeroizing::new).ok_or(NotALink("its key is not in hexadecimal digits"))?;
         let length = secret.len().checked_sub(KEY_BYTES);
         let iv = length.filter(|length| matches!(*length, IV_BYTES | OLD_IV_BYTES));
         let (iv, key) = secret.split_at_checked(iv.ok_or(NotALink("its key has another length"))?).unwrap_or_default();
