@@ -305,6 +305,8 @@ async def road(run, name):
             continue
         async with check(f"Gajim sends us {size} bytes {name}") as note:
             possible()
+            if told == "proxy" and ENV["PEER"] == "xmppd":
+                raise Lacking("Gajim sends before the relay has begun, which drops that (XEP-0065 §10)")
             offer, done = await run.gajim_sends(ours, title, data)
             expect(done[1] == told and int(done[3]) == size, done)
             expect(done[2] and done[2] == offer[3], f"the hash was not looked at: {done} {offer}")
