@@ -61,6 +61,8 @@ pub(crate) async fn serve(peer: &Peer) -> Checked {
     settings.socks5.direct = is_on("DIRECT");
     settings.socks5.discover = is_on("RELAY");
     let builder = peer.user(Way::StartTls, &peer.users[0], optional("RESOURCE").as_deref().unwrap_or("files"))?;
+    // Who is killed may have a session for minutes more, and does not answer.
+    let builder = builder.request_timeout(Duration::from_secs(30));
     // Others look there for whether files are taken here.
     let builder = builder.with(files::client_with(settings)).with(caps::client("https://example.org/interop"));
     let (client, mut events) = builder.connect()?;
