@@ -296,6 +296,8 @@ async def road(run, name):
         data = content(title + name, size)
         async with check(f"Gajim takes {size} bytes of ours {name}") as note:
             possible()
+            if name == "directly":
+                raise Lacking("where both connect, the end of the connection that is not used makes Gajim empty its file")
             end, done = await run.gajim_receives(ours, title, data)
             expect(done[1] == told, done)
             # It ends the session with the last byte: what comes behind that is not looked at.
@@ -408,7 +410,8 @@ async def broken_off(run, name):
 async def examples(run):
     """The programs that everybody has."""
     gajim = run.gajim
-    gajim.uses()
+    # Only we offer a place to connect to, the relay if there is no other: Gajim loses files where both connect.
+    gajim.uses(direct=False, relay=False)
     data = content("example", 300_000)
     source = run.place("example") / "an example & more.bin"
     source.write_bytes(data)
@@ -419,7 +422,7 @@ async def examples(run):
         try:
             _, there = await run.gajim_accepts(source.name)
             printed = (await program.communicate())[0].decode(errors="replace").strip()
-            expect(program.returncode == 0 and ", direct, " in printed, printed)
+            expect(program.returncode == 0, printed)
             note.append(f"({printed})")
             same(there, data)
         finally:
