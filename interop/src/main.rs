@@ -1,7 +1,7 @@
 //! This toolkit's client against a server.
 //!
 //! `xmpp-interop rooms` enters rooms of the server. `xmpp-interop uploads [SIZE]` uploads files, one of that size among them.
-//! `xmpp-interop bytestreams` does what `slixmpp_bytestreams.py` asks.
+//! `xmpp-interop bytestreams` does what `slixmpp_bytestreams.py` asks, `xmpp-interop files` what `gajim_files.py` does.
 //!
 //! The server is described by the environment, as `interop/peers/*` write it. Each check is one line, `ok NAME`,
 //! `FAIL NAME why` or `skip NAME reason`; the exit status says whether any failed. `xmpp-interop im` makes those of
@@ -10,6 +10,7 @@
 mod bytestreams;
 mod check;
 mod client_state;
+mod files;
 mod im;
 mod login;
 mod loss;
@@ -45,6 +46,10 @@ async fn checks() -> Checked<bool> {
     let peer = Peer::from_env()?;
     if std::env::args().nth(1).as_deref() == Some("bytestreams") {
         bytestreams::serve(&peer).await?;
+        return Ok(true);
+    }
+    if std::env::args().nth(1).as_deref() == Some("files") {
+        files::serve(&peer).await?;
         return Ok(true);
     }
     let mut report = Report::default();
