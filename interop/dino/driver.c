@@ -1,12 +1,13 @@
 /* A plugin by which a script drives Dino: one order a line on standard input, one event a line on standard output.
  *
- *   chat JID         opens a conversation with JID
+ *   chat JID         opens a conversation with JID, and makes it a contact: from others Dino fetches nothing by itself
+ *   direct yes|no    whether it may be connected to, at 127.0.0.1
  *   send JID PATH    sends a file, as if it had been dropped there
  *   quit             as does the end of the input
  *
  *   driver online JID                        logged in, under this address
- *   driver chat JID                          the conversation is open
- *   driver here JID                          somebody has become available
+ *   driver contact JID                       the server has it in the roster
+ *   driver here|gone JID                     somebody has become available, or is no more
  *   driver file in|out ID STATE PATH         a transfer has come to a state: complete, in-progress, not-started or failed
  *
  * DRIVER_JID, DRIVER_PASSWORD, DRIVER_PORT (of the server, at 127.0.0.1) and DRIVER_CA are in the environment. Dino 0.4 comes
@@ -25,10 +26,19 @@ Database *dino_application_get_db(GObject *);
 Interactor *dino_application_get_stream_interactor(GObject *);
 gpointer dino_stream_interactor_get_module(Interactor *, GType, GBoxedCopyFunc, GDestroyNotify, Identity *);
 
-extern Identity *dino_file_manager_IDENTITY, *dino_conversation_manager_IDENTITY, *dino_presence_manager_IDENTITY;
+extern Identity *dino_file_manager_IDENTITY, *dino_conversation_manager_IDENTITY, *dino_presence_manager_IDENTITY,
+    *dino_roster_manager_IDENTITY, *xmpp_xep_socks5_bytestreams_module_IDENTITY;
 GType dino_file_manager_get_type(void);
 GType dino_conversation_manager_get_type(void);
 GType dino_presence_manager_get_type(void);
+GType dino_roster_manager_get_type(void);
+
+typedef gpointer (*Addresses)(gpointer);
+GType xmpp_xep_socks5_bytestreams_module_get_type(void);
+gpointer xmpp_xmpp_stream_get_module(gpointer stream, GType, GBoxedCopyFunc, GDestroyNotify, Identity *);
+void xmpp_xep_socks5_bytestreams_module_set_local_ip_address_handler(gpointer, Addresses, gpointer, GDestroyNotify);
+gpointer gee_array_list_new(GType, GBoxedCopyFunc, GDestroyNotify, gpointer, gpointer, GDestroyNotify);
+gboolean gee_abstract_collection_add(gpointer, gconstpointer);
 
 Jid *xmpp_jid_new(const char *, GError **);
 char *xmpp_jid_to_string(Jid *);
@@ -39,6 +49,7 @@ void dino_entities_account_persist(GObject *, Database *);
 
 GObject *dino_conversation_manager_create_conversation(GObject *, Jid *, GObject *account, const gint *type);
 void dino_conversation_manager_start_conversation(GObject *, GObject *);
+void dino_roster_manager_add_jid(GObject *, GObject *account, Jid *, const char *name);
 void dino_file_manager_send_file(GObject *, GFile *, GObject *conversation, GAsyncReadyCallback, gpointer);
 void dino_file_manager_download_file(GObject *, GObject *, GAsyncReadyCallback, gpointer);
 
@@ -59,6 +70,7 @@ typedef struct {
 #define BY_ITSELF 5000000
 
 static GObject *application, *account, *files;
+static gboolean direct = TRUE;
 
 static void tell(const char *format, ...) G_GNUC_PRINTF(1, 2);
 static void tell(const char *format, ...) {
@@ -78,10 +90,6 @@ static GObject *module(GType type, Identity *identity) {
 
 /* Names: the server is at its port of 127.0.0.1, whatever the domain. */
 
-typedef GResolver Resolver;
-typedef GResolverClass ResolverClass;
-G_DEFINE_TYPE(Resolver, resolver, G_TYPE_RESOLVER)
-
 static void lookup(GResolver *self, const gchar *name, GCancellable *cancellable, GAsyncReadyCallback done, gpointer data) {
   GTask *task = g_task_new(self, cancellable, done, data);
   if (g_str_has_prefix(name, "_xmpp-client.")) {
@@ -97,12 +105,19 @@ static GList *looked_up(GResolver *self, GAsyncResult *result, GError **error) {
   return g_task_propagate_pointer(G_TASK(result), error);
 }
 
-static void resolver_class_init(ResolverClass *class) {
-  class->lookup_service_async = lookup;
-  class->lookup_service_finish = looked_up;
+static void resolver_class_init(gpointer class, gpointer data) {
+  G_RESOLVER_CLASS(class)->lookup_service_async = lookup;
+  G_RESOLVER_CLASS(class)->lookup_service_finish = looked_up;
 }
 
-static void resolver_init(Resolver *self) {}
+/* The usual one, but for records of services. */
+static GResolver *resolver(void) {
+  GTypeQuery usual;
+  g_type_query(G_OBJECT_TYPE(g_resolver_get_default()), &usual);
+  GType type = g_type_register_static_simple(usual.type, "DriverResolver", usual.class_size, resolver_class_init,
+                                             usual.instance_size, NULL, 0);
+  return g_object_new(type, NULL);
+}
 
 /* Events. */
 
@@ -127,11 +142,28 @@ static void transfer_begins(GObject *manager, GObject *transfer, GObject *conver
 
 static void account_added(Interactor *interactor, GObject *added, gpointer data) { account = g_object_ref(added); }
 
+/* Dino's own choice leaves the loopback out. */
+static gpointer addresses(gpointer data) {
+  gpointer list = gee_array_list_new(G_TYPE_STRING, (GBoxedCopyFunc)g_strdup, g_free, NULL, NULL, NULL);
+  if (direct) gee_abstract_collection_add(list, "127.0.0.1");
+  return list;
+}
+
 static void online(Interactor *interactor, GObject *of, gpointer stream, gpointer data) {
+  gpointer streams = xmpp_xmpp_stream_get_module(stream, xmpp_xep_socks5_bytestreams_module_get_type(),
+                                                 (GBoxedCopyFunc)g_object_ref, g_object_unref,
+                                                 xmpp_xep_socks5_bytestreams_module_IDENTITY);
+  xmpp_xep_socks5_bytestreams_module_set_local_ip_address_handler(streams, addresses, NULL, NULL);
   tell("online %s", xmpp_jid_to_string(dino_entities_account_get_full_jid(of)));
 }
 
+static void contact(GObject *rosters, GObject *of, Jid *jid, gpointer item, gpointer data) {
+  tell("contact %s", xmpp_jid_to_string(jid));
+}
+
 static void here(GObject *presences, Jid *jid, GObject *of, gpointer data) { tell("here %s", xmpp_jid_to_string(jid)); }
+
+static void gone(GObject *presences, Jid *jid, GObject *of, gpointer data) { tell("gone %s", xmpp_jid_to_string(jid)); }
 
 /* Orders. */
 
@@ -156,7 +188,11 @@ static gboolean obey(GIOChannel *input, GIOCondition condition, gpointer data) {
   line[end] = 0;
   char **words = g_strsplit(line, " ", 3);
   if (g_str_equal(words[0], "chat") && words[1]) {
-    if (conversation_with(words[1])) tell("chat %s", words[1]);
+    Jid *jid = xmpp_jid_new(words[1], NULL);
+    if (conversation_with(words[1]))
+      dino_roster_manager_add_jid(module(dino_roster_manager_get_type(), dino_roster_manager_IDENTITY), account, jid, NULL);
+  } else if (g_str_equal(words[0], "direct") && words[1]) {
+    direct = g_str_equal(words[1], "yes");
   } else if (g_str_equal(words[0], "send") && words[1] && words[2]) {
     GObject *conversation = conversation_with(words[1]);
     GFile *file = g_file_new_for_path(words[2]);
@@ -172,11 +208,12 @@ static gboolean obey(GIOChannel *input, GIOCondition condition, gpointer data) {
 
 static void registered(GObject *self, GObject *app) {
   GError *error = NULL;
+  if (application) return;
   application = app;
   GTlsDatabase *trust = g_tls_file_database_new(g_getenv("DRIVER_CA"), &error);
   if (!trust) g_error("%s", error->message);
   g_tls_backend_set_default_database(g_tls_backend_get_default(), trust);
-  g_resolver_set_default(g_object_new(resolver_get_type(), NULL));
+  g_resolver_set_default(resolver());
   Jid *jid = xmpp_jid_new(g_getenv("DRIVER_JID"), &error);
   if (!jid) g_error("%s", error->message);
   GObject *own = dino_entities_account_new(jid, "dino", g_getenv("DRIVER_PASSWORD"), NULL);
@@ -189,6 +226,9 @@ static void registered(GObject *self, GObject *app) {
   g_signal_connect(interactor, "stream-negotiated", G_CALLBACK(online), NULL);
   GObject *presences = module(dino_presence_manager_get_type(), dino_presence_manager_IDENTITY);
   g_signal_connect(presences, "show-received", G_CALLBACK(here), NULL);
+  g_signal_connect(presences, "received-offline-presence", G_CALLBACK(gone), NULL);
+  GObject *rosters = module(dino_roster_manager_get_type(), dino_roster_manager_IDENTITY);
+  g_signal_connect(rosters, "updated-roster-item", G_CALLBACK(contact), NULL);
   g_io_add_watch(g_io_channel_unix_new(0), G_IO_IN | G_IO_HUP | G_IO_ERR, obey, NULL);
 }
 
@@ -206,4 +246,8 @@ G_DEFINE_TYPE_WITH_CODE(Driver, driver, G_TYPE_OBJECT,
 static void driver_class_init(DriverClass *class) {}
 static void driver_init(Driver *self) {}
 
-GType register_plugin(gpointer module) { return driver_get_type(); }
+/* It stands in the place of plugins that are not wanted, and so is loaded more than once. */
+GType register_plugin(gpointer module) {
+  GType known = g_type_from_name("Driver");
+  return known ? known : driver_get_type();
+}

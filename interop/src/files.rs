@@ -1,4 +1,4 @@
-//! Files with a client that others wrote: `gajim_files.py` asks in lines on standard input, and this does it.
+//! Files with a client that others wrote: `gajim_files.py` and `dino_files.py` ask in lines on standard input, and this does it.
 //!
 //! An order is words with tabs between them, one order a line: `greet JID`, `send JID PATH`, `take FOLDER`, `decline`, `stop AT`,
 //! `pause AT`, `go`. What happens is said in lines of the same kind. `SOCKETS=0` leaves in-band streams alone, `DIRECT=0` offers no

@@ -10,8 +10,7 @@ use crate::{
     file::{self, Checksum, Description, ERRORS, File, Range, Received, Verdict},
     ibb,
     jingle::{
-        Content, ContentId, Creator, Ending, Event, JingleCondition, Misuse, Phase, Reason, ReasonCondition, Sent,
-        Session,
+        Content, ContentId, Creator, Ending, Event, Misuse, Phase, Reason, ReasonCondition, Sent, Session,
         client::{JingleSession, SessionError, SessionEvents},
     },
     socks5,
@@ -572,10 +571,22 @@ pub(super) fn session_failed(error: SessionError) -> TransferError {
     }
 }
 
-/// Whether the peer proposes something at the same time, and that counts (XEP-0166 §7.2.16).
+/// Whether the peer proposes something at the same time, and that counts (XEP-0166 §7.2.16), or has proposed it already though
+/// we have not heard of it yet.
 fn is_tie_break(error: &SessionError) -> bool {
-    matches!(error, SessionError::Request(RequestError::Refused(error))
-        if JingleCondition::of(error) == Some(JingleCondition::TieBreak))
+    matches!(error, SessionError::Misuse(Misuse::Waiting)) || error.is_tie_break()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Dino as the responder proposes another transport as soon as both have said `candidate-error`, before we do.
+    #[test]
+    fn xep0260_3_a_proposal_that_has_come_meanwhile_is_followed() {
+        assert!(is_tie_break(&Misuse::Waiting.into()));
+        assert!(!is_tie_break(&Misuse::NotNow.into()));
+    }
 }
 
 /// What the peer is told of a failure.

@@ -139,7 +139,8 @@ impl Payload for Reason {
                     let sid = child.child("sid", NS).map(|sid| sid.text().trim_ascii().to_owned());
                     condition = Some(ReasonCondition::AlternativeSession(sid.filter(|sid| !sid.is_empty())));
                 }
-                (NS, name) => condition = condition.or_else(|| ReasonCondition::from_name(name)),
+                // Dino 0.4 says `failed_transport`.
+                (NS, name) => condition = condition.or_else(|| ReasonCondition::from_name(&name.replace('_', "-"))),
                 _ => {
                     application.get_or_insert_with(|| child.to_stanza());
                 }

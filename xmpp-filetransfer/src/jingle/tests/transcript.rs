@@ -91,6 +91,14 @@ fn xep0166_6_7_who_terminates_knows_the_session_no_longer() {
 }
 
 #[test]
+fn xep0166_7_4_a_reason_as_dino_spells_it() {
+    let said = "<reason xmlns='urn:xmpp:jingle:1'><failed_transport/><text>Exception has been thrown</text></reason>";
+    let reason = Reason::read(element(said).root()).unwrap();
+    assert_eq!(reason.condition, ReasonCondition::FailedTransport);
+    assert_eq!(reason.text.as_deref(), Some("Exception has been thrown"));
+}
+
+#[test]
 fn xep0166_7_4_every_reason_is_written_and_read() {
     for condition in reason::all() {
         let reason = Reason::new(condition).with_text("so it is").with_application_element("tea", "urn:example:tea");
