@@ -1,7 +1,8 @@
 //! This toolkit's client against a server.
 //!
 //! `xmpp-interop rooms` enters rooms of the server. `xmpp-interop uploads [SIZE]` uploads files, one of that size among them.
-//! `xmpp-interop bytestreams` does what `slixmpp_bytestreams.py` asks, `xmpp-interop files` what `gajim_files.py` does.
+//! `xmpp-interop bytestreams` does what `slixmpp_bytestreams.py` asks, `xmpp-interop files` what `gajim_files.py` and
+//! `dino_files.py` do, `xmpp-interop sharing` what `slixmpp_sharing.py` does.
 //!
 //! The server is described by the environment, as `interop/peers/*` write it. Each check is one line, `ok NAME`,
 //! `FAIL NAME why` or `skip NAME reason`; the exit status says whether any failed. `xmpp-interop im` makes those of
@@ -21,6 +22,7 @@ mod register;
 mod resume;
 mod rooms;
 mod session;
+mod sharing;
 mod talk;
 mod tokens;
 mod uploads;
@@ -50,6 +52,10 @@ async fn checks() -> Checked<bool> {
     }
     if std::env::args().nth(1).as_deref() == Some("files") {
         files::serve(&peer).await?;
+        return Ok(true);
+    }
+    if std::env::args().nth(1).as_deref() == Some("sharing") {
+        sharing::serve(&peer).await?;
         return Ok(true);
     }
     let mut report = Report::default();

@@ -10,10 +10,10 @@ use xmpp_core::jid::Jid;
 use xmpp_filetransfer::upload::client::{UploadClient as _, UploadError, Uploads, client};
 
 /// A folder of this process.
-struct Folder(PathBuf);
+pub(crate) struct Folder(pub(crate) PathBuf);
 
 impl Folder {
-    fn new() -> Checked<Folder> {
+    pub(crate) fn new() -> Checked<Folder> {
         let path = std::env::temp_dir().join(format!("xmpp-interop-uploads-{}", std::process::id()));
         std::fs::create_dir_all(&path)?;
         Ok(Folder(path))
@@ -26,7 +26,7 @@ impl Drop for Folder {
     }
 }
 
-fn content(size: usize) -> Vec<u8> {
+pub(crate) fn content(size: usize) -> Vec<u8> {
     (0..size).map(|n| u8::try_from(n * 7 % 251).unwrap_or_default()).collect()
 }
 
