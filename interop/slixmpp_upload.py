@@ -26,7 +26,8 @@ class Client(slixmpp.ClientXMPP):
         super().__init__(f"{ENV['USER1']}@{DOMAIN}/upload", ENV["PASSWORD1"])
         self.ssl_context = ssl.create_default_context(cafile=ENV["CA"])
         self.enable_direct_tls, self.enable_starttls = False, True
-        self.register_plugin("xep_0363")
+        for plugin in ("xep_0363", "xep_0050"):
+            self.register_plugin(plugin)
         self.online = asyncio.get_running_loop().create_future()
         self.add_event_handler("session_start", lambda _: self.online.done() or self.online.set_result(True))
 
@@ -56,6 +57,24 @@ async def slot(client, service, name, size, content_type="application/octet-stre
     answer = (await client.plugin["xep_0363"].request_slot(service, name, size, content_type))["http_upload_slot"]
     options = [part for header in answer["put"] for part in ("-H", f"{header['name']}: {header['value']}")]
     return answer["put"]["url"], answer["get"]["url"], [*options, "-H", f"Content-Type: {content_type}"]
+
+
+DATA = "{jabber:x:data}"
+
+
+async def command(client, service, node, **fields):
+    """A command's answer, with its form filled in."""
+    form = client.plugin["xep_0004"].make_form(ftype="submit")
+    for var, value in fields.items():
+        form.add_field(var=var, ftype="text-multi" if isinstance(value, list) else None, value=value)
+    answer = await client.plugin["xep_0050"].send_command(service, node, action="execute", payload=form)
+    return answer["command"]
+
+
+def rows(answer):
+    """The table of a result: a dictionary a row."""
+    items = answer.xml.findall(f"{DATA}x[@type='result']/{DATA}item")
+    return [{field.get("var"): field.findtext(f"{DATA}value") for field in item} for item in items]
 
 
 async def run():
@@ -153,6 +172,7 @@ async def run():
             raise Lacking("servers do this as they like")
         host, _, rest = url.partition("/upload/")
         ident, _, name = rest.partition("/")
+        ident = ident.partition("?")[0]
         for path in (f"/upload/../upload/{ident}/{name}", f"//upload/{ident}/{name}", f"/upload/{ident}//{name}",
                      f"/upload/{ident}/{name};x=y", f"/upload/%2e%2e/{ident}/{name}", f"/upload/{ident.upper()}/{name}",
                      "/upload/../../etc/passwd", "/upload/%2e%2e%2f%2e%2e%2fetc%2fpasswd/x", f"/upload/{ident}/", "/upload/"):
@@ -166,6 +186,44 @@ async def run():
         expect(status in (200, 204), f"{status}")
         expect(headers["access-control-allow-origin"] in ("*", "https://chat.example"), str(headers))
         expect("PUT" in headers["access-control-allow-methods"], str(headers))
+
+    async with check("a changed slot is refused"):
+        if not OURS:
+            raise Lacking("servers do this as they like")
+        put, get, own = await slot(client, service, "a.png", len(content), "image/png")
+        for one, other in (("size=", "size=1"), ("until=", "until=9"), ("image", "text"), ("sign=", "sign=a"), (put, get)):
+            status, _, _ = await curl(put.replace(one, other), *own, body=content)
+            expect(status == 403, f"{other}: {status}")
+        status, _, _ = await curl(put.replace("a.png", "b.png"), *own, body=content)
+        expect(status == 404, f"another name: {status}")
+
+    async with check("slixmpp lists and deletes its files by commands") as note:
+        if not OURS:
+            raise Lacking("servers do this as they like")
+        offered = await client.plugin["xep_0050"].get_commands(service)
+        nodes = [item[1] for item in offered["disco_items"]["items"]]
+        expect(sorted(nodes) == ["delete-files", "list-files", "usage"], str(nodes))
+        listed = rows(await command(client, service, "list-files", max_items="100"))
+        names = [row["name"] for row in listed]
+        expect("toto.txt" in names and url in [row["url"] for row in listed], str(names))
+        before = await command(client, service, "usage", any="x")
+        note.append(before.xml.findtext("{http://jabber.org/protocol/commands}note"))
+        for wrong in (url.replace("toto", "tata"), "a" * 26):
+            try:
+                await command(client, service, "delete-files", links=[url, wrong])
+                expect(False, f"{wrong} is deleted")
+            except IqError as error:
+                expect(error.condition == "item-not-found", error.condition)
+        expect((await curl(url))[0] == 200, "deleted all the same")
+        await command(client, service, "delete-files", links=[url])
+        expect((await curl(url))[0] == 404, "it is still there")
+        listed = rows(await command(client, service, "list-files", max_items="100"))
+        expect("toto.txt" not in [row["name"] for row in listed], str(listed))
+        try:
+            await command(client, service, "delete-anyones-files", links=[url])
+            expect(False, "it may delete what others have")
+        except IqError as error:
+            expect(error.condition == "forbidden", error.condition)
 
     client.disconnect()
 

@@ -34,8 +34,8 @@ pub(crate) struct Uploads {
     under_way_per_user: usize,
     bytes_per_second: u64,
     keys: Vec<String>,
-    profile: Purpose,
-    permanent: Purpose,
+    profile: Purpose<false>,
+    permanent: Purpose<true>,
 }
 
 impl std::fmt::Debug for Uploads {
@@ -46,10 +46,10 @@ impl std::fmt::Debug for Uploads {
     }
 }
 
-/// Files for a purpose of their own.
+/// Files for a purpose of their own: for profiles, or to be kept for ever.
 #[derive(Clone, Debug, Deserialize, PartialEq)]
 #[serde(default, deny_unknown_fields)]
-struct Purpose {
+struct Purpose<const KEPT: bool> {
     enabled: bool,
     max_bytes: u64,
     user_bytes: u64,
@@ -57,16 +57,17 @@ struct Purpose {
     keep_days: u32,
 }
 
-impl Default for Purpose {
-    /// As for profiles.
-    fn default() -> Purpose {
-        let PurposeSettings { max_file_size, user_bytes, user_files, .. } = PurposeSettings::profile();
-        let (user_bytes, user_files) = (user_bytes.unwrap_or(0), user_files.unwrap_or(0));
-        Purpose { enabled: true, max_bytes: max_file_size, user_bytes, user_files, keep_days: 0 }
+impl<const KEPT: bool> Default for Purpose<KEPT> {
+    fn default() -> Self {
+        let all = UploadSettings::default();
+        let kept = PurposeSettings::new(all.max_file_size, all.quota.user_bytes, all.quota.user_files, None);
+        let own = if KEPT { kept } else { PurposeSettings::profile() };
+        let (user_bytes, user_files) = (own.user_bytes.unwrap_or(0), own.user_files.unwrap_or(0));
+        Purpose { enabled: !KEPT, max_bytes: own.max_file_size, user_bytes, user_files, keep_days: 0 }
     }
 }
 
-impl Purpose {
+impl<const KEPT: bool> Purpose<KEPT> {
     fn check(&self, name: &str) -> Outcome<()> {
         if self.enabled && self.max_bytes == 0 {
             return Err(format!("uploads.{name}.max_bytes must be more than 0").into());
@@ -114,13 +115,7 @@ impl Default for Uploads {
             bytes_per_second: settings.put_rate,
             keys: Vec::new(),
             profile: Purpose::default(),
-            permanent: Purpose {
-                enabled: false,
-                max_bytes: settings.max_file_size,
-                user_bytes: settings.quota.user_bytes.unwrap_or(0),
-                user_files: settings.quota.user_files.unwrap_or(0),
-                keep_days: 0,
-            },
+            permanent: Purpose::default(),
         }
     }
 }
@@ -240,6 +235,8 @@ mod tests {
         let settings = |text: &str| toml::from_str::<Uploads>(text).unwrap().settings();
         assert_eq!(settings("").profile, Some(PurposeSettings::profile()));
         assert_eq!((settings("profile.enabled = false").profile, settings("").permanent), (None, None));
+        let whole = settings("permanent.enabled = true");
+        assert_eq!(whole.permanent.unwrap().max_file_size, whole.max_file_size, "not what profiles have");
         let permanent = settings("permanent = { enabled = true, user_bytes = 0, keep_days = 3650 }").permanent.unwrap();
         assert_eq!((permanent.user_bytes, permanent.keep), (None, Some(Duration::from_secs(3650 * DAY))));
     }

@@ -79,7 +79,7 @@ impl Service {
     async fn remove_expired(self: &Arc<Self>, id: &str) -> Result<bool, StorageError> {
         let Some(place) = self.remove_alone(id) else { return Ok(false) };
         let found = self.store.find(id).await?;
-        if !found.is_some_and(|upload| upload.expires.is_some_and(|expires| expires <= self.now())) {
+        if found.and_then(|upload| upload.expires).is_none_or(|expires| expires > self.now()) {
             return Ok(false);
         }
         Ok(self.drop_file(&place).await.is_ok())
