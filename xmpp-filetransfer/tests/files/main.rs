@@ -13,6 +13,7 @@ mod roads;
 mod silence;
 mod spoilt;
 mod support;
+mod takers;
 mod villain;
 
 use support::*;

@@ -224,8 +224,7 @@ async fn who_closes_its_client_is_told_so() {
             let sending = send(&romeo, &juliet, &path).await;
             let receiving = offer(&mut juliet).await.accept_to(house.path("got")).await.unwrap();
             across(&receiving, 1).await;
-            let held = if sender { sending.pause() } else { receiving.pause() };
-            let () = held;
+            if sender { &sending } else { &receiving }.pause();
             let leaves = if sender { &romeo } else { &juliet };
             leaves.client.close().await;
             let (ours, watching) = if sender { (sending, receiving) } else { (receiving, sending) };

@@ -164,6 +164,11 @@ pub(super) async fn accepted(events: &mut SessionEvents) -> Vec<Content> {
     }
 }
 
+/// The id of the stream that a content goes by.
+pub(super) fn sid_of(content: &Content) -> String {
+    content.transport.as_ref().unwrap().root().attr("sid").unwrap().into_owned()
+}
+
 /// All reasons for an end.
 pub(super) fn reasons() -> Vec<Reason> {
     vec![

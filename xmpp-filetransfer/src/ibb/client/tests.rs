@@ -113,7 +113,7 @@ async fn xep0047_2_1_larger_blocks_than_wanted_are_a_resource_constraint() {
     let (_server, romeo, juliet) = two(IbbSettings::default()).await;
     let expected = expect(&juliet.client, romeo.jid.clone(), "a", 1024).unwrap();
     let exactly = open(&romeo.client, juliet.jid.clone(), "a", Opening::default().exactly(4096)).await;
-    let Err(IbbError::Refused(error)) = exactly else { panic!("{exactly:?}") };
+    let Err(IbbError::Refused(error)) = exactly else { unreachable!("{exactly:?}") };
     // As in the document; `wait` would invite the same once more.
     assert_eq!((error.condition, error.type_), (Condition::ResourceConstraint, ErrorType::Modify));
     let sending = open(&romeo.client, juliet.jid.clone(), "a", Opening::default()).await.unwrap();
