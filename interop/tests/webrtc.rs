@@ -264,9 +264,8 @@ async fn a_call_to_an_account_with_two_devices_from_its_beginning_to_its_end() {
         assert_eq!(RtpInfo::read(heard.root()).unwrap(), told);
     }
     let video = contents[1].id.clone();
-    let off = vec![(video, Senders::None)];
-    soon(his.modify_content(off.clone())).await.unwrap();
-    assert!(matches!(next(&mut she_hears).await, Event::ContentModified(it) if it == off));
+    soon(his.modify_content(vec![(video.clone(), Senders::None)])).await.unwrap();
+    assert!(matches!(next(&mut she_hears).await, Event::ContentModified(it) if it == [(video, Senders::None)]));
     assert!(trickle.candidate("9", &candidate(1)).is_err() && trickle.candidate("0", "a walk").is_err());
 
     soon(hers.terminate(Reason::success())).await.unwrap();
