@@ -5,7 +5,7 @@
 //! offer, and its answer accepts the session. Candidates that are found later follow as they come, either way. Media never pass
 //! here, so any stack will do; below, two texts stand for two stacks.
 //!
-//! ```
+//! ```no_run
 //! # #[cfg(not(feature = "server"))]
 //! # fn main() {}
 //! # #[cfg(feature = "server")]
@@ -19,7 +19,8 @@
 //! let accounts = MemoryAccounts::new();
 //! accounts.set_password("romeo@localhost".parse()?, "secret");
 //! accounts.set_password("juliet@localhost".parse()?, "secret");
-//! let server = Server::builder("localhost").accounts(accounts).build()?;
+//! let server = Server::builder("localhost").accounts(accounts).with(xmpp_im::presence::server);
+//! let server = server.with(xmpp_im::delivery::server).build()?;
 //!
 //! // Juliet's client rings, for those who see her presence: a matter of the roster, in a real one.
 //! let (ring, mut rings) = mpsc::channel(1);
@@ -33,6 +34,8 @@
 //! let (juliet, _events) = juliet.pipe(move || pipe.connect_memory()).connect()?;
 //! juliet.online().await;
 //! juliet.send(Presence::available()).await?;
+//! # let asked = xmpp_core::stanza::Iq::get("localhost".parse::<xmpp_core::jid::BareJid>()?);
+//! # juliet.request(asked.payload(&xmpp_core::payload::disco::DiscoInfoQuery::default())).await?;
 //! let romeo = Client::builder("romeo@localhost".parse()?, "secret").with(client::client);
 //! let (romeo, _events) = romeo.pipe(move || server.connect_memory()).connect()?;
 //! romeo.online().await;
