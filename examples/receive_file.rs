@@ -1,7 +1,7 @@
-//! Takes every file that is offered, into a folder, and shows how far it is.
+//! Takes every file that is offered, and fetches what messages tell of, into a folder, and shows how far it is.
 //!
-//! `cargo run -p xmpp-filetransfer --example receive_file -- friend@example.org secret downloads`; `host:port` and the path of a
-//! certificate to trust can follow, for a server of one's own.
+//! `cargo run -p xmpp-filetransfer --features http-client --example receive_file -- friend@example.org secret downloads`;
+//! `host:port` and the path of a certificate to trust can follow, for a server of one's own.
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use std::path::{Path, PathBuf};
@@ -10,7 +10,11 @@ use xmpp_core::{
     net::ClientTls,
     stanza::Presence,
 };
-use xmpp_filetransfer::client::{self as files, FilesClient, FilesSettings, Offer};
+use xmpp_filetransfer::{
+    client::{self as files, FilesClient, FilesSettings, Offer},
+    share::{self, SharedFile},
+    upload::{self, client::UploadClient},
+};
 use xmpp_im::caps;
 
 #[tokio::main]
@@ -20,13 +24,16 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         return Err("usage: receive_file JID PASSWORD FOLDER [HOST:PORT [CERTIFICATE.pem]]".into());
     };
     let mut settings = FilesSettings::default();
+    // Of who does not see that we are there.
+    settings.ways.proposals = true;
     let place = args.next();
     let place = place.as_deref().and_then(|place| place.rsplit_once(':'));
     // A server on this machine may have its relay here, too.
     settings.socks5.loopback = place.is_some_and(|(host, _)| matches!(host, "localhost" | "127.0.0.1" | "[::1]"));
+    let mut builder =
+        Client::builder(jid.parse()?, password).with(files::client_with(settings)).with(upload::client::client);
     // Contacts see in its presence that this client takes files: some clients offer none to others.
-    let software = caps::client("https://example.org/receive-file");
-    let mut builder = Client::builder(jid.parse()?, password).with(files::client_with(settings)).with(software);
+    builder = builder.with(caps::client("https://example.org/receive-file"));
     if let Some((host, port)) = place {
         builder = builder.server(host, port.parse()?);
     }
@@ -37,38 +44,52 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     std::fs::create_dir_all(&folder)?;
     let (client, mut connection) = builder.connect()?;
     let mut offers = client.files()?.offers();
-    let here = client.clone();
-    tokio::spawn(async move {
-        while let Some(event) = connection.next().await {
-            match event {
-                Event::Online { jid, .. } => {
+    let bars = MultiProgress::new();
+    loop {
+        tokio::select! {
+            event = connection.next() => match event {
+                Some(Event::Online { jid, .. }) => {
                     println!("waiting as {jid}");
                     // So that contacts find this client.
-                    let _ = here.send(Presence::available().priority(-1)).await;
+                    client.send(Presence::available().priority(-1)).await?;
                 }
-                Event::Offline { error, .. } => eprintln!("offline: {error}"),
-                _ => {}
+                Some(Event::Offline { error, .. }) => eprintln!("offline: {error}"),
+                // To fetch it tells whoever has sent this where we are: others ask the user first.
+                Some(Event::Message(message)) => {
+                    for shared in share::shared(&message) {
+                        let bar = bars.add(ProgressBar::new(shared.file.size.unwrap_or_default()));
+                        let place = free_place(&folder, &shared.name());
+                        tokio::spawn(watched(bar.clone(), fetch(client.clone(), shared, place, bar)));
+                    }
+                }
+                Some(_) => {}
+                None => return Ok(()),
+            },
+            Some(offer) = offers.next() => {
+                let bar = bars.add(ProgressBar::new(offer.file().size.unwrap_or_default()));
+                let place = free_place(&folder, offer.name());
+                tokio::spawn(watched(bar.clone(), receive(offer, place, bar)));
             }
         }
-    });
-
-    let bars = MultiProgress::new();
-    while let Some(offer) = offers.next().await {
-        let bar = bars.add(ProgressBar::new(offer.file().size.unwrap_or_default()));
-        let place = free_place(&folder, offer.name());
-        tokio::spawn(async move {
-            if let Err(error) = receive(offer, &place, &bar).await {
-                bar.abandon_with_message(error.to_string());
-            }
-        });
     }
-    Ok(())
 }
 
-async fn receive(offer: Offer, place: &Path, bar: &ProgressBar) -> Result<(), Box<dyn std::error::Error>> {
-    bar.set_style(ProgressStyle::with_template("{prefix} {bar:30} {bytes}/{total_bytes} {bytes_per_sec} {msg}")?);
+type Outcome = Result<(), Box<dyn std::error::Error + Send + Sync>>;
+
+/// Shows what became of a file.
+async fn watched(bar: ProgressBar, taking: impl Future<Output = Outcome>) {
+    if let Ok(style) = ProgressStyle::with_template("{prefix} {bar:30} {bytes}/{total_bytes} {bytes_per_sec} {msg}") {
+        bar.set_style(style);
+    }
+    if let Err(error) = taking.await {
+        bar.abandon_with_message(error.to_string());
+    }
+}
+
+/// A file that somebody offers.
+async fn receive(offer: Offer, place: PathBuf, bar: ProgressBar) -> Outcome {
     bar.set_prefix(format!("{} from {}", offer.name(), offer.from()));
-    let transfer = offer.accept_to(place).await?;
+    let transfer = offer.accept_to(&place).await?;
     let mut progress = transfer.progress();
     let shown = bar.clone();
     tokio::spawn(async move {
@@ -81,6 +102,19 @@ async fn receive(offer: Offer, place: &Path, bar: &ProgressBar) -> Result<(), Bo
     let weak = report.compared.map(|function| format!("{function}, which proves nothing"));
     let proof = report.verified.or(weak).unwrap_or_else(|| "no hash".to_owned());
     bar.finish_with_message(format!("{}, {proof}: {}", report.road, place.display()));
+    Ok(())
+}
+
+/// A file that a message tells of.
+async fn fetch(client: Client, shared: SharedFile, place: PathBuf, bar: ProgressBar) -> Outcome {
+    bar.set_prefix(shared.name());
+    let mut transfer = client.uploads()?.get_shared(&shared).to_path(&place);
+    while let Some(now) = transfer.changed().await {
+        bar.set_position(now.done);
+    }
+    let fetched = transfer.finish().await?;
+    let proof = if fetched.verified.is_some() { "hash" } else { "no hash" };
+    bar.finish_with_message(format!("HTTP, {proof}: {}", place.display()));
     Ok(())
 }
 

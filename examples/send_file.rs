@@ -24,6 +24,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         return Err("usage: send_file JID PASSWORD TO FILE [HOST:PORT [CERTIFICATE.pem]]".into());
     };
     let mut settings = FilesSettings::default();
+    // To all of their clients, where none is seen.
+    settings.ways.proposals = true;
     let place = args.next();
     let place = place.as_deref().and_then(|place| place.rsplit_once(':'));
     // A server on this machine may have its relay here, too.
