@@ -222,17 +222,6 @@ class Talk:
         expect(road == self.road, road)
         return f"({road}, {proof or 'no hash'})"
 
-    async def dino_gives_up(self):
-        """Dino 0.4 gives a transfer up when its connections have failed, and falls over something that it has not."""
-        async with check(f"Dino gives up what it would receive, {self.name}") as note:
-            # It proposes connections once more, and rejects our in-band stream.
-            self.ours.do("send", self.dino.jid, self.written("small.bin", 1))
-            note.append(await self.failure())
-        async with check(f"Dino gives up what it would send, {self.name}") as note:
-            self.ours.do("take", self.incoming)
-            self.dino.order(f"send {USER} {self.written('small.bin', 1)}")
-            note.append(await self.failure())
-
     async def failure(self):
         said = await self.ours.said("done", "failed")
         expect(said[0] == "failed", " ".join(said))
@@ -291,15 +280,14 @@ ROADS = [
     ("by the relay that we name", "proxy", {"DIRECT": "0"}, "no"),
     ("by the relay that Dino names", "proxy", {"DIRECT": "0", "RELAY": "0"}, "no"),
     ("in-band", "in-band", {"SOCKETS": "0"}, "yes"),
-    # The last: Dino loses its head over it.
-    ("with nothing to connect to", None, {"DIRECT": "0", "RELAY": "0"}, "no"),
 ]
 
 
 async def roads(dino):
+    checks.skip("in-band where nothing can be connected to", "Dino 0.4 gives up there, either way, and may crash")
     for number, (name, road, environment, direct) in enumerate(ROADS):
-        if (road is None and RELAY) or (road == "proxy" and not RELAY):
-            checks.skip(name, "the server has a relay" if RELAY else "the server has no relay")
+        if road == "proxy" and not RELAY:
+            checks.skip(name, "the server has no relay")
             continue
         dino.order(f"direct {direct}")
         ours = None
@@ -311,8 +299,6 @@ async def roads(dino):
             continue
         try:
             await by(Talk(dino, ours, name, road), number == 0)
-            if not road:
-                return
             async with check(f"our client goes, {name}"):
                 # Without a word the server would keep it for a while, and Dino would send there.
                 ours.process.stdin.close()
@@ -324,9 +310,6 @@ async def roads(dino):
 
 async def by(talk, first):
     """What goes by one kind of road."""
-    if not talk.road:
-        await talk.dino_gives_up()
-        return
     files = FILES | (LARGE if first else {})
     if talk.road == "in-band":
         checks.skip("Dino receives, in-band", "Dino 0.4 fails when it closes the half of the stream that it does not need")
