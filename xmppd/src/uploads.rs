@@ -34,8 +34,10 @@ pub(crate) struct Uploads {
     under_way_per_user: usize,
     bytes_per_second: u64,
     keys: Vec<String>,
-    profile: Purpose<false>,
-    permanent: Purpose<true>,
+    #[serde(deserialize_with = "profile")]
+    profile: Purpose,
+    #[serde(deserialize_with = "permanent")]
+    permanent: Purpose,
 }
 
 impl std::fmt::Debug for Uploads {
@@ -46,10 +48,9 @@ impl std::fmt::Debug for Uploads {
     }
 }
 
-/// Files for a purpose of their own: for profiles, or to be kept for ever.
-#[derive(Clone, Debug, Deserialize, PartialEq)]
-#[serde(default, deny_unknown_fields)]
-struct Purpose<const KEPT: bool> {
+/// Files for a purpose of their own.
+#[derive(Clone, Debug, PartialEq)]
+struct Purpose {
     enabled: bool,
     max_bytes: u64,
     user_bytes: u64,
@@ -57,17 +58,55 @@ struct Purpose<const KEPT: bool> {
     keep_days: u32,
 }
 
-impl<const KEPT: bool> Default for Purpose<KEPT> {
-    fn default() -> Self {
-        let all = UploadSettings::default();
-        let kept = PurposeSettings::new(all.max_file_size, all.quota.user_bytes, all.quota.user_files, None);
-        let own = if KEPT { kept } else { PurposeSettings::profile() };
-        let (user_bytes, user_files) = (own.user_bytes.unwrap_or(0), own.user_files.unwrap_or(0));
-        Purpose { enabled: !KEPT, max_bytes: own.max_file_size, user_bytes, user_files, keep_days: 0 }
+/// What the configuration says of a purpose.
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Said {
+    enabled: Option<bool>,
+    max_bytes: Option<u64>,
+    user_bytes: Option<u64>,
+    user_files: Option<u64>,
+    keep_days: Option<u32>,
+}
+
+impl Said {
+    /// With all that is not said as it usually is.
+    fn above(self, usual: Purpose) -> Purpose {
+        Purpose {
+            enabled: self.enabled.unwrap_or(usual.enabled),
+            max_bytes: self.max_bytes.unwrap_or(usual.max_bytes),
+            user_bytes: self.user_bytes.unwrap_or(usual.user_bytes),
+            user_files: self.user_files.unwrap_or(usual.user_files),
+            keep_days: self.keep_days.unwrap_or(usual.keep_days),
+        }
     }
 }
 
-impl<const KEPT: bool> Purpose<KEPT> {
+fn profile<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Purpose, D::Error> {
+    Said::deserialize(deserializer).map(|said| said.above(Purpose::profile()))
+}
+
+fn permanent<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Purpose, D::Error> {
+    Said::deserialize(deserializer).map(|said| said.above(Purpose::permanent()))
+}
+
+impl Purpose {
+    fn profile() -> Purpose {
+        Purpose::of(true, PurposeSettings::profile())
+    }
+
+    /// Not offered, and with the bounds of other files.
+    fn permanent() -> Purpose {
+        let all = UploadSettings::default();
+        let own = PurposeSettings::new(all.max_file_size, all.quota.user_bytes, all.quota.user_files, None);
+        Purpose::of(false, own)
+    }
+
+    fn of(enabled: bool, own: PurposeSettings) -> Purpose {
+        let (user_bytes, user_files) = (own.user_bytes.unwrap_or(0), own.user_files.unwrap_or(0));
+        Purpose { enabled, max_bytes: own.max_file_size, user_bytes, user_files, keep_days: 0 }
+    }
+
     fn check(&self, name: &str) -> Outcome<()> {
         if self.enabled && self.max_bytes == 0 {
             return Err(format!("uploads.{name}.max_bytes must be more than 0").into());
@@ -114,8 +153,8 @@ impl Default for Uploads {
             under_way_per_user: settings.puts_of_user,
             bytes_per_second: settings.put_rate,
             keys: Vec::new(),
-            profile: Purpose::default(),
-            permanent: Purpose::default(),
+            profile: Purpose::profile(),
+            permanent: Purpose::permanent(),
         }
     }
 }
