@@ -77,11 +77,11 @@ impl Session {
     /// in one go. `None` where it answers nothing that waits for one.
     fn heard(&self, jingle: &Jingle) -> Option<Session> {
         let is_answered = |sent: &Unanswered| {
-            let fits = match (&sent.op, jingle.action) {
-                (Some(Op::Propose(_)), Action::TransportAccept | Action::TransportReject) => true,
-                (Some(Op::Add(_)), Action::ContentAccept | Action::ContentReject) => true,
-                _ => false,
-            };
+            let fits = matches!(
+                (&sent.op, jingle.action),
+                (Some(Op::Propose(_)), Action::TransportAccept | Action::TransportReject)
+                    | (Some(Op::Add(_)), Action::ContentAccept | Action::ContentReject)
+            );
             fits && jingle.contents.iter().any(|content| sent.is_about(&content.id))
         };
         // What a responder does holds at once.
