@@ -577,18 +577,6 @@ fn is_tie_break(error: &SessionError) -> bool {
     matches!(error, SessionError::Misuse(Misuse::Waiting)) || error.is_tie_break()
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Dino as the responder proposes another transport as soon as both have said `candidate-error`, before we do.
-    #[test]
-    fn xep0260_3_a_proposal_that_has_come_meanwhile_is_followed() {
-        assert!(is_tie_break(&Misuse::Waiting.into()));
-        assert!(!is_tie_break(&Misuse::NotNow.into()));
-    }
-}
-
 /// What the peer is told of a failure.
 fn reason_of(error: &TransferError) -> Reason {
     match error {
@@ -604,5 +592,17 @@ fn reason_of(error: &TransferError) -> Reason {
         TransferError::DiskFull => Reason::failed_application().with_text("no room for the file"),
         // What our disk is called is nobody's business.
         _ => Reason::failed_application(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Dino as the responder proposes another transport as soon as both have said `candidate-error`, before we do.
+    #[test]
+    fn xep0260_3_a_proposal_that_has_come_meanwhile_is_followed() {
+        assert!(is_tie_break(&Misuse::Waiting.into()));
+        assert!(!is_tie_break(&Misuse::NotNow.into()));
     }
 }
