@@ -410,17 +410,17 @@ mod tests {
         let others = ["2001:db8:2::1", "192.0.2.1"].map(|one| relay.place(ip(one)));
         assert!(others.iter().all(Option::is_some));
         // Now it is full, and who comes gets the place of the network that has the most.
-        let mut late =
-            ["2001:db8:3::1", "198.51.100.1", "203.0.113.1", "2001:db8:4::1"].map(|one| relay.place(ip(one)));
+        let mut late = ["2001:db8:3::1", "198.51.100.1", "203.0.113.1", "2001:db8:4::1", "2001:db8:5::1"]
+            .map(|one| relay.place(ip(one)));
         assert!(late.iter().all(Option::is_some));
         let gone = held.iter_mut().filter_map(|(_, leave)| leave.try_recv().err());
-        assert_eq!(gone.filter(|error| *error == oneshot::error::TryRecvError::Closed).count(), 4);
+        assert_eq!(gone.filter(|error| *error == oneshot::error::TryRecvError::Closed).count(), 5);
         let stays = |place: &mut Option<(Place, oneshot::Receiver<()>)>| {
             place.as_mut().unwrap().1.try_recv() == Err(oneshot::error::TryRecvError::Empty)
         };
         assert!(late.iter_mut().all(stays));
         // All have as much: there is no place to give away.
-        assert!(relay.place(ip("2001:db8:5::1")).is_none());
+        assert!(relay.place(ip("2001:db8:6::1")).is_none());
         drop((held, others, late));
         let state = relay.state();
         assert!(state.waiting.is_empty() && state.of_address.is_empty() && state.of_network.is_empty());
