@@ -302,13 +302,11 @@ async def road(run, name):
             expect(done[1] == told, done)
             # It ends the session with the last byte: what comes behind that is not looked at.
             note.append(f"({end['algo'] or 'no hash'})")
-        if name in LOST or told == "proxy" and size < 1_000_000:
-            # It sends through a relay, and closes, before that is told to relay.
+        if name in LOST or told == "proxy" and size < 1_000_000 and ENV["PEER"] != "xmppd":
+            # It sends through a relay, and closes, before that is told to relay: Prosody's may lose it.
             continue
         async with check(f"Gajim sends us {size} bytes {name}") as note:
             possible()
-            if told == "proxy" and ENV["PEER"] == "xmppd":
-                raise Lacking("Gajim sends before the relay has begun, which drops that (XEP-0065 §10)")
             offer, done = await run.gajim_sends(ours, title, data)
             expect(done[1] == told and int(done[3]) == size, done)
             expect(done[2] and done[2] == offer[3], f"the hash was not looked at: {done} {offer}")

@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 use tokio::{
-    io::{AsyncReadExt, copy_bidirectional_with_sizes},
+    io::copy_bidirectional_with_sizes,
     net::{TcpListener, TcpStream},
     sync::{oneshot, watch},
     time::{sleep, timeout},
@@ -26,8 +26,6 @@ use xmpp_core::{
 
 /// Each way of a stream.
 const BUFFER: usize = 32 << 10;
-/// Bytes that a client may send too early; they are dropped (§10).
-const EARLY: usize = 64 << 10;
 /// After an error of the system, such as too many open files.
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -354,15 +352,12 @@ impl Relay {
     }
 }
 
-/// Grants the stream, and drops what comes too early. Ends when the client goes.
+/// Grants the stream. Ends when the client goes without a word; what it says too early stays unread, in what the system has for
+/// a connection, until the stream begins.
 async fn linger(socket: &mut TcpStream, hash: &StreamHash) -> io::Result<()> {
     handshake::grant(socket, hash).await?;
-    let (mut early, mut buffer) = (0, [0; 512]);
-    while early < EARLY {
-        match socket.read(&mut buffer).await? {
-            0 => break,
-            count => early += count,
-        }
+    if socket.peek(&mut [0]).await? > 0 {
+        std::future::pending::<()>().await;
     }
     Ok(())
 }

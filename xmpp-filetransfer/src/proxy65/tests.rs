@@ -95,7 +95,7 @@ async fn xep0065_6_3_the_requester_alone_activates_a_stream() {
     assert_eq!(refused(&romeo, activate(&me)).await, Condition::ItemNotFound);
     assert_eq!(refused(&romeo, Query { sid: None, ..activate(&peer) }).await, Condition::BadRequest);
     assert_eq!(refused(&romeo, Query { activate: None, ..activate(&peer) }).await, Condition::BadRequest);
-    // What comes too early is dropped (§10).
+    // What comes too early waits.
     target.write_all(b"early").await.unwrap();
     tokio::task::yield_now().await;
     romeo.request(Iq::set(proxy()).payload(&activate(&peer))).await.unwrap();
@@ -107,12 +107,29 @@ async fn xep0065_6_3_the_requester_alone_activates_a_stream() {
         requester.shutdown().await.unwrap();
         let mut back = Vec::new();
         requester.read_to_end(&mut back).await.unwrap();
-        assert!(back.ends_with(b"thanks"));
+        assert_eq!(back, b"earlythanks");
     });
     let mut got = Vec::new();
     target.read_to_end(&mut got).await.unwrap();
     assert!(got == sent);
     target.write_all(b"thanks").await.unwrap();
+}
+
+/// Gajim sends, and closes, before it knows that the relay has begun.
+#[tokio::test]
+async fn who_has_said_all_before_the_stream_begins_is_heard() {
+    let house = House::new(|_| {}).await;
+    let (romeo, me, _events) = house.client("romeo").await;
+    let (_juliet, peer, _others) = house.client("juliet").await;
+    let hash = StreamHash::of("a", &me, &peer);
+    let mut target = house.guest(hash).await.unwrap();
+    let mut requester = house.guest(hash).await.unwrap();
+    requester.write_all(b"all of it").await.unwrap();
+    drop(requester);
+    romeo.request(Iq::set(proxy()).payload(&Query::activate("a", peer))).await.unwrap();
+    let mut got = Vec::new();
+    target.read_to_end(&mut got).await.unwrap();
+    assert_eq!(got, b"all of it");
 }
 
 #[tokio::test]
