@@ -86,7 +86,8 @@ impl House {
     /// The content of all files of the store.
     fn stored(&self) -> Vec<Vec<u8>> {
         let mut found = Vec::new();
-        let mut folders = vec![self.folder.path().to_owned()];
+        // The key that signs addresses lies beside them.
+        let mut folders = vec![self.folder.path().join("files")];
         while let Some(folder) = folders.pop() {
             for entry in std::fs::read_dir(folder).unwrap() {
                 let path = entry.unwrap().path();
