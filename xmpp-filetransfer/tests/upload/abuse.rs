@@ -311,6 +311,27 @@ async fn abuse_a088_a_full_disk_is_told_of_and_leaves_nothing() {
 }
 
 #[tokio::test]
+async fn rfc9112_9_6_who_sends_all_before_it_listens_hears_why_not() {
+    let house = House::new(|_| {}).await;
+    let (slot, authorization) = house.slot("a", 4, None).await;
+    let path = house.path(&slot.put.url);
+    for (authorization, begins) in [("Bearer x", "HTTP/1.1 403 "), (&authorization, "HTTP/1.1 413 ")] {
+        let mut socket = TcpStream::connect(house.address).await.unwrap();
+        let length = 3 << 20;
+        let head = format!(
+            "PUT {path} HTTP/1.1\r\nHost: x\r\nAuthorization: {authorization}\r\nContent-Length: {length}\r\n\r\n"
+        );
+        socket.write_all(head.as_bytes()).await.unwrap();
+        for _ in 0..length >> 16 {
+            socket.write_all(&[0; 1 << 16]).await.unwrap();
+        }
+        let mut answer = vec![0; begins.len()];
+        socket.read_exact(&mut answer).await.unwrap();
+        assert_eq!(String::from_utf8(answer).unwrap(), begins);
+    }
+}
+
+#[tokio::test]
 async fn abuse_a088_who_asks_first_is_not_invited_to_send_what_is_refused() {
     let house = House::new(|_| {}).await;
     let (slot, authorization) = house.slot("a", 4, None).await;

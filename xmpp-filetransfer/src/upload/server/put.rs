@@ -4,7 +4,6 @@ use super::{Busy, Place, Service, files::Part, media, web::Refusal, web::text};
 use crate::upload::store::Upload;
 use axum::{
     body::Body,
-    extract::Request,
     http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
 };
@@ -50,15 +49,20 @@ impl Service {
         Ok(())
     }
 
-    pub(super) async fn put(self: &Arc<Self>, upload: Upload, request: Request<Body>) -> Result<Response, Refusal> {
+    pub(super) async fn put(
+        self: &Arc<Self>,
+        upload: Upload,
+        headers: &HeaderMap,
+        body: &mut Body,
+    ) -> Result<Response, Refusal> {
         self.takes(&upload)?;
-        check(&upload, request.headers())?;
+        check(&upload, headers)?;
         let place = self.enter(&upload)?;
         // Since it was looked up another may have put it, and left its place again; from here on nobody does.
         let upload = self.store.find(&upload.id).await?.ok_or_else(Refusal::not_found)?;
         self.takes(&upload)?;
         let mut part = self.folder.begin(&upload.id).await.map_err(unwritten)?;
-        receive(request.into_body(), &mut part, upload.size, self.settings.put_rate).await?;
+        receive(body, &mut part, upload.size, self.settings.put_rate).await?;
         // From here on it does not matter whether the client still waits.
         let service = Arc::clone(self);
         let publishing = tokio::spawn(async move {
@@ -117,7 +121,7 @@ fn too_small() -> Refusal {
 
 /// Takes the file, as long as it keeps up with `rate`: whoever sends drop by drop does not hold a place for the time that
 /// all of it may take.
-async fn receive(mut body: Body, part: &mut Part, size: u64, rate: u64) -> Result<(), Refusal> {
+async fn receive(body: &mut Body, part: &mut Part, size: u64, rate: u64) -> Result<(), Refusal> {
     let mut come: u64 = 0;
     let mut until = Instant::now() + GRACE;
     let slow = |_| Refusal::new(StatusCode::REQUEST_TIMEOUT, "the file comes too slowly\n");

@@ -9,13 +9,23 @@ use axum::{
     Router,
     body::Body,
     extract::{Request, State},
-    http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header},
+    http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header, request::Parts},
     response::{IntoResponse, Response},
     routing::any,
 };
+use http_body_util::BodyExt as _;
+use hyper::body::Body as _;
 use sha2::{Digest as _, Sha256};
-use std::sync::{Arc, atomic::Ordering};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 use subtle::ConstantTimeEq as _;
+use tokio::time::timeout;
+
+/// Bytes that nobody wants and that are read all the same, and for how long.
+const UNWANTED: usize = 4 << 20;
+const LINGER: Duration = Duration::from_secs(5);
 
 /// What is done with a file.
 const METHODS: &str = "OPTIONS, HEAD, GET, PUT, DELETE";
@@ -64,7 +74,12 @@ impl IntoResponse for Refusal {
 }
 
 async fn answer(State(service): State<Arc<Service>>, request: Request) -> Response {
-    let mut response = service.respond(request).await.unwrap_or_else(Refusal::into_response);
+    let (head, mut body) = request.into_parts();
+    let mut response = service.respond(&head, &mut body).await.unwrap_or_else(Refusal::into_response);
+    // Who asks first sends nothing now; to read would be to invite it.
+    if !body.is_end_stream() && !head.headers.contains_key(header::EXPECT) {
+        tokio::spawn(linger(body));
+    }
     let headers = response.headers_mut();
     // Nothing here rests on cookies, so scripts of any origin may read it (§8), and what a file holds runs nowhere (§9.1).
     let always: [(HeaderName, &'static str); 5] = [
@@ -83,6 +98,20 @@ async fn answer(State(service): State<Arc<Service>>, request: Request) -> Respon
     // Caches may keep a refusal too (RFC 9111 §4.2.2), and what is not there yet may come in the next moment.
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     response
+}
+
+/// Reads on for a moment: who still sends while the connection is closed may never see the answer (RFC 9112 §9.6).
+async fn linger(mut body: Body) {
+    let mut left = UNWANTED;
+    let reading = async {
+        while let Some(Ok(frame)) = body.frame().await {
+            left = left.saturating_sub(frame.data_ref().map_or(0, |octets| octets.len()));
+            if left == 0 {
+                break;
+            }
+        }
+    };
+    let _ = timeout(LINGER, reading).await;
 }
 
 /// The answer to a browser that asks what a script may do.
@@ -129,19 +158,18 @@ impl Service {
         format!("{}{}", self.url(upload), granted.query(&self.keys))
     }
 
-    async fn respond(self: Arc<Self>, request: Request<Body>) -> Result<Response, Refusal> {
-        let method = request.method().clone();
+    async fn respond(self: Arc<Self>, head: &Parts, body: &mut Body) -> Result<Response, Refusal> {
+        let Parts { method, uri, headers, .. } = head;
         if method == Method::OPTIONS {
             return Ok(preflight());
         }
-        let (uri, headers) = (request.uri().clone(), request.headers());
         let named = address::named(&self.keys, uri.path()).ok_or_else(Refusal::not_found)?;
-        match method {
+        match *method {
             Method::GET => self.get(&self.look_up(&named).await?, headers, true).await,
             Method::HEAD => self.get(&self.look_up(&named).await?, headers, false).await,
             Method::PUT => {
                 self.granted(&named, uri.query(), headers)?;
-                self.put(self.look_up(&named).await?, request).await
+                self.put(self.look_up(&named).await?, headers, body).await
             }
             Method::DELETE => {
                 let hash = token(headers).ok_or_else(forbidden)?;
