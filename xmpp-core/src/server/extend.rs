@@ -171,8 +171,8 @@ impl ServerRegistrar {
     /// each stream that asks something `open` is called once, and gets what is known of the client.
     ///
     /// Such requests are taken under TLS alone, and on pipes inside the process, and not in domains that admit anonymous
-    /// users. They are not part of the route. [`Limits::newcomer_requests`] bounds how many one stream has, and
-    /// [`Limits::registration`] the time for them; all other bounds are those of whoever answers.
+    /// users. They are not part of the route. [`Limits::newcomer_requests`](super::Limits::newcomer_requests) bounds how many one stream has, and
+    /// [`Limits::registration`](super::Limits::registration) the time for them; all other bounds are those of whoever answers.
     ///
     /// ```
     /// use xmpp_core::{
