@@ -10,15 +10,14 @@ import contextlib
 import hashlib
 import os
 import pathlib
-import random
 import shlex
 import shutil
-import signal
 import subprocess
 import sys
 
 import checks
 from checks import DOMAIN, ENV, check, expect
+from programs import Lines, Ours, content, end
 
 HERE = pathlib.Path(__file__).parent
 FOLDER, SEND = pathlib.Path(sys.argv[1]).resolve(), sys.argv[2]
@@ -28,54 +27,6 @@ USER, OTHER = f"{ENV['USER1']}@{DOMAIN}", f"{ENV['USER2']}@{DOMAIN}"
 # Beyond 5,000,000 bytes Dino waits for a click.
 FILES = {"small.bin": 1, "photo.jpg": 1_234_567, "Grüße 日本 🙌 & Co.txt": 100_000}
 LARGE = {"film.bin": 12_000_000}
-
-
-def content(name, size):
-    """The same for the same name, so that what failed can be looked at."""
-    return random.Random(name).randbytes(size)
-
-
-async def end(process):
-    """Ends a process that was started with a session of its own, and whatever it has started."""
-    if process.returncode is None:
-        process.terminate()
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(process.wait(), 10)
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-    await process.wait()
-
-
-class Lines:
-    """A process that says in lines what happens."""
-
-    def __init__(self, process, name):
-        self.process, self.heard, self.news = process, [], asyncio.Event()
-        self.log = open(FOLDER / f"{name}.out", "ab", buffering=0)
-        self.reading = asyncio.create_task(self.read())
-
-    async def read(self):
-        while line := await self.process.stdout.readline():
-            self.log.write(line)
-            if said := self.parse(line.decode(errors="replace").rstrip("\n")):
-                self.heard.append(said)
-                self.news.set()
-        self.heard.append(None)
-        self.news.set()
-
-    def order(self, line):
-        self.process.stdin.write(line.encode() + b"\n")
-
-    async def until(self, wanted):
-        """The next of what is said that is wanted; what comes before is passed over."""
-        while True:
-            while self.heard:
-                said = self.heard.pop(0)
-                expect(said is not None, "the program has ended")
-                if wanted(said):
-                    return said
-            self.news.clear()
-            await self.news.wait()
 
 
 class Dino(Lines):
@@ -103,7 +54,7 @@ class Dino(Lines):
             process = await asyncio.create_subprocess_exec(
                 "dino-im", "--print-xmpp", "all", env=environment, stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE, stderr=log, start_new_session=True, limit=1 << 20)
-        return cls(process, "dino")
+        return cls(process, FOLDER / "dino.out")
 
     async def said(self, *what):
         return await self.until(lambda said: said[:len(what)] == list(what))
@@ -121,25 +72,8 @@ class Dino(Lines):
         return max(places, key=lambda place: place.stat().st_mtime_ns)
 
 
-class Ours(Lines):
-    """Our client, which does what it is asked."""
-
-    parse = staticmethod(lambda line: line.split("\t"))
-
-    @classmethod
-    async def start(cls, resource, **environment):
-        process = await asyncio.create_subprocess_exec(
-            ENV["OURS"], "files", env=os.environ | environment | {"RESOURCE": resource}, stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE, start_new_session=True)
-        ours = cls(process, resource)
-        ours.jid = (await ours.said("online"))[1]
-        return ours
-
-    def do(self, *words):
-        self.order("\t".join(map(str, words)))
-
-    async def said(self, *what):
-        return await self.until(lambda said: said[0] in what)
+class Talking(Ours):
+    """Our client, at either end."""
 
     async def done(self):
         """By which road, and by which hash it was found right."""
@@ -292,7 +226,7 @@ async def roads(dino):
         dino.order(f"direct {direct}")
         ours = None
         async with check(f"our client is there, {name}"):
-            ours = await Ours.start(f"road{number}", **environment)
+            ours = await Talking.start(f"road{number}", FOLDER / f"road{number}.out", **environment)
             ours.do("greet", dino.jid)
             await dino.said("here", ours.jid)
         if not ours:

@@ -11,7 +11,6 @@ import hashlib
 import json
 import os
 import pathlib
-import random
 import shutil
 import signal
 import socket
@@ -19,57 +18,13 @@ import sys
 
 import checks
 from checks import DOMAIN, ENV, Lacking, check, expect
+from programs import Lines, Ours, content, end
 
 HERE = pathlib.Path(__file__).parent
 SEND, RECEIVE = sys.argv[2:4]
 THERE = [f"{ENV['HOST']}:{ENV['C2S_PORT']}", ENV["CA"]]
 # Gajim belongs to the system's Python.
 PYTHON = "/usr/bin/python3"
-
-
-def content(name, size):
-    """The same for the same name, so that what failed can be looked at."""
-    return random.Random(name).randbytes(size)
-
-
-async def end(process):
-    """Ends a process that was started with a session of its own, and whatever it has started."""
-    if process.returncode is None:
-        process.terminate()
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(process.wait(), 10)
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-    await process.wait()
-
-
-class Lines:
-    """A process that says in lines what happens."""
-
-    def __init__(self, process):
-        self.process, self.heard, self.news = process, [], asyncio.Event()
-        self.reading = asyncio.create_task(self.read())
-
-    async def read(self):
-        while line := await self.process.stdout.readline():
-            self.heard.append(self.parse(line.decode()))
-            self.news.set()
-        self.heard.append(None)
-        self.news.set()
-
-    def order(self, line):
-        self.process.stdin.write(line.encode() + b"\n")
-
-    async def until(self, wanted):
-        """The next of what is said that is wanted; what comes before is passed over."""
-        while True:
-            while self.heard:
-                said = self.heard.pop(0)
-                expect(said is not None, "the program has ended")
-                if wanted(said):
-                    return said
-            self.news.clear()
-            await self.news.wait()
 
 
 class Gajim(Lines):
@@ -159,33 +114,13 @@ class Gajim(Lines):
         await end(self.display)
 
 
-class Ours(Lines):
-    """Our client, which does what it is asked."""
-
-    parse = staticmethod(lambda line: line.rstrip("\n").split("\t"))
-
-    @classmethod
-    async def start(cls, resource, **environment):
-        process = await asyncio.create_subprocess_exec(
-            ENV["OURS"], "files", env=os.environ | environment | {"RESOURCE": resource}, stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE, start_new_session=True)
-        ours = cls(process)
-        ours.jid = (await ours.said("online"))[1]
-        return ours
-
-    def do(self, *words):
-        self.order("\t".join(map(str, words)))
-
-    async def said(self, *what):
-        return await self.until(lambda said: said[0] in what)
+class Known(Ours):
+    """Our client, as Gajim sees it."""
 
     async def known_to(self, gajim):
         """Gajim sees that this client is there and that it takes files."""
         self.do("greet", gajim.jid)
         await gajim.knows(self.jid)
-
-    async def stop(self):
-        await end(self.process)
 
 
 class Run:
@@ -480,7 +415,7 @@ async def main():
             await gajim.login(ENV["USER3"], ENV["PASSWORD3"])
             run = Run(folder, gajim)
             for name, environment in CLIENTS.items():
-                one = await Ours.start(name, **environment)
+                one = await Known.start(name, **environment)
                 ours.append(one)
                 run.ours[name] = one
                 await one.known_to(gajim)
