@@ -326,8 +326,8 @@ pub struct Files {
 impl Files {
     /// Sends a file: awaited, it is a [`Transfer`] as soon as the file is open and somebody is found to offer it to. To a bare
     /// address it goes to that of its clients that we see, and that take files, which has the highest priority. If there is none,
-    /// it is proposed to all of them, where [`Ways::proposals`] allows it, and if none takes it, it is uploaded, where the client was built with [uploads](crate::upload::client) and [`Ways::http`] allows it, and a message tells
-    /// where it is.
+    /// it is proposed to all of them, where [`Ways::proposals`] allows it, and if none takes it, it is uploaded, where the client was
+    /// built with [uploads](crate::upload::client) and [`Ways::http`] allows it, and a message tells where it is.
     pub fn send(&self, to: Jid, path: impl Into<PathBuf>) -> Sending {
         Sending::new(self.client.clone(), Arc::clone(&self.part), to, path.into())
     }
