@@ -50,8 +50,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
             event = connection.next() => match event {
                 Some(Event::Online { jid, .. }) => {
                     println!("waiting as {jid}");
-                    // So that contacts find this client.
-                    client.send(Presence::available().priority(-1)).await?;
+                    // So that contacts find this client, and messages come to it.
+                    client.send(Presence::available()).await?;
                 }
                 Some(Event::Offline { error, .. }) => eprintln!("offline: {error}"),
                 // To fetch it tells whoever has sent this where we are: others ask the user first.
