@@ -17,6 +17,8 @@ pub(super) struct Gate {
     pub(super) after: Arc<AtomicU64>,
     pub(super) port: u16,
     pub(super) open: watch::Sender<bool>,
+    /// Whether to cut already, once so many have passed.
+    pub(super) cut: watch::Sender<bool>,
 }
 
 impl Gate {
@@ -24,7 +26,8 @@ impl Gate {
     pub(super) async fn before(inner: u16, after: u64) -> Gate {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
-        let gate = Gate { after: Arc::new(AtomicU64::new(after)), port, open: watch::Sender::new(true) };
+        let (open, cut) = (watch::Sender::new(true), watch::Sender::new(true));
+        let gate = Gate { after: Arc::new(AtomicU64::new(after)), port, open, cut };
         let passing = gate.clone();
         tokio::spawn(async move {
             while let Ok((socket, _)) = listener.accept().await {
@@ -43,6 +46,7 @@ impl Gate {
             let left =
                 self.after.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(read as u64));
             if left.is_err() {
+                let _ = self.cut.subscribe().wait_for(|cut| *cut).await;
                 answers.abort();
                 return;
             }
