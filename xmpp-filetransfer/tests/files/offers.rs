@@ -80,14 +80,8 @@ async fn either_side_pauses_and_cancels() {
             for cancels in [false, true] {
                 let sending = send(&romeo, &juliet, &path).await;
                 let offer = offer(&mut juliet).await;
-                if sender {
-                    sending.pause();
-                }
-                let receiving = offer.accept_to(house.path("got")).await.unwrap();
+                let receiving = held(&sending, offer, &house.path("got"), sender).await;
                 let held = if sender { &sending } else { &receiving };
-                held.pause();
-                let mut progress = held.progress();
-                while soon(progress.next()).await.unwrap().phase != Phase::Paused {}
                 assert!(!house.path("got").exists());
                 if cancels {
                     held.cancel();

@@ -62,14 +62,8 @@ async fn xep0096_offers_are_declined_and_cancelled() {
         let (path, _) = house.file("long.txt", 8 << 20);
         let sending = send(&romeo, &juliet, &path).await;
         let offer = offer(&mut juliet).await;
-        if sender {
-            sending.pause();
-        }
-        let receiving = offer.accept_to(house.path("got")).await.unwrap();
+        let receiving = held(&sending, offer, &house.path("got"), sender).await;
         let held = if sender { &sending } else { &receiving };
-        held.pause();
-        let mut progress = held.progress();
-        while soon(progress.next()).await.unwrap().phase != Phase::Paused {}
         held.cancel();
         let (sent, received) = both(sending, receiving).await;
         let (canceller, other) = if sender { (sent, received) } else { (received, sent) };

@@ -169,3 +169,16 @@ pub(super) async fn across(transfer: &Transfer, bytes: u64) {
     let mut progress = transfer.progress();
     while soon(progress.next()).await.unwrap().bytes < bytes {}
 }
+
+/// Accepts, and has one side pause as soon as the transfer has begun.
+pub(super) async fn held(sending: &Transfer, offer: Offer, place: &Path, sender: bool) -> Transfer {
+    if sender {
+        sending.pause();
+    }
+    let receiving = offer.accept_to(place).await.unwrap();
+    let held = if sender { sending } else { &receiving };
+    held.pause();
+    let mut progress = held.progress();
+    while soon(progress.next()).await.unwrap().phase != Phase::Paused {}
+    receiving
+}

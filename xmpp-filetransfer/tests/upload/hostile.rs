@@ -1,6 +1,6 @@
 //! What goes wrong by chance or by malice: crashes, races, lost files, clocks, slow and odd requests.
 
-use super::{Answer, House, store::At};
+use super::{Answer, House, dripped, store::At};
 use std::{path::PathBuf, sync::atomic::Ordering, time::Duration};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -57,21 +57,7 @@ async fn abuse_a100_a_place_is_lost_as_soon_as_the_file_falls_behind() {
     let (juliet, _events) = house.client("juliet").await;
     let slot = slot(&juliet, "a", 100 << 20).await.unwrap();
     let mut socket = begin(&house, &slot, 100 << 20, b"x").await;
-    tokio::time::pause();
-    let (mut answer, mut byte) = (Vec::new(), [0; 1]);
-    for _ in 0..100 {
-        let _ = socket.write_all(b"x").await;
-        match tokio::time::timeout(Duration::from_secs(2), socket.read(&mut byte)).await {
-            Err(_) => {}
-            Ok(Ok(1)) => {
-                answer.push(byte[0]);
-                let _ = socket.read_to_end(&mut answer).await;
-                break;
-            }
-            Ok(_) => break,
-        }
-    }
-    assert!(answer.starts_with(b"HTTP/1.1 408 "), "{}", String::from_utf8_lossy(&answer));
+    dripped(&mut socket).await;
     assert_eq!(house.files(), (0, 0));
 }
 

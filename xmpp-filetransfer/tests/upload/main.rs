@@ -204,3 +204,23 @@ impl Answer {
         self.headers.get(name).map_or("", String::as_str)
     }
 }
+
+/// Sends on, a byte every two seconds, until that is refused as too slow.
+async fn dripped(socket: &mut TcpStream) {
+    tokio::time::pause();
+    let (mut answer, mut byte) = (Vec::new(), [0; 1]);
+    // Time passes by itself while nobody has anything to do.
+    for _ in 0..100 {
+        let _ = socket.write_all(b"x").await;
+        match tokio::time::timeout(Duration::from_secs(2), socket.read(&mut byte)).await {
+            Err(_) => {}
+            Ok(Ok(1)) => {
+                answer.push(byte[0]);
+                let _ = socket.read_to_end(&mut answer).await;
+                break;
+            }
+            Ok(_) => break,
+        }
+    }
+    assert!(answer.starts_with(b"HTTP/1.1 408 "), "{}", String::from_utf8_lossy(&answer));
+}
