@@ -41,9 +41,7 @@ async fn abuse_a_file_for_a_room_is_not_for_one_of_its_occupants() {
 
 /// Breaks one transfer, lets the file be offered again, and says how much of it was moved then.
 async fn twice(says: Option<bool>, hash_first: bool) -> (Vec<String>, u64) {
-    let house = house(Some(150_000)).await;
-    let gate = house.gate.as_ref().unwrap();
-    gate.cut.send_replace(false);
+    let house = breaking().await;
     let only_relayed = |settings: &mut FilesSettings| {
         relayed(settings);
         settings.ways.in_band = false;
@@ -63,16 +61,9 @@ async fn twice(says: Option<bool>, hash_first: bool) -> (Vec<String>, u64) {
     };
     let sending = soon(async { offers().await }).await.unwrap();
     let receiving = soon(juliet.offers.next()).await.unwrap().accept_to(house.path("got")).await.unwrap();
-    // There has to be something to go on with.
-    let mut progress = receiving.progress();
-    while progress.now().bytes == 0 {
-        soon(progress.next()).await.unwrap();
-    }
-    gate.cut.send_replace(true);
-    let (sent, received) = both(sending, receiving).await;
+    let (sent, received) = broken(&house, sending, receiving).await;
     assert!(sent.is_err() && received.is_err());
     let left = house.others(&path);
-    gate.after.store(u64::MAX, Ordering::SeqCst);
     let files = romeo.client.files().unwrap();
     let sending = files.send(juliet.jid.clone().into(), &path);
     let sending = if hash_first { sending.hash_first() } else { sending };

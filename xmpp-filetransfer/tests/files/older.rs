@@ -80,19 +80,18 @@ async fn xep0096_offers_are_declined_and_cancelled() {
 
 #[tokio::test]
 async fn xep0096_3_2_a_later_offer_goes_on_from_what_is_there() {
-    let house = house(Some(150_000)).await;
+    let house = breaking().await;
     let change = |settings: &mut FilesSettings| (relayed(settings), older(settings)).0;
     let (romeo, mut juliet) = house.two(change, change).await;
     romeo.client.send(Presence::available().to(juliet.jid.clone())).await.unwrap();
     let (path, bytes) = house.file("letter.txt", 500_000);
     let sending = send(&romeo, &juliet, &path).await;
     let receiving = offer(&mut juliet).await.accept_to(house.path("got")).await.unwrap();
-    let (_, received) = both(sending, receiving).await;
+    let (_, received) = broken(&house, sending, receiving).await;
     assert!(matches!(received, Err(TransferError::Stream(_))), "{received:?}");
     let left = house.others(&path);
     let there = std::fs::metadata(house.path(&left[0])).unwrap().len();
     assert!(there > 0 && there < 150_000, "{there}");
-    house.gate.as_ref().unwrap().after.store(u64::MAX, Ordering::SeqCst);
     let sending = send(&romeo, &juliet, &path).await;
     let receiving = offer(&mut juliet).await.accept_to(house.path("got")).await.unwrap();
     let (sent, received) = both(sending, receiving).await;

@@ -84,7 +84,7 @@ async fn a_connection_that_breaks_is_not_the_end_of_the_file() {
 
 #[tokio::test]
 async fn xep0234_6_4_a_later_offer_goes_on_from_what_is_there() {
-    let house = house(Some(150_000)).await;
+    let house = breaking().await;
     let only_relayed = |settings: &mut FilesSettings| {
         relayed(settings);
         settings.ways.in_band = false;
@@ -95,13 +95,12 @@ async fn xep0234_6_4_a_later_offer_goes_on_from_what_is_there() {
     let (path, bytes) = house.file("letter.txt", 500_000);
     let sending = send(&romeo, &juliet, &path).await;
     let receiving = offer(&mut juliet).await.accept_to(house.path("got")).await.unwrap();
-    let (sent, received) = both(sending, receiving).await;
+    let (sent, received) = broken(&house, sending, receiving).await;
     assert!(sent.is_err() && received.is_err(), "{sent:?} {received:?}");
     let left = house.others(&path);
     assert!(left.len() == 1 && left[0].ends_with(".part"), "{left:?}");
     let there = std::fs::metadata(house.path(&left[0])).unwrap().len();
     assert!(there > 0 && there < 150_000, "{there}");
-    house.gate.as_ref().unwrap().after.store(u64::MAX, Ordering::SeqCst);
     let sending = send(&romeo, &juliet, &path).await;
     let receiving = offer(&mut juliet).await.accept_to(house.path("got")).await.unwrap();
     let (sent, received) = both(sending, receiving).await;

@@ -170,6 +170,28 @@ pub(super) async fn across(transfer: &Transfer, bytes: u64) {
     while soon(progress.next()).await.unwrap().bytes < bytes {}
 }
 
+/// A house whose relay breaks a transfer off behind 150,000 bytes, once it is [`broken`].
+pub(super) async fn breaking() -> House {
+    let house = house(Some(150_000)).await;
+    house.gate.as_ref().unwrap().cut.send_replace(false);
+    house
+}
+
+/// The ends of a transfer that breaks off when something of it has come, so that there is something to go on with. The next
+/// one does not.
+pub(super) async fn broken(
+    house: &House,
+    sending: Transfer,
+    receiving: Transfer,
+) -> (Result<Report, TransferError>, Result<Report, TransferError>) {
+    across(&receiving, 1).await;
+    let gate = house.gate.as_ref().unwrap();
+    gate.cut.send_replace(true);
+    let ends = both(sending, receiving).await;
+    gate.after.store(u64::MAX, Ordering::SeqCst);
+    ends
+}
+
 /// Accepts, and has one side pause as soon as the transfer has begun.
 pub(super) async fn held(sending: &Transfer, offer: Offer, place: &Path, sender: bool) -> Transfer {
     if sender {
